@@ -1,0 +1,52 @@
+//! What a medium or an entitlement allows (B2).
+
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Rights, in the database and signed on the medium. What is absent in a document has the default below, so that documents written
+/// before a right existed keep their meaning.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Rights {
+    /// How many managed copies may be claimed from the medium (C7, C8). 1 unless the publisher says otherwise.
+    pub copies: u32,
+    /// Fetching releases and supplements from the network.
+    pub download: bool,
+    /// Handing content in.
+    pub upload: bool,
+    /// Being brought to later releases.
+    pub update: bool,
+    /// Playing from the library.
+    pub play: bool,
+    /// Moving the entitlement to another of the user's devices.
+    pub transfer: bool,
+    /// When the medium stops being good for a new claim; copies made before stay.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// Whatever else publisher and program agree on.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<String, String>,
+}
+
+impl Default for Rights {
+    fn default() -> Self {
+        Rights {
+            copies: 1,
+            download: true,
+            upload: false,
+            update: true,
+            play: true,
+            transfer: true,
+            expires_at: None,
+            attributes: BTreeMap::new(),
+        }
+    }
+}
+
+impl Rights {
+    /// Whether they have ended at `now`.
+    pub fn expired(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|end| end <= now)
+    }
+}

@@ -1,0 +1,7 @@
+//! The decisions. Each is a pure function from facts to a decision or a refusal; a test beside it for each of its sentences.
+
+pub mod binding;
+pub mod claim;
+pub mod confirm;
+pub mod freshness;
+pub mod register;
