@@ -5,9 +5,7 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor,
-};
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
 /// Base64url without padding (RFC 7515 §2).
 pub fn to_base64url(bytes: &[u8]) -> String {
@@ -32,8 +30,7 @@ pub fn parse_strict<T: DeserializeOwned>(json: &[u8]) -> Result<T, serde_json::E
 pub fn frame(parts: &[&[u8]]) -> Vec<u8> {
     let mut framed = Vec::with_capacity(parts.iter().map(|part| part.len() + 4).sum());
     for part in parts {
-        let length =
-            u32::try_from(part.len()).expect("parts are names and IDs, bounded far below 4 GiB");
+        let length = u32::try_from(part.len()).expect("parts are names and IDs, bounded far below 4 GiB");
         framed.extend_from_slice(&length.to_be_bytes());
         framed.extend_from_slice(part);
     }
@@ -77,9 +74,7 @@ impl<'de> Visitor<'de> for SingleMembers {
         while let Some(name) = map.next_key::<String>()? {
             map.next_value_seed(SingleMembers)?;
             if let Some(twice) = seen.replace(name) {
-                return Err(A::Error::custom(format_args!(
-                    "member {twice:?} occurs twice"
-                )));
+                return Err(A::Error::custom(format_args!("member {twice:?} occurs twice")));
             }
         }
         Ok(())

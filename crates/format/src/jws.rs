@@ -21,19 +21,14 @@ pub const MAX_SIGNATURES: usize = 8;
 ///
 /// # Panics
 /// If `payload` has no JSON form (a map with keys that are not strings).
-pub fn sign_compact<T: Serialize + ?Sized>(
-    typ: &str,
-    kid: &str,
-    payload: &T,
-    key: &SigningKey,
-) -> String {
+pub fn sign_compact<T: Serialize + ?Sized>(typ: &str, kid: &str, payload: &T, key: &SigningKey) -> String {
     let payload = serde_json::to_vec(payload).expect("what is signed here has a JSON form");
     sign_compact_bytes(typ, kid, &payload, key)
 }
 
 /// Signs bytes that are JSON already.
 pub fn sign_compact_bytes(typ: &str, kid: &str, payload: &[u8], key: &SigningKey) -> String {
-    let mut token = protected_header(Algorithm::EdDsa, typ, kid);
+    let mut token = protected_header(Algorithm::EdDsa, typ, kid, None);
     token.push('.');
     token.push_str(&to_base64url(payload));
     let signature = key.sign(token.as_bytes());
@@ -43,11 +38,7 @@ pub fn sign_compact_bytes(typ: &str, kid: &str, payload: &[u8], key: &SigningKey
 }
 
 /// Verifies a compact JWS of the given `typ` by the key that `keys` knows under its `kid`, and parses its payload.
-pub fn verify_compact<T: DeserializeOwned>(
-    token: &str,
-    typ: &str,
-    keys: impl FnOnce(&str) -> Option<VerifyingKey>,
-) -> Result<T, JwsError> {
+pub fn verify_compact<T: DeserializeOwned>(token: &str, typ: &str, keys: impl FnOnce(&str) -> Option<VerifyingKey>) -> Result<T, JwsError> {
     let (_, payload) = verify_compact_bytes(token, typ, keys)?;
     parse_strict(&payload).map_err(|_| JwsError::Payload)
 }
@@ -64,14 +55,13 @@ pub fn verify_compact_bytes(
     }
     let (signed, signature) = token.rsplit_once('.').ok_or(JwsError::Shape)?;
     let (header, payload) = signed.split_once('.').ok_or(JwsError::Shape)?;
-    let header = Header::parse(header, typ)?;
+    let header = Header::parse(header, typ, None)?;
     if header.algorithm() != Some(Algorithm::EdDsa) {
         return Err(JwsError::Algorithm);
     }
     let signature = from_base64url(signature).ok_or(JwsError::Encoding)?;
     let key = keys(&header.kid).ok_or(JwsError::UnknownKey)?;
-    key.verify(signed.as_bytes(), &signature)
-        .map_err(|_| JwsError::Signature)?;
+    key.verify(signed.as_bytes(), &signature).map_err(|_| JwsError::Signature)?;
     let payload = from_base64url(payload).ok_or(JwsError::Encoding)?;
     Ok((header.kid, payload))
 }
@@ -114,9 +104,7 @@ impl Signer<'_> {
     fn sign(&self, message: &[u8]) -> Vec<u8> {
         match self {
             Self::Key(key) => key.sign(message).to_vec(),
-            Self::ClaimSecret(secret) => aws_lc_rs::hmac::sign(&mac_key(secret), message)
-                .as_ref()
-                .to_vec(),
+            Self::ClaimSecret(secret) => aws_lc_rs::hmac::sign(&mac_key(secret), message).as_ref().to_vec(),
         }
     }
 }
@@ -126,24 +114,18 @@ fn mac_key(secret: &Secret<32>) -> aws_lc_rs::hmac::Key {
 }
 
 /// Signs `payload` once per signer, in the general JSON serialization (RFC 7515 §7.2.1).
-pub fn sign_general(typ: &str, payload: &[u8], signers: &[(&str, Signer<'_>)]) -> Vec<u8> {
+/// `aud` says who it is for and is signed by each.
+pub fn sign_general(typ: &str, aud: &str, payload: &[u8], signers: &[(&str, Signer<'_>)]) -> Vec<u8> {
     let payload = to_base64url(payload);
     let signatures = signers
         .iter()
         .map(|(kid, signer)| {
-            let protected = protected_header(signer.algorithm(), typ, kid);
+            let protected = protected_header(signer.algorithm(), typ, kid, Some(aud));
             let signature = signer.sign(format!("{protected}.{payload}").as_bytes());
-            RawSignature {
-                protected,
-                signature: to_base64url(&signature),
-            }
+            RawSignature { protected, signature: to_base64url(&signature) }
         })
         .collect();
-    serde_json::to_vec(&RawGeneral {
-        payload,
-        signatures,
-    })
-    .expect("strings have a JSON form")
+    serde_json::to_vec(&RawGeneral { payload, signatures }).expect("strings have a JSON form")
 }
 
 /// A general JWS, parsed and *not verified*: nothing in it may be believed before [`General::verify`] was asked.
@@ -164,9 +146,9 @@ struct ParsedSignature {
 }
 
 impl General {
-    /// Parses the general JSON serialization of a JWS of the given `typ`. Every signature's header is checked as in a compact one;
+    /// Parses the general JSON serialization of a JWS of the given `typ` for `aud`. Every signature's header is checked as in a compact one;
     /// unprotected headers, no signature at all, and two signatures under one `kid` are refused.
-    pub fn parse(json: &[u8], typ: &str) -> Result<Self, JwsError> {
+    pub fn parse(json: &[u8], typ: &str, aud: &str) -> Result<Self, JwsError> {
         if json.len() > MAX_TOKEN {
             return Err(JwsError::TooLarge);
         }
@@ -175,54 +157,32 @@ impl General {
             return Err(JwsError::Shape);
         }
         let mut signatures: Vec<ParsedSignature> = Vec::with_capacity(raw.signatures.len());
-        for RawSignature {
-            protected,
-            signature,
-        } in raw.signatures
-        {
-            let header = Header::parse(&protected, typ)?;
+        for RawSignature { protected, signature } in raw.signatures {
+            let header = Header::parse(&protected, typ, Some(aud))?;
             let algorithm = header.algorithm().ok_or(JwsError::Algorithm)?;
             if signatures.iter().any(|other| other.kid == header.kid) {
                 return Err(JwsError::Shape);
             }
             let signature = from_base64url(&signature).ok_or(JwsError::Encoding)?;
-            signatures.push(ParsedSignature {
-                algorithm,
-                kid: header.kid,
-                protected,
-                signature,
-            });
+            signatures.push(ParsedSignature { algorithm, kid: header.kid, protected, signature });
         }
         let payload = from_base64url(&raw.payload).ok_or(JwsError::Encoding)?;
-        Ok(Self {
-            payload,
-            encoded_payload: raw.payload,
-            signatures,
-        })
+        Ok(Self { payload, encoded_payload: raw.payload, signatures })
     }
 
     /// Who is said to have signed, and how. Unverified.
     pub fn signers(&self) -> impl Iterator<Item = (&str, Algorithm)> {
-        self.signatures
-            .iter()
-            .map(|s| (s.kid.as_str(), s.algorithm))
+        self.signatures.iter().map(|s| (s.kid.as_str(), s.algorithm))
     }
 
     /// Checks that `kid` signed with `key`. The kind of key fixes the algorithm: a public key never verifies a MAC.
     pub fn verify(&self, kid: &str, key: Verifier<'_>) -> Result<(), JwsError> {
-        let found = self
-            .signatures
-            .iter()
-            .find(|s| s.kid == kid)
-            .ok_or(JwsError::UnknownKey)?;
+        let found = self.signatures.iter().find(|s| s.kid == kid).ok_or(JwsError::UnknownKey)?;
         let signed = format!("{}.{}", found.protected, self.encoded_payload);
         match (found.algorithm, key) {
-            (Algorithm::EdDsa, Verifier::Key(key)) => key
-                .verify(signed.as_bytes(), &found.signature)
-                .map_err(|_| JwsError::Signature),
+            (Algorithm::EdDsa, Verifier::Key(key)) => key.verify(signed.as_bytes(), &found.signature).map_err(|_| JwsError::Signature),
             (Algorithm::Hs256, Verifier::ClaimSecret(secret)) => {
-                aws_lc_rs::hmac::verify(&mac_key(secret), signed.as_bytes(), &found.signature)
-                    .map_err(|_| JwsError::Signature)
+                aws_lc_rs::hmac::verify(&mac_key(secret), signed.as_bytes(), &found.signature).map_err(|_| JwsError::Signature)
             }
             _ => Err(JwsError::Algorithm),
         }
@@ -245,20 +205,22 @@ struct Header {
     alg: String,
     typ: String,
     kid: String,
+    /// Who a general JWS is for (RFC 7519 §5.3 lets the header say it).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    aud: Option<String>,
 }
 
 impl Header {
-    fn parse(encoded: &str, typ: &str) -> Result<Self, JwsError> {
+    fn parse(encoded: &str, typ: &str, aud: Option<&str>) -> Result<Self, JwsError> {
         if encoded.len() > MAX_HEADER {
             return Err(JwsError::TooLarge);
         }
         let json = from_base64url(encoded).ok_or(JwsError::Encoding)?;
         let header: Self = parse_strict(&json).map_err(|_| JwsError::Header)?;
         if header.typ != typ {
-            Err(JwsError::Type)
-        } else {
-            Ok(header)
+            return Err(JwsError::Type);
         }
+        if header.aud.as_deref() != aud { Err(JwsError::Audience) } else { Ok(header) }
     }
 
     fn algorithm(&self) -> Option<Algorithm> {
@@ -270,12 +232,8 @@ impl Header {
     }
 }
 
-fn protected_header(algorithm: Algorithm, typ: &str, kid: &str) -> String {
-    let header = Header {
-        alg: algorithm.name().to_owned(),
-        typ: typ.to_owned(),
-        kid: kid.to_owned(),
-    };
+fn protected_header(algorithm: Algorithm, typ: &str, kid: &str, aud: Option<&str>) -> String {
+    let header = Header { alg: algorithm.name().to_owned(), typ: typ.to_owned(), kid: kid.to_owned(), aud: aud.map(str::to_owned) };
     to_base64url(&serde_json::to_vec(&header).expect("strings have a JSON form"))
 }
 
@@ -315,6 +273,9 @@ pub enum JwsError {
     /// A document of another kind.
     #[error("the signed document is of another kind")]
     Type,
+    /// Made for somebody else.
+    #[error("the signed document is for somebody else")]
+    Audience,
     /// Nobody known by this `kid`.
     #[error("the signing key is not known")]
     UnknownKey,

@@ -3,7 +3,15 @@
 // Content: cut, compressed, sealed, packed, listed (SPEC.md §1–§5).
 
 // Keys and messages: secrets, HPKE, JWS, envelopes (SPEC.md §6–§9).
+pub mod claim;
 pub mod encoding;
+pub mod envelope;
+pub mod grant;
+pub mod holder;
+pub mod hpke;
 pub mod jws;
+pub mod jwt;
+mod sealing;
 pub mod secret;
 pub mod sign;
+pub mod wrap;
