@@ -2,7 +2,7 @@
 CREATE TABLE publisher (
   publisher_id TEXT NOT NULL PRIMARY KEY,
   name         TEXT NOT NULL,
-  sign_key     BLOB NOT NULL,
+  sign_key     BLOB,
   created_at   INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
@@ -13,6 +13,8 @@ CREATE TABLE title (
   kind         TEXT NOT NULL,
   created_at   INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX title_by_publisher ON title (publisher_id, title_id);
 
 CREATE TABLE content_key (
   title_id   TEXT NOT NULL REFERENCES title (title_id),
@@ -43,14 +45,17 @@ CREATE TABLE release_object (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE batch (
-  batch_id   TEXT NOT NULL PRIMARY KEY,
-  name       TEXT NOT NULL,
-  origin     TEXT NOT NULL,
-  count      INTEGER NOT NULL,
-  rights     TEXT NOT NULL,
-  claim_key  BLOB NOT NULL,
-  created_at INTEGER NOT NULL
+  batch_id     TEXT NOT NULL PRIMARY KEY,
+  publisher_id TEXT NOT NULL REFERENCES publisher (publisher_id),
+  name         TEXT NOT NULL,
+  origin       TEXT NOT NULL,
+  count        INTEGER NOT NULL,
+  rights       TEXT NOT NULL,
+  claim_key    BLOB NOT NULL,
+  created_at   INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX batch_by_publisher ON batch (publisher_id, batch_id);
 
 CREATE TABLE batch_title (
   batch_id TEXT NOT NULL REFERENCES batch (batch_id),
