@@ -1,6 +1,7 @@
 //! The bytes of Counterfoil: content on its way from publisher to library, and the keys, boxes, signatures and envelopes around it.
 
 // Content: cut, compressed, sealed, packed, listed (SPEC.md §1–§5).
+pub mod content;
 
 // Keys and messages: secrets, HPKE, JWS, envelopes (SPEC.md §6–§9).
 pub mod claim;

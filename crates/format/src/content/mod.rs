@@ -1,0 +1,45 @@
+//! Content on its way from the publisher to the library: cut, compressed, sealed, packed, listed, read at any offset.
+//!
+//! How the parts fit (bytes in `SPEC.md` §1–§5):
+//!
+//! - A publisher calls [`publish`] with a [`ContentKey`] and a [`PackSink`]; what comes back is signed as a [`Release`].
+//! - A terminal checks the release ([`Release::verify`]), opens its manifest ([`Release::open_manifest`]), and brings each
+//!   pack under the library key with a [`Transcrypter`]; packs are independent, so several threads can each take one.
+//! - [`Reader`] reads files from packs at any offset, under content key or library key alike: both give [`ChunkKeys`].
+//! - [`verify_pack`] names what is damaged, [`repair_pack`] heals exactly that from any other source of the same packs.
+//!
+//! Nothing here knows a clock, a network or a source of randomness, and no plaintext is ever handed to a `Write`.
+
+mod cache;
+mod chunk;
+mod codec;
+mod cut;
+mod keys;
+mod manifest;
+mod names;
+mod object;
+mod pack;
+mod path;
+mod publish;
+mod reader;
+mod release;
+mod seal;
+mod transcrypt;
+mod tree;
+mod verify;
+
+pub use chunk::{ChunkError, Codec, Decoder, Encoder, MAX_PLAIN, OVERHEAD, TAG_LEN};
+pub use codec::{ManifestError, limits};
+pub use cut::{AVERAGE_CHUNK, Cutter, MAX_CHUNK, MIN_CHUNK};
+pub use keys::{ChunkIdKey, ChunkKeys, ChunkSealKey, ContentKey, LibraryKey, WRAPPED_ID_KEY_LEN};
+pub use manifest::{ChunkRef, Entry, EntryKind, Manifest, ManifestBuilder, PackRef, Run};
+pub use names::{ChunkId, ObjectName};
+pub use object::{ObjectError, ObjectReader, ReadAt, check_object};
+pub use pack::{DirectorySink, PackSink, PackedObject};
+pub use path::{PathError, PathRule, check_link, check_path, fold_name};
+pub use publish::{PublishError, PublishOptions, PublishProgress, Published, Reused, publish};
+pub use reader::{FileView, ReadError, Reader};
+pub use release::{Kind, ManifestRef, RELEASE_TYP, Release, ReleaseError};
+pub use transcrypt::{GoodPrefix, TranscryptError, Transcrypter, good_prefix, transcrypt_manifest};
+pub use tree::{Found, FoundKind, TreeError, walk};
+pub use verify::{Affected, Damage, DamageKind, PackReport, affected, repair_pack, verify_pack};
