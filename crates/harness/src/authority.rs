@@ -1,0 +1,133 @@
+//! What a terminal and a publisher's tool say over HTTP.
+
+use counterfoil_core::wire::{Answer, AuthorityDocument, IdentityArea};
+use counterfoil_format::{
+    envelope::{ANSWER_TYP, Envelope},
+    hpke::SealingPublicKey,
+    jws,
+    jwt::KeyList,
+};
+use std::time::Duration;
+
+/// Why a run cannot go on, or what it found.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The machine.
+    #[error("{0}: {1}")]
+    Io(&'static str, #[source] std::io::Error),
+    /// The server did what it must never do.
+    #[error("{0}")]
+    Broken(String),
+}
+
+/// A definite answer, or none.
+pub enum Reply {
+    /// Signed by the authority, for this request.
+    Answer(Answer),
+    /// Refused, reset, cut: nobody knows whether it took effect.
+    Lost,
+    /// Too busy, asked to come again: it took no effect.
+    Busy,
+}
+
+/// The authority as a terminal knows it.
+#[derive(Clone)]
+pub struct Authority {
+    agent: ureq::Agent,
+    /// Where.
+    pub url: String,
+    /// Key that envelopes are sealed to.
+    pub sealing: (String, SealingPublicKey),
+    keys: std::sync::Arc<KeyList>,
+}
+
+impl Authority {
+    /// Asks a running server who it is.
+    pub fn meet(url: &str) -> Result<Authority, Failure> {
+        let agent: ureq::Agent =
+            ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(30))).http_status_as_error(false).build().into();
+        let document: AuthorityDocument = json(agent.get(format!("{url}/.well-known/counterfoil")).call(), "meeting the authority")?;
+        let current = document.keys.sealing.first().ok_or_else(|| Failure::Broken("the authority has no sealing key".into()))?;
+        let key = current.key.parse().map_err(|_| Failure::Broken("the authority's sealing key cannot be read".into()))?;
+        let keys = KeyList::parse(document.keys.jwks.to_string().as_bytes())
+            .map_err(|error| Failure::Broken(format!("the authority's signing keys: {error}")))?;
+        Ok(Authority { agent, url: url.to_owned(), sealing: (current.kid.clone(), key), keys: keys.into() })
+    }
+
+    /// The same authority at another process.
+    pub fn at(&self, url: &str) -> Authority {
+        Authority { url: url.to_owned(), ..self.clone() }
+    }
+
+    /// Sends an envelope once. An answer that is not the authority's own, or an unexplained server error, is a finding.
+    pub fn exchange(&self, envelope: &Envelope) -> Result<Reply, Failure> {
+        let sent =
+            self.agent.post(format!("{}/v1/terminal/exchange", self.url)).content_type("application/json").send(&envelope.to_json()[..]);
+        let Ok(mut response) = sent else { return Ok(Reply::Lost) };
+        let status = response.status().as_u16();
+        let Ok(body) = response.body_mut().read_to_string() else { return Ok(Reply::Lost) };
+        match status {
+            200 => {}
+            429 | 503 => return Ok(Reply::Busy),
+            _ => return Err(Failure::Broken(format!("status {status}: {body}"))),
+        }
+        // A response that was cut by the kill after its head is as good as none.
+        let Ok(wrapped) = serde_json::from_str::<serde_json::Value>(&body) else { return Ok(Reply::Lost) };
+        let token = wrapped["answer"].as_str().ok_or_else(|| Failure::Broken(format!("no answer in {body}")))?;
+        let answer = jws::verify_compact(token, ANSWER_TYP, |kid| self.keys.find(kid).and_then(|key| key.verifying_key()))
+            .map_err(|error| Failure::Broken(format!("an answer that the authority did not sign: {error}")))?;
+        Ok(Reply::Answer(answer))
+    }
+
+    /// Presses media through the HTTP API, as `counterfoil press` does.
+    pub fn press(&self, token: &str, count: u64) -> Result<Vec<IdentityArea>, Failure> {
+        let batch: serde_json::Value =
+            self.post(token, "/v1/batches", serde_json::json!({ "titles": [{ "title": TITLE }], "count": count }))?;
+        let batch = batch["batch"].as_str().ok_or_else(|| Failure::Broken(format!("no batch in {batch}")))?;
+        let response = self
+            .agent
+            .get(format!("{}/v1/batches/{batch}/identities?from=1&count={count}", self.url))
+            .header("authorization", format!("Bearer {token}"))
+            .config()
+            .timeout_global(Some(Duration::from_secs(600)))
+            .build()
+            .call()
+            .map_err(|error| Failure::Broken(format!("pressing: {error}")))?;
+        let reader = std::io::BufReader::new(response.into_body().into_reader());
+        std::io::BufRead::lines(reader)
+            .map(|line| {
+                let line = line.map_err(|error| Failure::Io("reading identities", error))?;
+                serde_json::from_str(&line).map_err(|error| Failure::Broken(format!("identity area: {error}: {line}")))
+            })
+            .collect()
+    }
+
+    /// POSTs JSON as an operator or publisher.
+    pub fn post(&self, token: &str, path: &str, body: serde_json::Value) -> Result<serde_json::Value, Failure> {
+        let sent = self.agent.post(format!("{}{path}", self.url)).header("authorization", format!("Bearer {token}")).send_json(body);
+        json(sent, path)
+    }
+
+    /// PUTs an object of sealed content.
+    pub fn put(&self, token: &str, object: &str, bytes: &[u8]) -> Result<(), Failure> {
+        let sent =
+            self.agent.put(format!("{}/v1/contents/{object}", self.url)).header("authorization", format!("Bearer {token}")).send(bytes);
+        match sent {
+            Ok(response) if response.status().is_success() => Ok(()),
+            Ok(mut response) => Err(Failure::Broken(format!("uploading: {}", response.body_mut().read_to_string().unwrap_or_default()))),
+            Err(error) => Err(Failure::Broken(format!("uploading: {error}"))),
+        }
+    }
+}
+
+/// The title that everything here is about.
+pub const TITLE: &str = "harness";
+
+fn json<T: serde::de::DeserializeOwned>(sent: Result<ureq::http::Response<ureq::Body>, ureq::Error>, what: &str) -> Result<T, Failure> {
+    let mut response = sent.map_err(|error| Failure::Broken(format!("{what}: {error}")))?;
+    let body = response.body_mut().read_to_string().map_err(|error| Failure::Broken(format!("{what}: {error}")))?;
+    if !response.status().is_success() {
+        return Err(Failure::Broken(format!("{what}: {}: {body}", response.status())));
+    }
+    serde_json::from_str(&body).map_err(|error| Failure::Broken(format!("{what}: {error}: {body}")))
+}

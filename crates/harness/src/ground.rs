@@ -1,0 +1,90 @@
+//! What every run stands on: a publisher, a published title, pressed media; and the means to damage a database on purpose.
+
+use crate::{
+    authority::{Authority, Failure, TITLE},
+    terminal::Medium,
+};
+use counterfoil_format::{
+    content::{ContentKey, DirectorySink, Kind, PublishOptions, Release, publish},
+    grant::SealedBox,
+    hpke::{DiffieHellman as _, SealingKey},
+    secret::{Secret, SystemRandom},
+    sign::SigningKey,
+};
+use serde_json::json;
+use std::path::Path;
+
+/// Publishes a small real title and presses `count` media of it.
+pub fn prepare(authority: &Authority, token: &str, count: u64) -> Result<Vec<Medium>, Failure> {
+    let signing = SigningKey::from_seed(&Secret::random(&mut SystemRandom));
+    authority.post(token, "/v1/publishers", json!({ "id": TITLE, "name": "Harness", "key": signing.verifying_key().to_string() }))?;
+    authority.post(token, "/v1/titles", json!({ "title": TITLE, "name": "Harness", "kind": "app", "publisher": TITLE }))?;
+    let (key, generation) = content_key(authority, token)?;
+    let directory = tempfile::tempdir().map_err(|error| Failure::Io("making a directory", error))?;
+    let (document, objects) = release(directory.path(), &key, generation, &signing)?;
+    for (name, bytes) in &objects {
+        authority.put(token, name, bytes)?;
+    }
+    let objects: Vec<_> = objects.iter().map(|(name, bytes)| json!({ "object": name, "length": bytes.len() })).collect();
+    authority.post(token, &format!("/v1/titles/{TITLE}/releases"), json!({ "document": document, "objects": objects }))?;
+    let areas = authority.press(token, count)?;
+    let media: Vec<Medium> = areas.iter().filter_map(Medium::read).collect();
+    if media.len() as u64 == count { Ok(media) } else { Err(Failure::Broken(format!("{} of {count} media pressed", media.len()))) }
+}
+
+fn content_key(authority: &Authority, token: &str) -> Result<(ContentKey, u32), Failure> {
+    let recipient = SealingKey::from_seed(&Secret::random(&mut SystemRandom));
+    let path = format!("/v1/titles/{TITLE}/content-key");
+    let answer = authority.post(token, &path, json!({ "recipient": recipient.public_key().to_string() }))?;
+    let broken = |what: &str| Failure::Broken(format!("content key: {what}"));
+    let generation = answer["generation"].as_u64().and_then(|number| u32::try_from(number).ok()).ok_or_else(|| broken("no generation"))?;
+    let sealed: SealedBox = serde_json::from_value(answer["box"].clone()).map_err(|error| broken(&error.to_string()))?;
+    let opened = sealed.open(&recipient, &["content key", TITLE, &generation.to_string()]).map_err(|error| broken(&error.to_string()))?;
+    let secret = Secret::from_slice(&opened).ok_or_else(|| broken("not 32 bytes"))?;
+    Ok((ContentKey::new(secret), generation))
+}
+
+type Objects = Vec<(String, Vec<u8>)>;
+
+fn release(directory: &Path, key: &ContentKey, generation: u32, signing: &SigningKey) -> Result<(String, Objects), Failure> {
+    let (tree, store) = (directory.join("tree"), directory.join("store"));
+    let write = || -> std::io::Result<()> {
+        std::fs::create_dir_all(&tree)?;
+        std::fs::create_dir_all(&store)?;
+        std::fs::write(tree.join("read.me"), "one file is enough for claims")
+    };
+    write().map_err(|error| Failure::Io("writing a title", error))?;
+    let mut sink = DirectorySink::new(&store);
+    let published = publish(&tree, key, &PublishOptions::default(), &mut sink, &mut |_| {})
+        .map_err(|error| Failure::Broken(format!("publishing: {error}")))?;
+    let mut objects = vec![(published.reference.object.to_string(), published.sealed_manifest.clone())];
+    for pack in &published.packs {
+        let bytes = std::fs::read(sink.path(&pack.name)).map_err(|error| Failure::Io("reading a pack", error))?;
+        objects.push((pack.name.to_string(), bytes));
+    }
+    let release = Release {
+        title: TITLE.into(),
+        version: "1".into(),
+        kind: Kind::App,
+        entry: None,
+        generation,
+        size: published.progress.bytes_total,
+        files: published.progress.files_total,
+        manifest: published.reference,
+    };
+    Ok((release.sign(TITLE, signing), objects))
+}
+
+/// Makes a SQLite database forget that a medium was claimed: the bug that every run here exists to find.
+pub fn forget(data: &Path, medium: &str) -> Result<(), Failure> {
+    let damage = || -> rusqlite::Result<usize> {
+        let database = rusqlite::Connection::open(data.join("counterfoil.db"))?;
+        database.busy_timeout(std::time::Duration::from_secs(10))?;
+        for table in ["grants", "medium"] {
+            database.execute(&format!("DELETE FROM {table} WHERE medium_id = ?1"), [medium])?;
+        }
+        database.execute("DELETE FROM request WHERE family LIKE ?1", [format!("%{medium}%")])
+    };
+    damage().map_err(|error| Failure::Broken(format!("planting the bug: {error}")))?;
+    Ok(())
+}

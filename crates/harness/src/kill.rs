@@ -1,0 +1,332 @@
+//! SIGKILL under load (testing.md rows 1 and 2): nothing acknowledged is lost, nothing is granted twice, and every request whose answer
+//! was lost comes to one definite outcome when it is repeated.
+
+use crate::{
+    Common,
+    authority::{Authority, Failure, Reply},
+    ground,
+    random::Dice,
+    server::Server,
+    terminal::{Medium, Terminal},
+};
+use counterfoil_core::{
+    Code, GrantId, UserId,
+    wire::{Answer, ClaimResult, ConfirmResult, RegisterResult},
+};
+use counterfoil_format::envelope::Envelope;
+use serde::de::DeserializeOwned;
+use std::{
+    collections::HashMap,
+    path::Path,
+    sync::{
+        Condvar, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+/// A bug put in on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Plant {
+    /// Half way, the database forgets one claim: a second grant for the medium becomes possible.
+    ForgetClaim,
+    /// Half way, the database is put back to what it was some kills before: acknowledged effects are gone.
+    StaleDatabase,
+}
+
+/// What everybody has been told, to hold every further answer against.
+struct World {
+    media: Vec<Medium>,
+    /// Per medium: who was granted it, with which grants, and whether the copy has been confirmed.
+    granted: Mutex<HashMap<usize, (UserId, Vec<GrantId>, bool)>>,
+    acknowledged: AtomicU64,
+    lost: AtomicU64,
+    repeated: AtomicU64,
+    stop: AtomicBool,
+    /// Counts starts of the server; who lost an answer waits for the next.
+    starts: (Mutex<u64>, Condvar),
+    finding: Mutex<Option<Failure>>,
+}
+
+/// A request that was answered, and what the answer must be when it is sent again.
+enum Told {
+    User(UserId),
+    Granted { medium: usize, grants: Vec<GrantId> },
+    Spent,
+    Settled(Vec<GrantId>),
+}
+
+/// Runs until the server has been killed `kills` times.
+pub fn run(common: &Common, kills: u32, plant: Option<Plant>) -> Result<(), Failure> {
+    let directory = tempfile::tempdir().map_err(|error| Failure::Io("making a directory", error))?;
+    let mut server = Server::init(common, directory.path())?;
+    server.start()?;
+    let authority = Authority::meet(&server.url)?;
+    let media = ground::prepare(&authority, &server.token, u64::from(kills) * 20 + 100)?;
+    let world = World {
+        media,
+        granted: Mutex::default(),
+        acknowledged: AtomicU64::new(0),
+        lost: AtomicU64::new(0),
+        repeated: AtomicU64::new(0),
+        stop: AtomicBool::new(false),
+        starts: (Mutex::new(1), Condvar::new()),
+        finding: Mutex::default(),
+    };
+
+    let killing = std::thread::scope(|scope| {
+        for stream in 0..common.terminals {
+            let (world, authority) = (&world, authority.clone());
+            let dice = Dice::new(common.seed, 1 + stream as u64);
+            scope.spawn(move || {
+                if let Err(failure) = Worker::new(world, authority, dice).work() {
+                    world.finding.lock().expect("no holder panics").get_or_insert(failure);
+                    world.stop.store(true, SeqCst);
+                }
+            });
+        }
+        let killing = kill_again_and_again(common, kills, plant, &mut server, &world);
+        world.stop.store(true, SeqCst);
+        world.starts.1.notify_all();
+        killing
+    });
+    killing?;
+
+    let finding = world.finding.into_inner().expect("no holder panics").map_or_else(|| server.audit(), Err);
+    let (acknowledged, lost) = (world.acknowledged.into_inner(), world.lost.into_inner());
+    let granted = world.granted.into_inner().expect("no holder panics").len();
+    println!(
+        "kill: {kills} kills, {acknowledged} acknowledged, {granted} granted, {lost} answers lost and repeated, {} repeats of answered requests, seed {}",
+        world.repeated.into_inner(),
+        common.seed
+    );
+    match (plant, finding) {
+        (Some(plant), Err(found)) => {
+            println!("kill: planted {plant:?} was found: {found}");
+            Ok(())
+        }
+        (Some(plant), Ok(())) => Err(Failure::Broken(format!("the planted {plant:?} was not found"))),
+        (None, Err(found)) => Err(found),
+        (None, Ok(())) if acknowledged < u64::from(kills) * 5 || granted < kills as usize || lost == 0 => {
+            Err(Failure::Broken("too little happened for this run to prove anything".into()))
+        }
+        (None, Ok(())) => Ok(()),
+    }
+}
+
+fn kill_again_and_again(common: &Common, kills: u32, plant: Option<Plant>, server: &mut Server, world: &World) -> Result<(), Failure> {
+    let mut dice = Dice::new(common.seed, 0);
+    let snapshot = server.data.with_file_name("snapshot");
+    for kill in 1..=kills {
+        let target = world.acknowledged.load(SeqCst) + 1 + dice.below(40);
+        while world.acknowledged.load(SeqCst) < target && !world.stop.load(SeqCst) {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        if world.stop.load(SeqCst) {
+            return Ok(());
+        }
+        server.kill();
+        match plant {
+            Some(Plant::ForgetClaim) if kill == kills / 2 => forget_a_claim(&server.data, world)?,
+            Some(Plant::StaleDatabase) if kill == kills / 3 => copy(&server.data, &snapshot)?,
+            Some(Plant::StaleDatabase) if kill == kills / 2 => copy(&snapshot, &server.data)?,
+            _ => {}
+        }
+        server.start()?;
+        *world.starts.0.lock().expect("no holder panics") += 1;
+        world.starts.1.notify_all();
+    }
+    Ok(())
+}
+
+struct Worker<'a> {
+    world: &'a World,
+    authority: Authority,
+    dice: Dice,
+    people: Vec<Terminal>,
+    /// Everything answered, by whom it was asked.
+    told: Vec<(usize, Envelope, Told)>,
+    open: Vec<(usize, usize, Vec<GrantId>)>,
+}
+
+impl<'a> Worker<'a> {
+    fn new(world: &'a World, authority: Authority, dice: Dice) -> Self {
+        Worker { world, authority, dice, people: Vec::new(), told: Vec::new(), open: Vec::new() }
+    }
+
+    fn work(mut self) -> Result<(), Failure> {
+        self.register()?;
+        while !self.world.stop.load(SeqCst) {
+            match self.dice.below(100) {
+                0..5 => self.register()?,
+                5..65 => self.claim()?,
+                65..85 => self.confirm()?,
+                _ => {
+                    let which = self.dice.below(self.told.len() as u64) as usize;
+                    self.repeat(which)?;
+                }
+            }
+        }
+        // The server is up and nobody kills it any more: everything that was ever answered must still be so.
+        for which in 0..self.told.len() {
+            self.repeat(which)?;
+        }
+        Ok(())
+    }
+
+    fn register(&mut self) -> Result<(), Failure> {
+        let mut person = Terminal::new(&mut self.dice);
+        let envelope = person.register(&self.authority, &mut self.dice);
+        let answer = self.send(&envelope)?;
+        let result: RegisterResult = expect(answer, "register")?;
+        let user = person.registered(&result).map_err(|error| Failure::Broken(format!("a user ID that does not open: {error}")))?;
+        self.people.push(person);
+        self.told.push((self.people.len() - 1, envelope, Told::User(user)));
+        Ok(())
+    }
+
+    fn claim(&mut self) -> Result<(), Failure> {
+        // Close together, so that many want the same; now and then one that is long gone.
+        let reached = self.world.granted.lock().expect("no holder panics").len() as u64;
+        let window = if self.dice.chance(10) { self.dice.below(reached + 1) } else { reached.saturating_sub(4) + self.dice.below(12) };
+        let medium = (window as usize).min(self.world.media.len() - 1);
+        let person = self.dice.below(self.people.len() as u64) as usize;
+        let envelope = self.people[person].claim(&self.authority, &self.world.media[medium], &mut self.dice);
+        let answer = self.send(&envelope)?;
+        let told = self.hold_against(person, medium, answer)?;
+        if let Told::Granted { grants, .. } = &told {
+            self.open.push((person, medium, grants.clone()));
+        }
+        self.told.push((person, envelope, told));
+        Ok(())
+    }
+
+    /// A claim's answer against what anybody has been told about the medium.
+    fn hold_against(&self, person: usize, medium: usize, answer: Answer) -> Result<Told, Failure> {
+        let user = self.people[person].user.expect("registered before it claims");
+        let mut granted = self.world.granted.lock().expect("no holder panics");
+        match definite::<ClaimResult>(answer)? {
+            Ok(result) => {
+                let grants = self.people[person]
+                    .granted(&result)
+                    .map_err(|error| Failure::Broken(format!("a grant that does not open: {error}")))?;
+                match granted.get(&medium) {
+                    Some((holder, known, confirmed)) if *holder != user || *known != grants || *confirmed => Err(Failure::Broken(format!(
+                        "medium {medium}: granted to {user} with {grants:?}, and before to {holder} with {known:?}, confirmed: {confirmed}"
+                    ))),
+                    _ => {
+                        granted.insert(medium, (user, grants.clone(), false));
+                        Ok(Told::Granted { medium, grants })
+                    }
+                }
+            }
+            Err(Code::MediumSpent) => match granted.get(&medium) {
+                Some((holder, _, false)) if *holder == user => {
+                    Err(Failure::Broken(format!("medium {medium}: its holder {user} was told that it is spent before confirming")))
+                }
+                // Whoever has it may not have heard yet.
+                _ => Ok(Told::Spent),
+            },
+            Err(code) => Err(Failure::Broken(format!("medium {medium}: refused as {code}"))),
+        }
+    }
+
+    fn confirm(&mut self) -> Result<(), Failure> {
+        if self.open.is_empty() {
+            return Ok(());
+        }
+        let (person, medium, grants) = self.open.swap_remove(self.dice.below(self.open.len() as u64) as usize);
+        let envelope = self.people[person].confirm(&self.authority, &self.world.media[medium], &grants, &mut self.dice);
+        // From here on a claim may be told either: it may overtake the confirmation.
+        let answer = self.send(&envelope)?;
+        let result: ConfirmResult = expect(answer, "confirm")?;
+        if result.settled != grants {
+            return Err(Failure::Broken(format!("confirmed {grants:?}, settled {:?}", result.settled)));
+        }
+        if let Some(entry) = self.world.granted.lock().expect("no holder panics").get_mut(&medium) {
+            entry.2 = true;
+        }
+        self.told.push((person, envelope, Told::Settled(grants)));
+        Ok(())
+    }
+
+    /// The same bytes again: the same answer, but that keys are not handed out after the confirmation.
+    fn repeat(&mut self, which: usize) -> Result<(), Failure> {
+        self.world.repeated.fetch_add(1, SeqCst);
+        let envelope = self.told[which].1.clone();
+        let answer = self.send(&envelope)?;
+        let (person, _, told) = &self.told[which];
+        let same = match told {
+            Told::User(user) => {
+                let result: RegisterResult = expect(answer, "register, repeated")?;
+                let again = self.people[*person].open_user(&result);
+                again.map_err(|error| Failure::Broken(format!("a user ID that does not open: {error}")))? == *user
+            }
+            Told::Settled(grants) => expect::<ConfirmResult>(answer, "confirm, repeated")?.settled == *grants,
+            Told::Spent => definite::<ClaimResult>(answer)?.err() == Some(Code::MediumSpent),
+            Told::Granted { medium, grants } => {
+                let confirmed = self.world.granted.lock().expect("no holder panics").get(medium).is_some_and(|entry| entry.2);
+                match definite::<ClaimResult>(answer)? {
+                    Ok(result) => !confirmed && result.grants.iter().map(|grant| grant.grant_id).eq(grants.iter().copied()),
+                    Err(code) => confirmed && code == Code::MediumSpent,
+                }
+            }
+        };
+        if same { Ok(()) } else { Err(Failure::Broken("a repeated request was answered otherwise than before".into())) }
+    }
+
+    /// Until there is a definite answer: the same envelope again after every start of the server.
+    fn send(&self, envelope: &Envelope) -> Result<Answer, Failure> {
+        loop {
+            let starts = *self.world.starts.0.lock().expect("no holder panics");
+            match self.authority.exchange(envelope)? {
+                Reply::Answer(answer) => {
+                    self.world.acknowledged.fetch_add(1, SeqCst);
+                    return Ok(answer);
+                }
+                Reply::Busy => {}
+                Reply::Lost => {
+                    self.world.lost.fetch_add(1, SeqCst);
+                    let guard = self.world.starts.0.lock().expect("no holder panics");
+                    // With a limit: the loss may have been seen before the kill was over, or after the start.
+                    drop(self.world.starts.1.wait_timeout_while(guard, Duration::from_millis(200), |now| *now == starts));
+                }
+            }
+        }
+    }
+}
+
+fn definite<T: DeserializeOwned>(answer: Answer) -> Result<Result<T, Code>, Failure> {
+    let outcome = answer.outcome.into_result::<T>().map_err(|error| Failure::Broken(format!("an answer of another shape: {error}")))?;
+    Ok(outcome.map_err(|refusal| refusal.code))
+}
+
+fn expect<T: DeserializeOwned>(answer: Answer, what: &str) -> Result<T, Failure> {
+    definite(answer)?.map_err(|code| Failure::Broken(format!("{what}: refused as {code}")))
+}
+
+fn forget_a_claim(data: &Path, world: &World) -> Result<(), Failure> {
+    let granted = world.granted.lock().expect("no holder panics");
+    let medium = granted
+        .iter()
+        .find(|(_, entry)| entry.2)
+        .map(|(medium, _)| *medium)
+        .ok_or_else(|| Failure::Broken("nothing confirmed yet".into()))?;
+    let id = world.media[medium].claims.medium_id.as_str();
+    ground::forget(data, id)
+}
+
+/// The database's files only: keys and configuration stay.
+fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
+    let copied = || -> std::io::Result<()> {
+        std::fs::create_dir_all(to)?;
+        for name in ["counterfoil.db", "counterfoil.db-wal", "counterfoil.db-shm"] {
+            let _ = std::fs::remove_file(to.join(name));
+            if from.join(name).exists() {
+                std::fs::copy(from.join(name), to.join(name))?;
+            }
+        }
+        Ok(())
+    };
+    copied().map_err(|error| Failure::Io("copying the database", error))
+}

@@ -1,0 +1,138 @@
+//! A real `counterfoild` process: started, awaited, killed.
+
+use crate::{Common, authority::Failure};
+use std::{
+    fs::File,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+/// An installation: data directory, port, and the process while it runs.
+pub struct Server {
+    binary: PathBuf,
+    /// Where `counterfoild init` put everything.
+    pub data: PathBuf,
+    /// `http://127.0.0.1:port`.
+    pub url: String,
+    /// First operator token.
+    pub token: String,
+    process: Option<Child>,
+}
+
+impl Server {
+    /// Initialises a fresh authority below `directory`; it does not run yet.
+    pub fn init(common: &Common, directory: &Path) -> Result<Server, Failure> {
+        let data = directory.join("server");
+        let mut command = Command::new(&common.counterfoild);
+        command.args(["init", "--json", "--data"]).arg(&data);
+        if let Some(database) = &common.database {
+            command.args(["--database", database]);
+        }
+        let output = command.output().map_err(|error| Failure::Io("starting counterfoild", error))?;
+        if !output.status.success() {
+            return Err(Failure::Broken(format!("counterfoild init: {}", String::from_utf8_lossy(&output.stderr))));
+        }
+        let said: serde_json::Value =
+            serde_json::from_slice(&output.stdout).map_err(|error| Failure::Broken(format!("counterfoild init --json: {error}")))?;
+        let token = said["token"].as_str().ok_or_else(|| Failure::Broken("counterfoild init --json names no token".into()))?.to_owned();
+        Ok(Server { binary: common.counterfoild.clone(), data, url: format!("http://127.0.0.1:{}", free_port()?), token, process: None })
+    }
+
+    /// One more process on the same database, at another port.
+    pub fn sibling(&self) -> Result<Server, Failure> {
+        Ok(Server {
+            binary: self.binary.clone(),
+            data: self.data.clone(),
+            url: format!("http://127.0.0.1:{}", free_port()?),
+            token: self.token.clone(),
+            process: None,
+        })
+    }
+
+    /// Starts it, and returns once it answers that it is ready.
+    pub fn start(&mut self) -> Result<(), Failure> {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.data.join("harness.log"))
+            .map_err(|error| Failure::Io("opening the server's log", error))?;
+        let child = Command::new(&self.binary)
+            .args(["serve", "--data"])
+            .arg(&self.data)
+            .args(["--listen", self.url.trim_start_matches("http://")])
+            // The harness is one address with a thousand terminals.
+            .env("COUNTERFOILD__LIMITS__RATE_PER_ADDRESS", "0")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().map_err(|error| Failure::Io("sharing the log", error))?)
+            .stderr(log)
+            .spawn()
+            .map_err(|error| Failure::Io("starting counterfoild", error))?;
+        self.process = Some(child);
+        for _ in 0..600 {
+            if ureq::get(format!("{}/readyz", self.url)).call().is_ok() {
+                return Ok(());
+            }
+            if let Some(status) = self.process.as_mut().and_then(|child| child.try_wait().ok()).flatten() {
+                return Err(Failure::Broken(format!("counterfoild ended with {status}; see {}", self.data.join("harness.log").display())));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Err(Failure::Broken("counterfoild was not ready after 30 s".into()))
+    }
+
+    /// SIGKILL: no farewell, no flush.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.process.take() {
+            // Already dead is as good.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// User and system seconds that the process has used so far.
+    pub fn cpu_seconds(&self) -> Option<f64> {
+        let pid = self.process.as_ref()?.id();
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name in parentheses may contain anything; fields are counted after it (proc(5)).
+        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+        let ticks: f64 = fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?;
+        Some(ticks / 100.0)
+    }
+
+    /// Resident bytes now.
+    pub fn resident(&self) -> Option<u64> {
+        let pid = self.process.as_ref()?.id();
+        let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+        Some(statm.split_whitespace().nth(1)?.parse::<u64>().ok()? * 4096)
+    }
+
+    /// Runs `counterfoild audit verify` and demands that it finds nothing.
+    pub fn audit(&self) -> Result<(), Failure> {
+        let output = Command::new(&self.binary)
+            .args(["audit", "verify", "--data"])
+            .arg(&self.data)
+            .output()
+            .map_err(|error| Failure::Io("starting counterfoild audit", error))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(Failure::Broken(format!(
+            "the auditor complains:\n{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        )))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn free_port() -> Result<u16, Failure> {
+    let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| Failure::Io("looking for a free port", error))?;
+    Ok(listener.local_addr().map_err(|error| Failure::Io("looking for a free port", error))?.port())
+}
