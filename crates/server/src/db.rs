@@ -1,0 +1,387 @@
+//! The one door to the database: transactions with a name, run on SQLite or PostgreSQL, committed in groups.
+//!
+//! ```no_run
+//! # use counterfoil_server::db::{Db, DbError};
+//! # async fn example(db: &Db, medium: String, holder: String) -> Result<bool, DbError> {
+//! db.write("claim", &medium.clone(), async move |tx| {
+//!     let won = tx.query("UPDATE medium SET holder = $1 WHERE medium = $2 AND holder IS NULL").bind(&holder).bind(&medium).execute().await?;
+//!     Ok(won == 1)
+//! })
+//! .await
+//! # }
+//! ```
+//!
+//! An action is an async closure over `&mut Tx`. It may be run several times, from the start: after a conflict, a broken connection, or a
+//! COMMIT whose answer was lost, when the first run may have taken effect. So it changes nothing but the database, and what must happen once
+//! is guarded there (`store::request`). It awaits nothing but its own statements; anything else is `DbError::Stalled` on both engines.
+//! It runs on a thread of the facade and never leaves it, so it need not be `Send` once started; what it captures must be.
+
+use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::{self, Sender};
+use tokio::sync::oneshot;
+
+pub use error::DbError;
+pub use faults::{Fault, Faults, Lasting};
+pub use meter::Statistics;
+pub use migrate::MigrationStatus;
+pub use row::{FromRow, Row};
+pub use tx::{Query, Tx};
+pub use url::DbUrl;
+pub use value::{FromValue, Value};
+
+use job::{Action, Job};
+use url::Target;
+
+mod error;
+mod faults;
+mod job;
+mod meter;
+mod migrate;
+mod postgres;
+mod row;
+mod sqlite;
+mod tx;
+mod url;
+mod value;
+
+/// The database. Cheap to clone; all clones share its threads and connections.
+#[derive(Clone, Debug)]
+pub struct Db(Arc<Shared>);
+
+/// What a transaction hangs from: the ID of the user, medium, title … whose rows it writes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FamilyKey(String);
+
+/// How many of what, and how long.
+#[derive(Clone, Debug)]
+pub struct DbOptions {
+    /// Connections that write (PostgreSQL; SQLite has one writer).
+    pub writers: usize,
+    /// Connections that read.
+    pub readers: usize,
+    /// Transactions that may share one commit.
+    pub batch: usize,
+    /// Transactions that may wait, for each writer and for the readers, before more are `Overloaded`.
+    pub queue: usize,
+    /// How long after it was asked for an action may still be run again.
+    pub retry_for: Duration,
+    /// How long one batch may take (PostgreSQL).
+    pub attempt_for: Duration,
+    /// How long connecting may take (PostgreSQL).
+    pub connect_for: Duration,
+    /// Faults for tests; no configuration reaches them.
+    pub faults: Option<Arc<Faults>>,
+}
+
+impl Default for DbOptions {
+    fn default() -> Self {
+        Self {
+            writers: 2,
+            readers: 2,
+            batch: 64,
+            queue: 4096,
+            retry_for: Duration::from_secs(10),
+            attempt_for: Duration::from_secs(10),
+            connect_for: Duration::from_secs(5),
+            faults: None,
+        }
+    }
+}
+
+/// The options as every thread holds them.
+#[derive(Clone, Debug)]
+struct Settings {
+    batch: usize,
+    queue: usize,
+    retry_for: Duration,
+    attempt_for: Duration,
+    connect_for: Duration,
+    faults: Option<Arc<Faults>>,
+    statistics: Arc<Statistics>,
+}
+
+struct Shared {
+    url: DbUrl,
+    settings: Settings,
+    queues: RwLock<Option<Queues>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+struct Queues {
+    writers: Vec<Sender<Box<dyn Job>>>,
+    readers: Sender<Box<dyn Job>>,
+}
+
+impl Db {
+    /// Opens the database with the usual options.
+    ///
+    /// # Errors
+    /// `Url`, or `Lost` when the file cannot be opened or the server cannot be reached.
+    pub async fn open(url: &DbUrl) -> Result<Self, DbError> {
+        Self::open_with(url, DbOptions::default()).await
+    }
+
+    /// Opens the database. Later failures of the connection are repaired without opening again.
+    ///
+    /// # Errors
+    /// As for `open`.
+    pub async fn open_with(url: &DbUrl, options: DbOptions) -> Result<Self, DbError> {
+        let settings = Settings {
+            batch: options.batch.max(1),
+            queue: options.queue.max(1),
+            retry_for: options.retry_for,
+            attempt_for: options.attempt_for,
+            connect_for: options.connect_for,
+            faults: options.faults,
+            statistics: Arc::default(),
+        };
+        let (queues, threads) = match &url.0 {
+            Target::Sqlite(path) => start_sqlite(path, &settings, options.readers.max(1))?,
+            Target::Postgres(target) => {
+                // Tells a wrong address now, and not at the first transaction.
+                postgres::connect(target, &settings).await?;
+                start_postgres(target, &settings, options.writers.max(1), options.readers.max(1))?
+            }
+        };
+        Ok(Self(Arc::new(Shared { url: url.clone(), settings, queues: RwLock::new(Some(queues)), threads: Mutex::new(threads) })))
+    }
+
+    /// Runs an action that writes the rows of one family, and returns once they are durable, or nothing of it is.
+    ///
+    /// `Err` from the action rolls its work back and is returned. Transactions of one family run one after the other within a process;
+    /// across processes, guarded statements and `Tx::conflict` decide.
+    ///
+    /// # Errors
+    /// The action's own; or a `DbError`, converted. `Overloaded`: not tried. `Unavailable`: the outcome is unknown, repeat the request.
+    pub async fn write<T, E, F>(&self, name: &'static str, family: impl Into<FamilyKey>, action: F) -> Result<T, E>
+    where
+        F: AsyncFn(&mut Tx) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<DbError> + Send + 'static,
+    {
+        let family = family.into();
+        let mut hasher = DefaultHasher::new();
+        family.hash(&mut hasher);
+        let place = hasher.finish();
+        // The remainder is less than the number of writers.
+        self.submit(name, family, action, |queues| &queues.writers[(place % queues.writers.len() as u64) as usize]).await
+    }
+
+    /// Runs an action that only reads. On SQLite it sees one state of the database; on PostgreSQL each statement sees what was committed
+    /// before it.
+    ///
+    /// # Errors
+    /// As for `write`, but nothing is ever half done.
+    pub async fn read<T, E, F>(&self, name: &'static str, action: F) -> Result<T, E>
+    where
+        F: AsyncFn(&mut Tx) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<DbError> + Send + 'static,
+    {
+        self.submit(name, FamilyKey(String::new()), action, |queues| &queues.readers).await
+    }
+
+    /// Runs a long read over a connection of its own, which sees one state of the database throughout: for audits and exports.
+    ///
+    /// # Errors
+    /// As for `read`; it is not run again.
+    pub async fn snapshot<T, E, F>(&self, name: &'static str, action: F) -> Result<T, E>
+    where
+        F: AsyncFn(&mut Tx) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<DbError> + Send + 'static,
+    {
+        let (job, answer) = self.job(name, FamilyKey(String::new()), action);
+        let url = self.0.url.clone();
+        let settings = self.0.settings.clone();
+        spawn("db-snapshot", move || match &url.0 {
+            Target::Sqlite(path) => sqlite::snapshot(path, job),
+            Target::Postgres(target) => on_this_thread(postgres::snapshot(target, &settings, job)),
+        })?;
+        answer.await.unwrap_or_else(|_| Err(closed().into()))
+    }
+
+    /// Brings the schema to the version of this program.
+    ///
+    /// # Errors
+    /// `SchemaNewer`, `Migration`, or a failure of the database.
+    pub async fn migrate(&self) -> Result<MigrationStatus, DbError> {
+        migrate::migrate(self).await
+    }
+
+    /// Compares the schema with this program; `.check()` on the result refuses a newer or older one.
+    ///
+    /// # Errors
+    /// `Migration`, or a failure of the database.
+    pub async fn migration_status(&self) -> Result<MigrationStatus, DbError> {
+        migrate::status(self).await
+    }
+
+    /// Lets waiting transactions finish, ends the threads and closes the connections. Later calls on any clone are `Unavailable`.
+    pub async fn close(&self) {
+        self.0.queues.write().unwrap_or_else(PoisonError::into_inner).take();
+        let threads = std::mem::take(&mut *self.0.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        // A thread that panicked has said so already, and none is left to tell.
+        let _ = tokio::task::spawn_blocking(|| threads.into_iter().for_each(|thread| drop(thread.join()))).await;
+    }
+
+    /// Figures since it was opened.
+    pub fn statistics(&self) -> &Statistics {
+        &self.0.settings.statistics
+    }
+
+    /// Which database this is.
+    pub fn url(&self) -> &DbUrl {
+        &self.0.url
+    }
+
+    fn target(&self) -> &Target {
+        &self.0.url.0
+    }
+
+    fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    async fn submit<T, E, F>(
+        &self,
+        name: &'static str,
+        family: FamilyKey,
+        action: F,
+        choose: impl FnOnce(&Queues) -> &Sender<Box<dyn Job>>,
+    ) -> Result<T, E>
+    where
+        F: AsyncFn(&mut Tx) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<DbError> + Send + 'static,
+    {
+        let (job, answer) = self.job(name, family, action);
+        let sent = match &*self.0.queues.read().unwrap_or_else(PoisonError::into_inner) {
+            Some(queues) => choose(queues).try_send(job).map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => {
+                    meter::overloaded(name);
+                    DbError::Overloaded
+                }
+                mpsc::error::TrySendError::Closed(_) => closed(),
+            }),
+            None => Err(closed()),
+        };
+        sent?;
+        answer.await.unwrap_or_else(|_| Err(closed().into()))
+    }
+
+    fn job<T, E, F>(&self, name: &'static str, family: FamilyKey, action: F) -> (Box<dyn Job>, oneshot::Receiver<Result<T, E>>)
+    where
+        F: AsyncFn(&mut Tx) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<DbError> + Send + 'static,
+    {
+        let (waiting, answer) = oneshot::channel();
+        let deadline = instant() + self.0.settings.retry_for;
+        (Box::new(Action { name, family, deadline, action, result: None, waiting }), answer)
+    }
+}
+
+fn start_sqlite(path: &Path, settings: &Settings, readers: usize) -> Result<(Queues, Vec<JoinHandle<()>>), DbError> {
+    let (writer, waiting) = mpsc::channel(settings.queue);
+    let connection = sqlite::open_writer(path)?;
+    let shared = settings.clone();
+    let mut threads = vec![spawn("db-writer", move || sqlite::write_all(connection, waiting, &shared))?];
+    let (reader, waiting) = mpsc::channel(settings.queue);
+    let waiting = Arc::new(Mutex::new(waiting));
+    for _ in 0..readers {
+        let connection = sqlite::open_reader(path)?;
+        let waiting = Arc::clone(&waiting);
+        threads.push(spawn("db-reader", move || sqlite::read_all(connection, &waiting))?);
+    }
+    Ok((Queues { writers: vec![writer], readers: reader }, threads))
+}
+
+fn start_postgres(
+    target: &url::PostgresTarget,
+    settings: &Settings,
+    writers: usize,
+    readers: usize,
+) -> Result<(Queues, Vec<JoinHandle<()>>), DbError> {
+    let mut queues = Vec::new();
+    let mut threads = Vec::new();
+    for _ in 0..writers {
+        let (queue, waiting) = mpsc::channel(settings.queue);
+        let (target, settings) = (target.clone(), settings.clone());
+        threads.push(spawn("db-writer", move || on_this_thread(postgres::write_all(target, waiting, settings)))?);
+        queues.push(queue);
+    }
+    let (reader, waiting) = mpsc::channel(settings.queue);
+    let (target, settings) = (target.clone(), settings.clone());
+    threads.push(spawn("db-reader", move || on_this_thread(postgres::read_all(target, waiting, settings, readers)))?);
+    Ok((Queues { writers: queues, readers: reader }, threads))
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, DbError> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(work).map_err(|error| DbError::Lost(format!("no thread for {name}: {error}")))
+}
+
+fn on_this_thread(work: impl Future<Output = ()>) {
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(work),
+        Err(error) => tracing::error!(%error, "no runtime for a thread of the database"),
+    }
+}
+
+fn closed() -> DbError {
+    DbError::Unavailable("the database was closed".to_owned())
+}
+
+/// How long to wait before the next try: 2 ms, doubled up to a quarter of a second.
+fn backoff(tries: u32) -> Duration {
+    Duration::from_millis(2 << tries.min(7))
+}
+
+/// The only clock of the facade: it measures waiting, and never reaches a row.
+#[expect(clippy::disallowed_methods, reason = "time that decides about rights is an argument; this measures how long the database takes")]
+fn instant() -> Instant {
+    Instant::now()
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Db").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+impl FamilyKey {
+    /// The key as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for FamilyKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<String> for FamilyKey {
+    fn from(key: String) -> Self {
+        Self(key)
+    }
+}
+
+impl From<&String> for FamilyKey {
+    fn from(key: &String) -> Self {
+        Self(key.clone())
+    }
+}
+
+impl From<&str> for FamilyKey {
+    fn from(key: &str) -> Self {
+        Self(key.to_owned())
+    }
+}
