@@ -99,7 +99,7 @@ pub struct SealingKey {
 impl SealingKey {
     /// The X25519 key of a seed, which is the private key itself and what key files hold. Every 32 bytes are one.
     pub fn from_seed(seed: &Secret<32>) -> Self {
-        Self::from_private(Kem::X25519, seed.expose()).expect("32 bytes are an X25519 private key")
+        Self::from_private(Kem::X25519, seed).expect("32 bytes are an X25519 private key")
     }
 
     /// A fresh key of the given kind, as for one box.
@@ -107,7 +107,7 @@ impl SealingKey {
         loop {
             let bytes = Secret::random(random);
             // A P-256 key must be below the curve's order; one in 2^32 is not, and is drawn again.
-            if let Some(key) = Self::from_private(kem, bytes.expose()) {
+            if let Some(key) = Self::from_private(kem, &bytes) {
                 return key;
             }
         }
@@ -121,7 +121,7 @@ impl SealingKey {
         let candidate = |label, info: &[u8]| {
             let mut bytes = [0; 32];
             expand(&suite_id, prk.expose(), label, info, &mut bytes);
-            Self::from_private(kem, Secret::new(bytes).expose())
+            Self::from_private(kem, &Secret::new(bytes))
         };
         match kem {
             Kem::X25519 => candidate(b"sk", b""),
@@ -129,8 +129,9 @@ impl SealingKey {
         }
     }
 
-    fn from_private(kem: Kem, bytes: &[u8; 32]) -> Option<Self> {
-        let private = PrivateKey::from_private_key(kem.algorithm(), bytes).ok()?;
+    /// The key of the private bytes that RFC 9180 calls `skRm`. `None` for P-256 where they are zero or not below the curve's order.
+    pub fn from_private(kem: Kem, bytes: &Secret<32>) -> Option<Self> {
+        let private = PrivateKey::from_private_key(kem.algorithm(), bytes.expose()).ok()?;
         let public = private.compute_public_key().ok()?;
         let public = SealingPublicKey::from_bytes(public.as_ref()).ok()?;
         Some(Self { private, public })
