@@ -37,8 +37,8 @@ pub enum Plant {
 /// What everybody has been told, to hold every further answer against.
 struct World {
     media: Vec<Medium>,
-    /// Per medium: who was granted it, with which grants, and whether the copy has been confirmed.
-    granted: Mutex<HashMap<usize, (UserId, Vec<GrantId>, bool)>>,
+    /// Per medium, what was told of it last.
+    granted: Mutex<HashMap<usize, Holding>>,
     acknowledged: AtomicU64,
     lost: AtomicU64,
     repeated: AtomicU64,
@@ -46,6 +46,13 @@ struct World {
     /// Counts starts of the server; who lost an answer waits for the next.
     starts: (Mutex<u64>, Condvar),
     finding: Mutex<Option<Failure>>,
+}
+
+/// Who was granted a medium.
+struct Holding {
+    user: UserId,
+    grants: Vec<GrantId>,
+    confirmed: bool,
 }
 
 /// A request that was answered, and what the answer must be when it is sent again.
@@ -211,17 +218,18 @@ impl<'a> Worker<'a> {
                     .granted(&result)
                     .map_err(|error| Failure::Broken(format!("a grant that does not open: {error}")))?;
                 match granted.get(&medium) {
-                    Some((holder, known, confirmed)) if *holder != user || *known != grants || *confirmed => Err(Failure::Broken(format!(
-                        "medium {medium}: granted to {user} with {grants:?}, and before to {holder} with {known:?}, confirmed: {confirmed}"
+                    Some(known) if known.user != user || known.grants != grants || known.confirmed => Err(Failure::Broken(format!(
+                        "medium {medium}: granted to {user} with {grants:?}, and before to {} with {:?}, confirmed: {}",
+                        known.user, known.grants, known.confirmed
                     ))),
                     _ => {
-                        granted.insert(medium, (user, grants.clone(), false));
+                        granted.insert(medium, Holding { user, grants: grants.clone(), confirmed: false });
                         Ok(Told::Granted { medium, grants })
                     }
                 }
             }
             Err(Code::MediumSpent) => match granted.get(&medium) {
-                Some((holder, _, false)) if *holder == user => {
+                Some(known) if known.user == user && !known.confirmed => {
                     Err(Failure::Broken(format!("medium {medium}: its holder {user} was told that it is spent before confirming")))
                 }
                 // Whoever has it may not have heard yet.
@@ -244,7 +252,7 @@ impl<'a> Worker<'a> {
             return Err(Failure::Broken(format!("confirmed {grants:?}, settled {:?}", result.settled)));
         }
         if let Some(entry) = self.world.granted.lock().expect("no holder panics").get_mut(&medium) {
-            entry.2 = true;
+            entry.confirmed = true;
         }
         self.told.push((person, envelope, Told::Settled(grants)));
         Ok(())
@@ -265,7 +273,7 @@ impl<'a> Worker<'a> {
             Told::Settled(grants) => expect::<ConfirmResult>(answer, "confirm, repeated")?.settled == *grants,
             Told::Spent => definite::<ClaimResult>(answer)?.err() == Some(Code::MediumSpent),
             Told::Granted { medium, grants } => {
-                let confirmed = self.world.granted.lock().expect("no holder panics").get(medium).is_some_and(|entry| entry.2);
+                let confirmed = self.world.granted.lock().expect("no holder panics").get(medium).is_some_and(|entry| entry.confirmed);
                 match definite::<ClaimResult>(answer)? {
                     Ok(result) => !confirmed && result.grants.iter().map(|grant| grant.grant_id).eq(grants.iter().copied()),
                     Err(code) => confirmed && code == Code::MediumSpent,
@@ -309,7 +317,7 @@ fn forget_a_claim(data: &Path, world: &World) -> Result<(), Failure> {
     let granted = world.granted.lock().expect("no holder panics");
     let medium = granted
         .iter()
-        .find(|(_, entry)| entry.2)
+        .find(|(_, entry)| entry.confirmed)
         .map(|(medium, _)| *medium)
         .ok_or_else(|| Failure::Broken("nothing confirmed yet".into()))?;
     let id = world.media[medium].claims.medium_id.as_str();
