@@ -4,4 +4,5 @@ pub mod binding;
 pub mod claim;
 pub mod confirm;
 pub mod freshness;
+pub mod heal;
 pub mod register;

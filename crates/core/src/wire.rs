@@ -7,8 +7,8 @@ mod request;
 mod result;
 
 pub use identity::{AuthorityDocument, AuthorityKeys, IdentityArea, IdentityClaims, PublisherOnMedium, SealingKeyDocument, TitleOnMedium};
-pub use request::{Claim, Confirm, HolderKeys, Inspect, Operation, Register, RegisterDevice, RegisterDrive, Request};
+pub use request::{Claim, Confirm, Heal, HolderKeys, Inspect, Operation, Register, RegisterDevice, RegisterDrive, Request};
 pub use result::{
-    Answer, ClaimResult, ConfirmResult, DeviceVerdict, GrantDocument, HolderKind, InspectResult, MediumVerdict, Outcome, OwnedTitle,
-    RegisterResult, TitleOnOffer, UserVerdict,
+    Answer, ClaimResult, ConfirmResult, DeviceVerdict, GrantDocument, HealResult, HolderKind, InspectResult, MediumVerdict, Outcome,
+    OwnedTitle, RegisterResult, TitleOnOffer, UserVerdict,
 };

@@ -27,6 +27,8 @@ pub enum Operation {
     Claim(Claim),
     /// The copy is complete.
     Confirm(Confirm),
+    /// Chunks of the copy are damaged.
+    Heal(Heal),
 }
 
 impl Operation {
@@ -37,6 +39,7 @@ impl Operation {
             Operation::Inspect(_) => "inspect",
             Operation::Claim(_) => "claim",
             Operation::Confirm(_) => "confirm",
+            Operation::Heal(_) => "heal",
         }
     }
 }
@@ -137,4 +140,26 @@ pub struct Confirm {
     /// The device that copied, where one is registered.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub device_id: Option<DeviceId>,
+}
+
+/// Chunks of a copied title are damaged in the library: asks for the keys of exactly those, so that they can be taken from the medium again.
+/// The content key itself is gone from the card since the copy was complete (C11), and stays gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heal {
+    /// As received at registration.
+    pub user_id: UserId,
+    /// The medium that was copied.
+    pub medium_id: MediumId,
+    /// The grant that the library holds the title by.
+    pub grant_id: GrantId,
+    /// The device that the library is played on, where one is registered.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub device_id: Option<DeviceId>,
+    /// Chunk IDs, 32 bytes base64url each, [`Heal::MOST`] at most.
+    pub chunks: Vec<String>,
+}
+
+impl Heal {
+    /// Chunks in one request; more take more requests.
+    pub const MOST: usize = 400;
 }

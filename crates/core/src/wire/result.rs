@@ -108,6 +108,13 @@ pub struct ConfirmResult {
     pub settled: Vec<GrantId>,
 }
 
+/// Keys of the chunks that were asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealResult {
+    /// `format::grant` box to the holder, purpose `heal` and the grant ID: the chunks' keys, 32 bytes each, in the order of the request.
+    pub keys: serde_json::Value,
+}
+
 /// A1, A3, A7, A11: the verdict on each thing that was presented.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InspectResult {
