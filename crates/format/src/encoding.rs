@@ -18,8 +18,12 @@ pub fn from_base64url(text: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(text).ok()
 }
 
-/// Parses JSON, refusing members that occur twice in one object, at any depth (two readers might each believe another one).
+/// Parses a JSON object, refusing members that occur twice in one object, at any depth (two readers might each believe another one).
 pub fn parse_strict<T: DeserializeOwned>(json: &[u8]) -> Result<T, serde_json::Error> {
+    // Serde would take an array of a structure's fields for the structure.
+    if json.trim_ascii_start().first() != Some(&b'{') {
+        return Err(serde_json::Error::custom("not an object"));
+    }
     let mut walker = serde_json::Deserializer::from_slice(json);
     SingleMembers.deserialize(&mut walker)?;
     walker.end()?;
