@@ -114,11 +114,8 @@ pub struct ChunkSealKey(Secret<32>);
 
 impl ChunkSealKey {
     /// The AES-256-GCM key of one chunk. It seals one plaintext only, the one it is named by, hence the fixed nonce.
-    pub(super) fn chunk_key(&self, id: &ChunkId) -> LessSafeKey {
-        let mut key = *blake3::keyed_hash(self.0.expose(), &id.0).as_bytes();
-        let sealing = aead(&key);
-        key.zeroize();
-        sealing
+    pub(super) fn chunk_key(&self, id: &ChunkId) -> Secret<32> {
+        Secret::new(*blake3::keyed_hash(self.0.expose(), &id.0).as_bytes())
     }
 }
 
@@ -139,7 +136,7 @@ fn derive(context: &str, secret: &Secret<32>) -> Secret<32> {
     Secret::new(blake3::derive_key(context, secret.expose()))
 }
 
-fn aead(key: &[u8; 32]) -> LessSafeKey {
+pub(super) fn aead(key: &[u8; 32]) -> LessSafeKey {
     LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key).expect("AES-256-GCM takes 32 bytes"))
 }
 

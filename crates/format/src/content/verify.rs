@@ -6,6 +6,7 @@ use std::io::{self, Seek, SeekFrom, Write};
 use zeroize::Zeroize;
 
 use super::chunk::{ChunkError, MAX_PLAIN, OVERHEAD};
+use super::healing::OpenChunk;
 use super::keys::ChunkKeys;
 use super::manifest::{ChunkRef, EntryKind, Manifest};
 use super::object::ReadAt;
@@ -74,14 +75,14 @@ pub fn verify_pack(
     while let Some(first) = left.first() {
         let (group, rest) = left.split_at(group_len(left));
         let length: usize = group.iter().map(|chunk| chunk.sealed_len as usize).sum();
-        let bulk = file.read_exact_at(&mut buffer[..length], u64::from(first.offset));
+        let bulk = file.fill_at(&mut buffer[..length], u64::from(first.offset));
         for chunk in group {
             let at = (chunk.offset - first.offset) as usize;
             let sealed = &mut buffer[at..at + chunk.sealed_len as usize];
             // When the bulk cannot be read, each chunk of it is tried for itself.
             let read = match &bulk {
                 Ok(()) => Ok(()),
-                Err(_) => file.read_exact_at(sealed, u64::from(chunk.offset)),
+                Err(_) => file.fill_at(sealed, u64::from(chunk.offset)),
             };
             let kind = match read {
                 Ok(()) => keys.open_in_place(&chunk.id, sealed).err().map(DamageKind::Bad),
@@ -138,7 +139,8 @@ pub fn affected<'m>(manifest: &'m Manifest, chunks: &HashSet<u32>) -> Vec<Affect
     parts
 }
 
-/// Writes the given chunks of a pack anew, in place, from a `source` that holds the same pack under `source_keys`.
+/// Writes the given chunks of a pack anew, in place, from a `source` that holds the same pack and is opened by `source_keys`: those of
+/// a content key or of another library, or the keys of just these chunks ([`HealingKeys`](super::HealingKeys)).
 ///
 /// Returns the chunks that the source could not give either. The caller cuts the file to the pack's length if it has a
 /// surplus, and syncs it.
@@ -146,7 +148,7 @@ pub fn repair_pack(
     manifest: &Manifest,
     chunks: impl IntoIterator<Item = u32>,
     source: &dyn ReadAt,
-    source_keys: &ChunkKeys,
+    source_keys: &dyn OpenChunk,
     keys: &ChunkKeys,
     mut target: impl Write + Seek,
 ) -> io::Result<Vec<u32>> {
@@ -156,7 +158,7 @@ pub fn repair_pack(
         let chunk = &manifest.chunks()[index as usize];
         let sealed = &mut buffer[..chunk.sealed_len as usize];
         let offset = u64::from(chunk.offset);
-        let opened = source.read_exact_at(sealed, offset).is_ok() && source_keys.open_in_place(&chunk.id, sealed).is_ok();
+        let opened = source.fill_at(sealed, offset).is_ok() && source_keys.open_chunk(&chunk.id, sealed).is_ok();
         if !opened {
             not_healed.push(index);
             continue;
