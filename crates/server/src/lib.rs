@@ -1,4 +1,15 @@
 //! The Counterfoil authority as a library, so that tests and the binary stand on the same modules.
 
+pub mod actions;
+pub mod api;
+pub mod app;
+pub mod auth;
+pub mod blobs;
+pub mod clock;
+pub mod config;
+pub mod auditor;
 pub mod db;
+pub mod keys;
+pub mod problem;
+pub mod router;
 pub mod store;

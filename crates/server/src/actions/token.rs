@@ -1,0 +1,90 @@
+//! Making and taking back bearer tokens.
+
+use counterfoil_core::Timestamp;
+use serde_json::json;
+
+use crate::auth::Role;
+use crate::clock::Rng;
+use crate::db::{DbError, Tx};
+use crate::problem::{ApiCode, Problem};
+use crate::store::audit;
+use crate::store::token::{self, FAMILY, Presented, TokenRow};
+
+/// What a new token is for.
+pub struct New {
+    /// What its bearer is.
+    pub role: Role,
+    /// For whom.
+    pub tenant: Option<String>,
+    /// What the operator calls it.
+    pub name: String,
+    /// Days until it ends.
+    pub expires_in_days: Option<u32>,
+}
+
+/// A token that is not kept yet.
+pub struct Prepared {
+    /// To be shown once.
+    pub token: String,
+    /// To be kept.
+    pub row: TokenRow,
+}
+
+impl New {
+    /// Checks what is wanted, and draws the token.
+    ///
+    /// # Errors
+    /// `unprocessable`.
+    pub fn prepare(self, now: Timestamp, rng: &Rng) -> Result<Prepared, Problem> {
+        let wrong = |detail: &str| Err(Problem::with(ApiCode::Unprocessable, detail));
+        if self.name.is_empty() || self.name.chars().count() > 100 || self.name.chars().any(char::is_control) {
+            return wrong("name: 1 to 100 characters, no control characters");
+        }
+        match (self.role, self.tenant.as_deref()) {
+            (Role::Operator, Some(_)) => return wrong("tenant: an operator has none"),
+            (Role::Publisher, None | Some("")) => return wrong("tenant: a publisher's token names the publisher"),
+            (_, Some(tenant)) if tenant.len() > 64 => return wrong("tenant: at most 64 characters"),
+            _ => {}
+        }
+        if self.expires_in_days == Some(0) {
+            return wrong("expires_in_days: at least 1");
+        }
+        let presented = Presented::generate(&mut rng.clone());
+        let expires_at = self.expires_in_days.map(|days| Timestamp(now.0.saturating_add(i64::from(days) * Timestamp::DAY)));
+        let row = TokenRow {
+            token_id: presented.id().to_owned(),
+            hash: presented.hash(),
+            role: self.role,
+            tenant: self.tenant,
+            name: self.name,
+            created_at: now,
+            expires_at,
+            revoked_at: None,
+        };
+        Ok(Prepared { token: presented.reveal(), row })
+    }
+}
+
+/// Keeps a token, with its audit record.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn make(tx: &mut Tx, row: &TokenRow, actor: &str) -> Result<(), DbError> {
+    token::insert(tx, row).await?;
+    let detail = json!({ "token": row.token_id, "role": row.role, "tenant": row.tenant, "name": row.name });
+    audit::append(tx, FAMILY, row.created_at.0, actor, "token.made", &detail).await.map(drop)
+}
+
+/// Takes a token back, with its audit record; says whether there is such a token. One that was taken back before stays as it is.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn revoke(tx: &mut Tx, id: &str, now: Timestamp, actor: &str) -> Result<bool, DbError> {
+    if token::find(tx, id).await?.is_none() {
+        return Ok(false);
+    }
+    if token::revoke(tx, id, now).await? {
+        audit::append(tx, FAMILY, now.0, actor, "token.revoked", &json!({ "token": id })).await?;
+    }
+    Ok(true)
+}

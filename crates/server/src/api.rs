@@ -1,0 +1,6 @@
+//! The HTTP API: one resource a file, JSON over the actions.
+
+pub mod health;
+pub mod tokens;
+pub mod well_known;
+pub mod whoami;

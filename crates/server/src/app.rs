@@ -1,0 +1,53 @@
+//! What every handler and job works with: database, contents, keys, time, randomness, configuration.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use crate::blobs::Blobs;
+use crate::clock::{Clock, Rng};
+use crate::config::Config;
+use crate::db::Db;
+use crate::keys::Keys;
+
+/// The server's parts. Cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<Parts>);
+
+/// What an [`App`] is made of.
+pub struct Parts {
+    /// The database.
+    pub db: Db,
+    /// The contents.
+    pub blobs: Blobs,
+    /// The authority's keys.
+    pub keys: Keys,
+    /// The time.
+    pub clock: Clock,
+    /// Randomness.
+    pub rng: Rng,
+    /// As read at start.
+    pub config: Config,
+    /// Name of the authority, stable for its life.
+    pub name: String,
+    /// How terminals reach it, best first.
+    pub urls: Vec<String>,
+    /// Wakes the delivery of the outbox, after a commit that put something there.
+    pub outbox: Notify,
+}
+
+impl App {
+    /// Puts the parts together.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}

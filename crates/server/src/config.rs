@@ -1,0 +1,306 @@
+//! Configuration: one TOML file, environment overrides, secrets also by `…_file`. Unknown keys are errors that name them.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use config::{Environment, File, FileFormat};
+use counterfoil_core::rules::register::Policy;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::db::DbUrl;
+use crate::keys::RootSource;
+
+/// Environment variables that override the file: `COUNTERFOILD__SECTION__KEY`.
+pub const ENVIRONMENT: &str = "COUNTERFOILD";
+
+/// Everything that can be configured. `counterfoild.example.toml` says what each is for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where it listens, and how it is reached.
+    pub server: Server,
+    /// HTTPS.
+    pub tls: Tls,
+    /// The database.
+    pub database: Database,
+    /// Encrypted contents.
+    pub contents: Contents,
+    /// The root key.
+    pub root_key: RootKeySection,
+    /// Logs.
+    pub log: Log,
+    /// Limits.
+    pub limits: Limits,
+    /// What registrations must look like (C5).
+    pub registration: Policy,
+}
+
+/// `[server]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    /// Address and port; port 0 takes any that is free.
+    pub listen: SocketAddr,
+    /// How terminals reach it, best first; written on every medium. Empty: the address that it listens on.
+    pub public_urls: Vec<String>,
+    /// Serve without TLS on other addresses than loopback: behind a proxy that does TLS.
+    pub allow_plain: bool,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 7480)), public_urls: vec![], allow_plain: false }
+    }
+}
+
+/// `[tls]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tls {
+    /// Certificate chain, PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cert_file: Option<PathBuf>,
+    /// Its private key, PEM, mode 0600.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<PathBuf>,
+}
+
+/// `[database]`
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Database {
+    /// `sqlite:PATH` or `postgres://…`.
+    pub url: String,
+    /// A file that holds the address, where it has a password in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url_file: Option<PathBuf>,
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self { url: "sqlite:counterfoil.db".to_owned(), url_file: None }
+    }
+}
+
+impl std::fmt::Debug for Database {
+    /// Without the address, which may hold a password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Database").field("url_file", &self.url_file).finish_non_exhaustive()
+    }
+}
+
+/// `[contents]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Contents {
+    /// Directory of the contents store.
+    pub dir: PathBuf,
+}
+
+impl Default for Contents {
+    fn default() -> Self {
+        Self { dir: "contents".into() }
+    }
+}
+
+/// `[root_key]`
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RootKeySection {
+    /// File of mode 0600.
+    pub file: PathBuf,
+    /// The key itself; meant for `COUNTERFOILD__ROOT_KEY__KEY`, and goes before the file.
+    #[serde(skip_serializing)]
+    pub key: Option<Zeroizing<String>>,
+}
+
+impl Default for RootKeySection {
+    fn default() -> Self {
+        Self { file: "root.key".into(), key: None }
+    }
+}
+
+impl std::fmt::Debug for RootKeySection {
+    /// Without the key.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RootKeySection").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// For people or for programs.
+    pub format: LogFormat,
+    /// `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,counterfoil_server=debug`.
+    pub level: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Human, level: "info".to_owned() }
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Text.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[limits]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Longest body of a request, in bytes, uploads of contents excepted.
+    pub body_bytes: usize,
+    /// How long a request may take, in seconds, contents and identities excepted.
+    pub request_seconds: u64,
+    /// How long requests may finish after SIGTERM, in seconds.
+    pub shutdown_seconds: u64,
+    /// Requests a second from one address; 0 is no limit.
+    pub requests_per_second: u32,
+    /// How many requests one address may make at once before that counts.
+    pub burst: u32,
+    /// Requests a second with one token; 0 is no limit.
+    pub token_requests_per_second: u32,
+    /// How many requests one token may make at once before that counts.
+    pub token_burst: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes: 4 << 20,
+            request_seconds: 30,
+            shutdown_seconds: 20,
+            requests_per_second: 50,
+            burst: 200,
+            token_requests_per_second: 200,
+            token_burst: 1000,
+        }
+    }
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// Not there, not TOML, an unknown key, or a value of the wrong kind.
+    #[error("{0}")]
+    Read(#[from] config::ConfigError),
+    /// A value that cannot be.
+    #[error("{key}: {reason}")]
+    Value {
+        /// Section and key.
+        key: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl Config {
+    /// Reads a file and the environment on top of it. Relative paths are taken from where the file lies.
+    ///
+    /// # Errors
+    /// `Read` names the key, `Value` says what is wrong.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ConfigError::Read(config::ConfigError::Message(format!("{}: {error}", path.display()))))?;
+        let directory = path.parent().unwrap_or(Path::new("")).to_owned();
+        Ok(Self::parse(&text, std::env::vars().collect())?.relative_to(&directory))
+    }
+
+    /// Reads TOML, with overrides on top.
+    ///
+    /// # Errors
+    /// As for [`Self::load`].
+    pub fn parse(text: &str, environment: std::collections::HashMap<String, String>) -> Result<Self, ConfigError> {
+        // Whatever does not begin so is no business of ours, and its characters need not be lower case.
+        let ours = environment.into_iter().filter(|(name, _)| name.starts_with("COUNTERFOILD__")).collect();
+        let environment = Environment::with_prefix(ENVIRONMENT)
+            .prefix_separator("__")
+            .separator("__")
+            .list_separator(",")
+            .with_list_parse_key("server.public_urls")
+            .try_parsing(true)
+            .source(Some(ours));
+        let config: Self =
+            config::Config::builder().add_source(File::from_str(text, FileFormat::Toml)).add_source(environment).build()?.try_deserialize()?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let wrong = |key, reason: &str| Err(ConfigError::Value { key, reason: reason.to_owned() });
+        if self.tls.cert_file.is_some() != self.tls.key_file.is_some() {
+            return wrong("tls", "cert_file and key_file belong together");
+        }
+        if self.limits.body_bytes < 64 * 1024 {
+            return wrong("limits.body_bytes", "an envelope may have 64 KiB");
+        }
+        if self.limits.request_seconds == 0 {
+            return wrong("limits.request_seconds", "no request is answered in no time");
+        }
+        for url in &self.server.public_urls {
+            if !(url.starts_with("https://") || url.starts_with("http://")) || url.ends_with('/') {
+                return wrong("server.public_urls", "each begins with https:// or http:// and does not end with /");
+            }
+        }
+        Ok(())
+    }
+
+    fn relative_to(mut self, directory: &Path) -> Self {
+        let place = |path: &mut PathBuf| *path = directory.join(&*path);
+        place(&mut self.contents.dir);
+        place(&mut self.root_key.file);
+        for path in [&mut self.tls.cert_file, &mut self.tls.key_file, &mut self.database.url_file] {
+            path.iter_mut().for_each(place);
+        }
+        if let Some(path) = self.database.url.strip_prefix("sqlite:") {
+            self.database.url = format!("sqlite:{}", directory.join(path).display());
+        }
+        self
+    }
+
+    /// The address of the database.
+    ///
+    /// # Errors
+    /// `Value`.
+    pub fn database_url(&self) -> Result<DbUrl, ConfigError> {
+        let wrong = |key, reason: String| ConfigError::Value { key, reason };
+        let text = match &self.database.url_file {
+            Some(path) => Zeroizing::new(
+                std::fs::read_to_string(path).map_err(|error| wrong("database.url_file", format!("{}: {error}", path.display())))?,
+            ),
+            None => Zeroizing::new(self.database.url.clone()),
+        };
+        text.trim().parse().map_err(|error: crate::db::DbError| wrong("database.url", error.to_string()))
+    }
+
+    /// Where the root key comes from.
+    pub fn root_source(&self) -> RootSource {
+        match &self.root_key.key {
+            Some(key) => RootSource::Given(key.clone()),
+            None => RootSource::File(self.root_key.file.clone()),
+        }
+    }
+
+    /// Whether it serves HTTPS.
+    pub fn has_tls(&self) -> bool {
+        self.tls.cert_file.is_some()
+    }
+
+    /// As TOML without secrets, for `config show`.
+    pub fn shown(&self) -> toml::Table {
+        let mut shown = self.clone();
+        shown.database.url = self.database_url().map_or_else(|_| "(not readable)".to_owned(), |url| url.to_string());
+        toml::Table::try_from(&shown).expect("numbers, strings and lists have a TOML form")
+    }
+}

@@ -1,0 +1,210 @@
+//! New keys for old, while servers run: made, put in front, and what was wrapped under the old ones wrapped anew, row by row.
+
+use counterfoil_core::Timestamp;
+use counterfoil_format::hpke::{DiffieHellman as _, SealingKey};
+use counterfoil_format::secret::{Random, Secret};
+use counterfoil_format::sign::SigningKey;
+use counterfoil_format::wrap;
+use futures_util::future::try_join_all;
+
+use super::root::{RootKey, RootSource, next_path, replace, write_private};
+use super::{Keys, KeysError, Place, Purpose};
+use crate::clock::Rng;
+use crate::db::{Db, DbError};
+use crate::store::key::{self, AuthorityKeyRow, KekRow, WrappedRow, WrappedTable};
+use crate::store::setting;
+
+/// How long running servers may go on with the old signing or sealing key: they look for new keys more often than this.
+pub const HANDOVER: i64 = 5 * 60 * 1000;
+/// Rows wrapped anew at a time.
+const BATCH: u32 = 64;
+
+/// What signs, and what envelopes are sealed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Ed25519.
+    Signing,
+    /// X25519.
+    Sealing,
+}
+
+impl Kind {
+    /// As in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Signing => "signing",
+            Self::Sealing => "sealing",
+        }
+    }
+}
+
+/// Makes the keys of a new authority, those that are not there yet.
+///
+/// # Errors
+/// As for the steps of a rotation.
+pub async fn create_all(db: &Db, source: &RootSource, now: Timestamp, rng: &Rng) -> Result<Keys, KeysError> {
+    let root = source.read(None)?;
+    let rows: Vec<KekRow> = Purpose::ALL.into_iter().map(|purpose| new_kek(&root, purpose, 1, now, &mut rng.clone())).collect();
+    db.write("init keys", setting::FAMILY, async move |tx| {
+        for row in &rows {
+            key::insert_kek(tx, row).await?;
+        }
+        Ok::<_, DbError>(())
+    })
+    .await?;
+    let keys = Keys::load(db, source.clone()).await?;
+    for kind in [Kind::Signing, Kind::Sealing] {
+        if keys.lacks(kind) {
+            authority_key(db, &keys, kind, now, rng).await?;
+        }
+    }
+    Ok(keys)
+}
+
+/// A new signing or sealing key; the old one is retired after [`HANDOVER`]. Answers with its name.
+///
+/// # Errors
+/// Failures of the database.
+pub async fn authority_key(db: &Db, keys: &Keys, kind: Kind, now: Timestamp, rng: &Rng) -> Result<String, KeysError> {
+    let seed = Secret::random(&mut rng.clone());
+    let public: [u8; 32] = match kind {
+        Kind::Signing => *SigningKey::from_seed(&seed).verifying_key().as_bytes(),
+        Kind::Sealing => SealingKey::from_seed(&seed).public_key().as_bytes().try_into().expect("an X25519 key has 32 bytes"),
+    };
+    let prefix = if kind == Kind::Signing { "sig" } else { "seal" };
+    let kid = format!("{prefix}-{}", &blake3::hash(&public).to_hex()[..16]);
+    let wrapped = keys.wrap(&Place::AuthorityKey { kid: &kid }, seed.expose(), &mut rng.clone())?;
+    let row =
+        AuthorityKeyRow { kid: kid.clone(), purpose: kind.as_str().to_owned(), public_key: public, wrapped, created_at: now, retired_at: None };
+    let retire_at = Timestamp(now.0 + HANDOVER);
+    db.write("rotate key", setting::FAMILY, async move |tx| {
+        key::replace_authority_key(tx, &row, retire_at).await?;
+        audit(tx, now, "key.rotated", &serde_json::json!({ "purpose": row.purpose, "kid": row.kid })).await
+    })
+    .await?;
+    keys.refresh(db).await?;
+    Ok(kid)
+}
+
+/// A new version of a key-encryption key, and everything wrapped under it. Answers with the version and how many rows were wrapped anew.
+///
+/// # Errors
+/// Failures of the database; a row that does not open stops it, and is named.
+pub async fn kek(db: &Db, source: &RootSource, keys: &Keys, purpose: Purpose, now: Timestamp, rng: &Rng) -> Result<(u32, u64), KeysError> {
+    let rows = db.read("keks", async |tx| key::keks(tx).await).await?;
+    let newest = rows.iter().filter(|row| row.purpose == purpose.as_str()).max_by_key(|row| row.version);
+    let newest = newest.ok_or(KeysError::Missing(purpose.as_str()))?;
+    let root = source.read(Some(wrap::kek_version(&newest.wrapped).map_err(|_| KeysError::WrongRoot)?))?;
+    let version = newest.version + 1;
+    let row = new_kek(&root, purpose, version, now, &mut rng.clone());
+    db.write("rotate kek", setting::FAMILY, async move |tx| {
+        if !key::insert_kek(tx, &row).await? {
+            return Err(DbError::Constraint("somebody else rotates this key".to_owned()));
+        }
+        audit(tx, now, "kek.rotated", &serde_json::json!({ "purpose": row.purpose, "version": row.version })).await
+    })
+    .await?;
+    keys.refresh(db).await?;
+    let rewrapped = rewrap(db, keys, purpose, version, rng).await?;
+    Ok((version, rewrapped))
+}
+
+/// Wraps anew, under the newest version, what lies under an older one. Can be cut at any time and repeated.
+///
+/// # Errors
+/// As for [`kek`].
+pub async fn rewrap(db: &Db, keys: &Keys, purpose: Purpose, version: u32, rng: &Rng) -> Result<u64, KeysError> {
+    let table = table(purpose);
+    let mut after = (String::new(), "0".to_owned());
+    let mut rewrapped = 0;
+    loop {
+        let from = after.clone();
+        let rows = db.read("rewrap page", async move |tx| table.page(tx, (&from.0, &from.1), BATCH).await).await?;
+        let Some(last) = rows.last() else { return Ok(rewrapped) };
+        after = (last.family.clone(), last.second.clone());
+        let stale: Vec<WrappedRow> = rows.into_iter().filter(|row| wrap::kek_version(&row.wrapped) != Ok(version)).collect();
+        // Each row in its own family's transaction; they share commits.
+        let done = try_join_all(stale.into_iter().map(|row| rewrap_row(db, keys, purpose, table, row, rng))).await?;
+        rewrapped += done.into_iter().filter(|changed| *changed).count() as u64;
+    }
+}
+
+async fn rewrap_row(db: &Db, keys: &Keys, purpose: Purpose, table: WrappedTable, row: WrappedRow, rng: &Rng) -> Result<bool, KeysError> {
+    let place = place(purpose, &row)?;
+    let secret: Secret<32> = keys.open(db, &place, &row.wrapped).await?;
+    let wrapped = keys.wrap(&place, secret.expose(), &mut rng.clone())?;
+    // Where it is gone, somebody else has put a newer one there.
+    let changed = db.write("rewrap", row.family.clone(), async move |tx| table.put(tx, &row, &wrapped).await).await?;
+    Ok(changed)
+}
+
+fn table(purpose: Purpose) -> WrappedTable {
+    match purpose {
+        Purpose::Content => key::CONTENT_KEYS,
+        Purpose::Library => key::LIBRARY_KEYS,
+        Purpose::Claim => key::CLAIM_KEYS,
+        Purpose::Device => key::DEVICE_SECRETS,
+        Purpose::Authority => key::AUTHORITY_KEYS,
+    }
+}
+
+fn place(purpose: Purpose, row: &WrappedRow) -> Result<Place<'_>, KeysError> {
+    Ok(match purpose {
+        Purpose::Content => Place::ContentKey {
+            title: &row.family,
+            generation: row.second.parse().map_err(|_| KeysError::Root(format!("generation {:?} of {}", row.second, row.family)))?,
+        },
+        Purpose::Library => Place::LibraryKey { medium: &row.family, grant: &row.second },
+        Purpose::Claim => Place::ClaimKey { batch: &row.family },
+        Purpose::Device => Place::DeviceSecret { user: &row.family, device: &row.second },
+        Purpose::Authority => Place::AuthorityKey { kid: &row.family },
+    })
+}
+
+/// A new root key in the file; the key-encryption keys are wrapped under it in one transaction. Running servers go on with the keys in memory,
+/// and read the file when they load keys. Cut anywhere, the next load finishes it ([`RootSource::read`]).
+///
+/// # Errors
+/// `Root` where the key does not come from a file; failures of database and file system.
+pub async fn root(db: &Db, source: &RootSource, now: Timestamp, rng: &Rng) -> Result<u32, KeysError> {
+    let RootSource::File(path) = source else {
+        return Err(KeysError::Root("it is given by the environment: put it in a file to have it rotated here".to_owned()));
+    };
+    let rows = db.read("keks", async |tx| key::keks(tx).await).await?;
+    let version = rows.first().map(|row| wrap::kek_version(&row.wrapped)).transpose().map_err(|_| KeysError::WrongRoot)?;
+    let old = source.read(version)?;
+    let next = next_path(path);
+    // Left over from a rotation that got no further; the key in it wraps nothing.
+    if next.exists() {
+        std::fs::remove_file(&next).map_err(|error| KeysError::Root(error.to_string()))?;
+    }
+    let new = RootKey::generate(old.version() + 1, &mut rng.clone());
+    write_private(&next, &new.reveal()).map_err(|error| KeysError::Root(format!("{}: {error}", next.display())))?;
+    let mut rewrapped = Vec::with_capacity(rows.len());
+    for row in rows {
+        let key = old.unwrap(&row).map_err(|_| KeysError::WrongRoot)?;
+        let wrapped = new.wrap(&row.purpose, row.version, &key, &mut rng.clone());
+        rewrapped.push((row, wrapped));
+    }
+    let version = new.version();
+    db.write("rotate root", setting::FAMILY, async move |tx| {
+        for (row, wrapped) in &rewrapped {
+            if !key::rewrap_kek(tx, row, wrapped).await? {
+                return Err(DbError::Constraint("somebody else rotates keys".to_owned()));
+            }
+        }
+        audit(tx, now, "root.rotated", &serde_json::json!({ "version": version })).await
+    })
+    .await?;
+    replace(&next, path).map_err(|error| KeysError::Root(format!("{}: {error}", path.display())))?;
+    Ok(version)
+}
+
+fn new_kek(root: &RootKey, purpose: Purpose, version: u32, now: Timestamp, random: &mut dyn Random) -> KekRow {
+    let key = Secret::random(random);
+    KekRow { purpose: purpose.as_str().to_owned(), version, wrapped: root.wrap(purpose.as_str(), version, &key, random), created_at: now }
+}
+
+async fn audit(tx: &mut crate::db::Tx, now: Timestamp, event: &str, detail: &serde_json::Value) -> Result<(), DbError> {
+    crate::store::audit::append(tx, setting::FAMILY, now.0, "operator", event, detail).await.map(drop)
+}

@@ -1,0 +1,261 @@
+//! Errors at the edge: problem details (RFC 9457) with a stable code, made here and nowhere else.
+
+use axum::Json;
+use axum::extract::Request;
+use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use counterfoil_core::{Code, Refusal};
+use serde::Serialize;
+
+use crate::db::DbError;
+use crate::keys::KeysError;
+
+macro_rules! problem_codes {
+    ($($(#[$doc:meta])* $variant:ident = $status:literal $code:literal, $title:literal, $hint:literal;)*) => {
+        /// What can go wrong over HTTP besides the refusals of [`counterfoil_core::Code`]. Closed: programs may match on it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum ApiCode { $($(#[$doc])* $variant,)* }
+
+        impl ApiCode {
+            /// All there are.
+            pub const ALL: &[ApiCode] = &[$(ApiCode::$variant),*];
+
+            /// The stable name.
+            pub fn as_str(self) -> &'static str {
+                match self { $(ApiCode::$variant => $code),* }
+            }
+
+            fn parts(self) -> (u16, &'static str, &'static str) {
+                match self { $(ApiCode::$variant => ($status, $title, $hint)),* }
+            }
+        }
+    };
+}
+
+problem_codes! {
+    /// No token, or none that is known.
+    Unauthorized = 401 "unauthorized", "a valid bearer token is needed", "Send `Authorization: Bearer cft_…`. An operator makes tokens with `counterfoild token new`.";
+    /// A token of another role.
+    Forbidden = 403 "forbidden", "the token's role does not admit this", "Use a token of a role that the route names; see /reference.";
+    /// Nothing there, or nothing that the caller may see.
+    NotFound = 404 "not_found", "there is nothing here", "Check the address and the IDs in it.";
+    /// The path exists, the method does not.
+    MethodNotAllowed = 405 "method_not_allowed", "this method does not exist here", "See /reference.";
+    /// The request took too long to arrive or to be answered.
+    Timeout = 408 "timeout", "the request took too long", "Repeat it; every write is safe to send twice.";
+    /// It cannot be read.
+    InvalidRequest = 400 "invalid_request", "the request cannot be read", "Compare it with /reference.";
+    /// It contradicts what is there.
+    Conflict = 409 "conflict", "this contradicts what is already there", "Look at what is there first.";
+    /// The version exists with other content.
+    ReleaseExists = 409 "release_exists", "this version was published with other content", "Publish under a new version.";
+    /// A request with the same Idempotency-Key is being worked on.
+    InFlight = 409 "request_in_flight", "a request with this Idempotency-Key is being worked on", "Wait a moment, then repeat it.";
+    /// A body larger than is taken here.
+    TooLarge = 413 "too_large", "the request is too large", "The limit is in the server's configuration, section [limits].";
+    /// Not the content type that is taken here.
+    UnsupportedMediaType = 415 "unsupported_media_type", "this content type is not taken here", "Send `Content-Type: application/json`.";
+    /// A range that is not there.
+    RangeNotSatisfiable = 416 "range_not_satisfiable", "the range lies outside of the content", "Content-Range says how long it is.";
+    /// Readable, and wrong.
+    Unprocessable = 422 "unprocessable", "the request is wrong", "The detail says what.";
+    /// The bytes are not those of the name.
+    ObjectMismatch = 422 "object_mismatch", "the bytes do not have the hash that names them", "Send it again; if it fails again, the file was changed after it was made.";
+    /// One Idempotency-Key, two requests.
+    IdempotencyMismatch = 422 "idempotency_mismatch", "this Idempotency-Key was used for another request", "Use a fresh key for every request.";
+    /// Something of this program; logged.
+    Internal = 500 "internal", "the server has failed", "Tell the operator the request ID; the log says more.";
+    /// The queue is full.
+    Overloaded = 503 "overloaded", "the server is too busy", "Wait as long as Retry-After says, then repeat the request unchanged.";
+    /// The database does not answer.
+    Unavailable = 503 "unavailable", "the server cannot reach what it needs", "Wait as long as Retry-After says, then repeat the request unchanged.";
+    /// The disk of the contents is full.
+    StorageFull = 507 "storage_full", "there is no space left for contents", "The operator must make room; nothing was stored.";
+}
+
+/// One answer that is an error.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{code}: {title}{}", detail.as_deref().map(|detail| format!(" ({detail})")).unwrap_or_default())]
+pub struct Problem {
+    /// HTTP status.
+    pub status: StatusCode,
+    /// Stable name.
+    pub code: &'static str,
+    /// The same for every case of the code.
+    pub title: String,
+    /// What can be done next.
+    pub hint: String,
+    /// This case in particular, without secrets.
+    pub detail: Option<String>,
+    /// When to try again, in seconds.
+    pub retry_after: Option<u64>,
+}
+
+impl From<ApiCode> for Problem {
+    fn from(code: ApiCode) -> Self {
+        let (status, title, hint) = code.parts();
+        let status = StatusCode::from_u16(status).expect("the table above holds statuses");
+        let retry_after = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(1);
+        Self { status, code: code.as_str(), title: title.to_owned(), hint: hint.to_owned(), detail: None, retry_after }
+    }
+}
+
+impl Problem {
+    /// With what was wrong in particular.
+    pub fn with(code: ApiCode, detail: impl Into<String>) -> Self {
+        Self { detail: Some(detail.into()), ..Self::from(code) }
+    }
+
+    /// One that is in no table, such as an HTTP status with a detail that only its handler knows.
+    pub fn new(status: StatusCode, code: &'static str, title: impl Into<String>) -> Self {
+        Self { status, code, title: title.into(), hint: String::new(), detail: None, retry_after: None }
+    }
+
+    /// Something that must not happen: logged here, and answered without its words.
+    pub fn internal(error: impl std::fmt::Display) -> Self {
+        tracing::error!(%error, "internal error");
+        Self::from(ApiCode::Internal)
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let status = match refusal.code {
+            Code::MediumUnknown | Code::GrantUnknown => StatusCode::NOT_FOUND,
+            Code::EnvelopeInvalid => StatusCode::BAD_REQUEST,
+            Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            Code::RequestMismatch => StatusCode::UNPROCESSABLE_ENTITY,
+            Code::MediumSpent | Code::MediumRetired => StatusCode::CONFLICT,
+            _ => StatusCode::FORBIDDEN,
+        };
+        Self { status, code: refusal.code.as_str(), title: refusal.message, hint: refusal.hint, detail: refusal.detail, retry_after: None }
+    }
+}
+
+impl From<Code> for Problem {
+    fn from(code: Code) -> Self {
+        Refusal::from(code).into()
+    }
+}
+
+impl From<DbError> for Problem {
+    fn from(error: DbError) -> Self {
+        match error {
+            DbError::Overloaded => ApiCode::Overloaded.into(),
+            error if error.try_later() => {
+                tracing::warn!(%error, "the database is not available");
+                ApiCode::Unavailable.into()
+            }
+            error => Self::internal(error),
+        }
+    }
+}
+
+impl From<KeysError> for Problem {
+    fn from(error: KeysError) -> Self {
+        match error {
+            KeysError::Db(error) => error.into(),
+            error => Self::internal(error),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    /// The body is written by [`render`], which knows the request's ID.
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(RETRY_AFTER, seconds.into());
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// As it travels.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = Problem)]
+pub struct ProblemDetails {
+    /// `urn:counterfoil:problem:` and the code.
+    r#type: String,
+    /// The same for every case of the code.
+    title: String,
+    /// HTTP status.
+    status: u16,
+    /// Stable, machine-readable.
+    code: String,
+    /// This case in particular.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+    /// What can be done next.
+    hint: String,
+    /// Of the request, as in the header `x-request-id` and in the log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<String>,
+}
+
+/// The outermost layer: writes the body of every problem, and makes problems of the errors that axum and tower answer by themselves.
+pub async fn render(request: Request, next: Next) -> Response {
+    let request_id = request.headers().get("x-request-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
+    let mut response = next.run(request).await;
+    let problem = response.extensions_mut().remove::<Problem>().or_else(|| foreign(&response));
+    let Some(problem) = problem else { return response };
+    let body = ProblemDetails {
+        r#type: format!("urn:counterfoil:problem:{}", problem.code),
+        title: problem.title,
+        status: problem.status.as_u16(),
+        code: problem.code.to_owned(),
+        detail: problem.detail,
+        hint: problem.hint,
+        request_id,
+    };
+    let mut written = (problem.status, Json(body)).into_response();
+    written.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    for (name, value) in response.headers() {
+        if *name != CONTENT_TYPE && *name != axum::http::header::CONTENT_LENGTH {
+            written.headers_mut().insert(name, value.clone());
+        }
+    }
+    *written.extensions_mut() = std::mem::take(response.extensions_mut());
+    written
+}
+
+/// An error that no handler of ours made: it has no body of ours, so it is told by its status.
+fn foreign(response: &Response) -> Option<Problem> {
+    let code = match response.status() {
+        StatusCode::NOT_FOUND => ApiCode::NotFound,
+        StatusCode::METHOD_NOT_ALLOWED if response.headers().contains_key(ALLOW) => ApiCode::MethodNotAllowed,
+        StatusCode::REQUEST_TIMEOUT => ApiCode::Timeout,
+        StatusCode::PAYLOAD_TOO_LARGE => ApiCode::TooLarge,
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => ApiCode::UnsupportedMediaType,
+        StatusCode::BAD_REQUEST => ApiCode::InvalidRequest,
+        StatusCode::UNPROCESSABLE_ENTITY => ApiCode::Unprocessable,
+        StatusCode::INTERNAL_SERVER_ERROR => ApiCode::Internal,
+        _ => return None,
+    };
+    let ours = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == "application/problem+json");
+    (!ours).then(|| code.into())
+}
+
+/// Takes a JSON body; what is wrong with it is told as a problem.
+pub struct Body<T>(pub T);
+
+impl<S: Send + Sync, T: serde::de::DeserializeOwned> axum::extract::FromRequest<S> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        use axum::extract::rejection::JsonRejection;
+        match Json::<T>::from_request(request, state).await {
+            Ok(Json(body)) => Ok(Self(body)),
+            Err(JsonRejection::MissingJsonContentType(_)) => Err(ApiCode::UnsupportedMediaType.into()),
+            Err(error) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(ApiCode::TooLarge.into()),
+            Err(error @ JsonRejection::JsonDataError(_)) => Err(Problem::with(ApiCode::Unprocessable, error.body_text())),
+            Err(error) => Err(Problem::with(ApiCode::InvalidRequest, error.body_text())),
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! What every request passes through, whatever its route: IDs, logs, limits.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderName, HeaderValue, Request, StatusCode};
+use tower::ServiceBuilder;
+use tower::layer::util::{Identity, Stack};
+use tower_http::request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
+use tower_http::timeout::TimeoutLayer;
+use tower_http::trace::TraceLayer;
+
+use crate::app::App;
+use crate::clock::Rng;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Limits and logs, inside of the layer that renders problems.
+pub fn around(routes: Router, app: &App) -> Router {
+    let limits = &app.config.limits;
+    routes
+        .layer(DefaultBodyLimit::max(limits.body_bytes))
+        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, Duration::from_secs(limits.request_seconds)))
+        .layer(TraceLayer::new_for_http().make_span_with(span).on_request(()).on_response(done).on_failure(()))
+}
+
+/// Gives every request an ID, unless it brings a good one, and hands it back with the answer.
+pub fn request_ids() -> ServiceBuilder<Stack<PropagateRequestIdLayer, Stack<SetRequestIdLayer<Fresh>, Identity>>> {
+    ServiceBuilder::new().layer(SetRequestIdLayer::new(REQUEST_ID, Fresh)).layer(PropagateRequestIdLayer::new(REQUEST_ID))
+}
+
+/// Makes request IDs: 128 random bits.
+#[derive(Clone, Copy, Debug)]
+pub struct Fresh;
+
+impl MakeRequestId for Fresh {
+    fn make_request_id<B>(&mut self, _: &Request<B>) -> Option<RequestId> {
+        // Names lines of a log and decides nothing, so it need not be an argument.
+        let id = uuid::Builder::from_random_bytes(Rng::System.bytes()).into_uuid();
+        HeaderValue::from_str(&id.to_string()).ok().map(RequestId::new)
+    }
+}
+
+/// The path without its query, which may hold what people typed; never a header.
+fn span<B>(request: &Request<B>) -> tracing::Span {
+    let id = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
+    tracing::info_span!("request", method = %request.method(), path = request.uri().path(), request_id = id)
+}
+
+fn done<B>(response: &axum::http::Response<B>, latency: Duration, _: &tracing::Span) {
+    tracing::info!(status = response.status().as_u16(), microseconds = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX), "answered");
+}

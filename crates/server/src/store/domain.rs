@@ -1,0 +1,56 @@
+//! How the words of `core` are read from columns: parsed once, where they leave the database.
+
+use std::str::FromStr;
+
+use counterfoil_core::rules::confirm::GrantState;
+use counterfoil_core::wire::HolderKind;
+use counterfoil_core::{BatchId, CardId, DeviceId, DriveId, GrantId, HolderId, Kind, MediumId, ReleaseVersion, Rights, Timestamp, TitleId, UserId};
+
+use crate::auth::Role;
+use crate::db::{FromValue, Value};
+
+macro_rules! from_text {
+    ($($kind:ty),* $(,)?) => {$(
+        impl FromValue for $kind {
+            fn from_value(value: Value<'static>) -> Result<Self, String> {
+                <$kind>::from_str(&String::from_value(value)?).map_err(|error| error.to_string())
+            }
+        }
+    )*};
+}
+
+from_text!(UserId, DeviceId, DriveId, CardId, HolderId, GrantId, MediumId, BatchId, TitleId, ReleaseVersion, Kind);
+
+impl FromValue for Timestamp {
+    fn from_value(value: Value<'static>) -> Result<Self, String> {
+        i64::from_value(value).map(Timestamp)
+    }
+}
+
+impl FromValue for Role {
+    fn from_value(value: Value<'static>) -> Result<Self, String> {
+        Role::parse(&String::from_value(value)?).ok_or_else(|| "expected a role".to_owned())
+    }
+}
+
+impl FromValue for Rights {
+    fn from_value(value: Value<'static>) -> Result<Self, String> {
+        serde_json::from_str(&String::from_value(value)?).map_err(|error| format!("expected rights: {error}"))
+    }
+}
+
+impl FromValue for GrantState {
+    fn from_value(value: Value<'static>) -> Result<Self, String> {
+        GrantState::parse(&String::from_value(value)?).ok_or_else(|| "expected the state of a grant".to_owned())
+    }
+}
+
+impl FromValue for HolderKind {
+    fn from_value(value: Value<'static>) -> Result<Self, String> {
+        let text = String::from_value(value)?;
+        [HolderKind::Card, HolderKind::Device, HolderKind::Drive]
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or_else(|| "expected card, device or drive".to_owned())
+    }
+}
