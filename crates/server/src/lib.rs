@@ -3,13 +3,16 @@
 pub mod actions;
 pub mod api;
 pub mod app;
+pub mod auditor;
 pub mod auth;
 pub mod blobs;
 pub mod clock;
 pub mod config;
-pub mod auditor;
 pub mod db;
+pub mod idempotency;
 pub mod keys;
+pub mod limits;
+pub mod metrics;
 pub mod problem;
 pub mod router;
 pub mod store;
