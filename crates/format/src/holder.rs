@@ -15,6 +15,7 @@ pub const MAX_FILE: usize = 4096;
 
 const FORMAT: &str = "counterfoil-keys";
 const VERSION: u32 = 1;
+const CHECK_CONTEXT: &str = "counterfoil 2026-01 check value of a key file";
 const ID_CONTEXT: &str = "counterfoil 2026-01 ID of a key holder";
 
 /// What a key file belongs to.
@@ -74,8 +75,8 @@ impl HolderKeys {
         HolderPublic { signing: self.signing_key().verifying_key(), sealing: *self.sealing_key().public_key() }
     }
 
-    /// Parses a key file. The public keys in it are compared with those that the seeds give, so that a damaged file is noticed here
-    /// and not by a box that cannot be opened.
+    /// Parses a key file. Public keys and check value in it are compared with those that its secrets give, so that a damaged file is
+    /// noticed here and not by a box that cannot be opened.
     pub fn parse(json: &[u8]) -> Result<Self, KeyFileError> {
         if json.len() > MAX_FILE {
             return Err(KeyFileError::Shape);
@@ -97,7 +98,7 @@ impl HolderKeys {
             return Err(KeyFileError::Shape);
         }
         let public = keys.public();
-        if public.signing.to_string() != file.signing_key || public.sealing.to_string() != file.sealing_key {
+        if public.signing.to_string() != file.signing_key || public.sealing.to_string() != file.sealing_key || keys.check() != file.check {
             return Err(KeyFileError::Damaged);
         }
         Ok(keys)
@@ -115,12 +116,21 @@ impl HolderKeys {
             signing_seed: to_base64url(self.signing_seed.expose()),
             sealing_seed: to_base64url(self.sealing_seed.expose()),
             device_secret: self.device_secret.as_ref().map(|secret| to_base64url(secret.expose())),
+            check: self.check(),
         };
         // With room from the start, so that growing leaves no copy of the secrets behind.
         let mut json = Zeroizing::new(Vec::with_capacity(MAX_FILE));
         serde_json::to_writer_pretty(&mut *json, &file).expect("strings have a JSON form, and a vector takes them");
         json.push(b'\n');
         json
+    }
+
+    /// Eight bytes of a hash of all secrets, as base64url: they have 256 bits each, so that it tells nobody anything about them.
+    fn check(&self) -> String {
+        let device_secret = self.device_secret.as_ref().map_or(&[][..], |secret| secret.expose());
+        let mut hasher = blake3::Hasher::new_derive_key(CHECK_CONTEXT);
+        hasher.update(&Zeroizing::new(frame(&[self.signing_seed.expose(), self.sealing_seed.expose(), device_secret])));
+        to_base64url(&hasher.finalize().as_bytes()[..8])
     }
 }
 
@@ -168,6 +178,7 @@ struct File {
     sealing_seed: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     device_secret: Option<String>,
+    check: String,
 }
 
 fn seed(text: &str) -> Result<Secret<32>, KeyFileError> {
@@ -185,7 +196,7 @@ pub enum KeyFileError {
     /// Written by a later version of this program.
     #[error("key file of version {0}, which this program does not know")]
     Version(u32),
-    /// The public keys in it do not belong to its seeds.
-    #[error("the key file is damaged: its public keys do not belong to its seeds")]
+    /// Its public keys or its check value do not belong to its secrets.
+    #[error("the key file is damaged: its public keys do not belong to its secrets")]
     Damaged,
 }
