@@ -3,7 +3,7 @@
 //! ```no_run
 //! # use counterfoil_server::db::{Db, DbError};
 //! # async fn example(db: &Db, medium: String, holder: String) -> Result<bool, DbError> {
-//! db.write("claim", &medium.clone(), async move |tx| {
+//! db.write("claim", medium.clone(), async move |tx| {
 //!     let won = tx.query("UPDATE medium SET holder = $1 WHERE medium = $2 AND holder IS NULL").bind(&holder).bind(&medium).execute().await?;
 //!     Ok(won == 1)
 //! })
@@ -286,6 +286,11 @@ impl Db {
         let deadline = instant() + self.0.settings.retry_for;
         (Box::new(Action { name, family, deadline, action, result: None, waiting }), answer)
     }
+}
+
+/// Runs transactions side by side, so that they share commits. All are run to their end before the first error is returned.
+pub(crate) async fn all<T, E>(transactions: impl IntoIterator<Item = impl Future<Output = Result<T, E>>>) -> Result<Vec<T>, E> {
+    futures_util::future::join_all(transactions).await.into_iter().collect()
 }
 
 fn start_sqlite(path: &Path, settings: &Settings, readers: usize) -> Result<(Queues, Vec<JoinHandle<()>>), DbError> {

@@ -25,7 +25,7 @@ async fn make_counters(db: &TestDb) {
 }
 
 async fn count_up(db: &Db, family: String) -> Result<i64, DbError> {
-    db.write("count", &family.clone(), async move |tx| {
+    db.write("count", family.clone(), async move |tx| {
         let sql = "INSERT INTO counter (family, n) VALUES ($1, 1) ON CONFLICT (family) DO UPDATE SET n = counter.n + 1 RETURNING n";
         Ok(tx.query(sql).bind(&family).one::<(i64,)>().await?.0)
     })
@@ -110,7 +110,7 @@ db_test!(a_refusal_undoes_only_itself, async |db| {
         tokio::spawn(async move {
             let family = format!("family-{client}");
             let result = db
-                .write("half refused", &family.clone(), async move |tx| {
+                .write("half refused", family.clone(), async move |tx| {
                     tx.query("INSERT INTO counter (family, n) VALUES ($1, 7)").bind(&family).execute().await?;
                     if client % 2 == 0 { Err(Failure::Refused("even")) } else { Ok(client) }
                 })

@@ -23,13 +23,14 @@ CREATE TABLE audit_head (
 -- Finds the heads that no checkpoint holds yet.
 CREATE INDEX audit_head_open ON audit_head (family) WHERE checkpoint IS NULL;
 
+-- Without root and signature, a checkpoint is still being collected.
 CREATE TABLE audit_checkpoint (
     number INTEGER NOT NULL,
     at INTEGER NOT NULL,
-    entries INTEGER NOT NULL,
-    root BLOB NOT NULL,
+    entries INTEGER,
+    root BLOB,
     prev BLOB NOT NULL,
-    signature TEXT NOT NULL,
+    signature TEXT,
     PRIMARY KEY (number)
 ) STRICT, WITHOUT ROWID;
 

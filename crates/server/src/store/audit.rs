@@ -1,0 +1,134 @@
+//! The audit log: a hash chain for each family, and signed checkpoints over the heads of all chains.
+//!
+//! A row's hash covers the hash before it, so nothing inside a chain can be edited, deleted or reordered unseen. A chain's end is held by
+//! its head, and both by the last checkpoint: its signature is not in the database's power. What was appended after the last checkpoint
+//! can be cut by who can write to the database, so checkpoints are made often; the checkpoints themselves are chained, so that one
+//! signature kept elsewhere holds everything before it.
+//!
+//! Bytes hashed, with BLAKE3 in key derivation mode: numbers as 8 bytes little-endian, texts as their length and then their UTF-8.
+//! - row, context `counterfoil audit row v1`: prev (32 bytes) · family · seq · at · actor · event · detail; the first row's prev is zero.
+//! - root, context `counterfoil audit root v1`: for each entry, sorted by family: family · seq · hash (32 bytes).
+//! - checkpoint, context `counterfoil audit checkpoint v1`: number · at · entries · root · prev; the first one's prev is zero.
+
+use crate::db::{Db, DbError, Tx};
+
+pub use checkpoint::{Checkpoint, checkpoint};
+#[doc(hidden)]
+pub use verify::{AuditRow, verify_with};
+pub use verify::{Finding, Report, verify};
+
+mod checkpoint;
+mod verify;
+
+/// Where a row was appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// From 1, without gaps.
+    pub seq: i64,
+    /// Hash of this row and so of all before it.
+    pub hash: [u8; 32],
+}
+
+/// What a row says.
+#[derive(Clone, Copy, Debug)]
+struct Said<'a> {
+    at: i64,
+    actor: &'a str,
+    event: &'a str,
+    detail: &'a str,
+}
+
+/// Appends a row to the family's chain: when (milliseconds), who, what, and the particulars. No secret belongs in it.
+///
+/// # Errors
+/// A failure of the database. When another process appended meanwhile, the action is run again.
+pub async fn append(tx: &mut Tx, family: &str, at: i64, actor: &str, event: &str, detail: &serde_json::Value) -> Result<Entry, DbError> {
+    let detail = detail.to_string();
+    let head = tx.query("SELECT seq, hash FROM audit_head WHERE family = $1").bind(family).opt::<(i64, [u8; 32])>().await?;
+    let (last, prev) = head.unwrap_or((0, [0; 32]));
+    let seq = last + 1;
+    let hash = row_hash(&prev, family, seq, Said { at, actor, event, detail: &detail });
+
+    // The head first: who loses the race for it must not have written a row.
+    let moved = match head {
+        Some(_) => {
+            tx.query("UPDATE audit_head SET seq = $1, hash = $2, checkpoint = NULL WHERE family = $3 AND seq = $4")
+                .bind(seq)
+                .bind(hash)
+                .bind(family)
+                .bind(last)
+                .execute()
+                .await?
+        }
+        None => {
+            tx.query("INSERT INTO audit_head (family, seq, hash) VALUES ($1, $2, $3) ON CONFLICT (family) DO NOTHING")
+                .bind(family)
+                .bind(seq)
+                .bind(hash)
+                .execute()
+                .await?
+        }
+    };
+    if moved == 0 {
+        return Err(tx.conflict("the audit log"));
+    }
+    tx.query("INSERT INTO audit (family, seq, at, actor, event, detail, prev, hash) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)")
+        .bind(family)
+        .bind(seq)
+        .bind(at)
+        .bind(actor)
+        .bind(event)
+        .bind(&detail)
+        .bind(prev)
+        .bind(hash)
+        .execute()
+        .await?;
+    Ok(Entry { seq, hash })
+}
+
+fn row_hash(prev: &[u8; 32], family: &str, seq: i64, said: Said<'_>) -> [u8; 32] {
+    let mut hash = Canonical::new("counterfoil audit row v1");
+    hash.bytes(prev).text(family).number(seq).number(said.at).text(said.actor).text(said.event).text(said.detail);
+    hash.finish()
+}
+
+/// Hashes fields so that no two sequences of them give the same bytes.
+struct Canonical(blake3::Hasher);
+
+impl Canonical {
+    fn new(context: &str) -> Self {
+        Self(blake3::Hasher::new_derive_key(context))
+    }
+
+    fn bytes(&mut self, bytes: &[u8; 32]) -> &mut Self {
+        self.0.update(bytes);
+        self
+    }
+
+    fn number(&mut self, number: i64) -> &mut Self {
+        self.0.update(&number.to_le_bytes());
+        self
+    }
+
+    fn text(&mut self, text: &str) -> &mut Self {
+        self.0.update(&(text.len() as u64).to_le_bytes());
+        self.0.update(text.as_bytes());
+        self
+    }
+
+    fn finish(&self) -> [u8; 32] {
+        *self.0.finalize().as_bytes()
+    }
+}
+
+/// How many rows are in memory at a time, whatever the size of the log.
+const PAGE: i64 = 500;
+
+/// Reads the open heads after a family, in order.
+async fn open_heads_after(db: &Db, family: String) -> Result<Vec<String>, DbError> {
+    db.read("find heads without checkpoint", async move |tx| {
+        let sql = "SELECT family FROM audit_head WHERE checkpoint IS NULL AND family > $1 ORDER BY family LIMIT $2";
+        Ok(tx.query(sql).bind(&family).bind(PAGE).all::<(String,)>().await?.into_iter().map(|(family,)| family).collect())
+    })
+    .await
+}
