@@ -2,6 +2,8 @@
 //!
 //! The vector runner takes what it tests as a function, and is run once more over one with a planted bug, which it must catch.
 
+#![expect(clippy::unwrap_used, reason = "a test that fails here has failed")]
+
 use counterfoil_format::hpke::{self, Aead, Context, DiffieHellman, HpkeError, Kem, Psk, SealingKey, SealingPublicKey, Suite};
 use counterfoil_format::secret::{Secret, SystemRandom};
 use serde::Deserialize;

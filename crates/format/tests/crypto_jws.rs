@@ -2,6 +2,8 @@
 //!
 //! The runner takes the verifier as a function and is run again over verifiers with one check left out, each of which it must catch.
 
+#![expect(clippy::unwrap_used, reason = "a test that fails here has failed")]
+
 use base64::Engine as _;
 use counterfoil_format::jws::{self, General, JwsError, Signer, Verifier};
 use counterfoil_format::secret::Secret;
