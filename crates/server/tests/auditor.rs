@@ -1,0 +1,101 @@
+//! Every invariant of the auditor is broken on purpose, and it must say which.
+
+mod support;
+
+use counterfoil_server::auditor;
+use support::{TestDb, db_test};
+
+/// A publisher, a title, a batch, two users, one claimed and confirmed medium; everything as it should be.
+const GOOD: &[&str] = &[
+    "INSERT INTO publisher (publisher_id, name, sign_key, created_at) VALUES ('p', 'P', CAST('k' AS BYTEA), 1)",
+    "INSERT INTO title (title_id, publisher_id, name, kind, created_at) VALUES ('t', 'p', 'T', 'game', 1)",
+    "INSERT INTO batch (batch_id, publisher_id, name, origin, count, rights, claim_key, created_at)
+       VALUES ('bat-1', 'p', '', 'pressed', 10, '{\"copies\":2}', CAST('k' AS BYTEA), 1)",
+    "INSERT INTO batch_title (batch_id, position, title_id, version) VALUES ('bat-1', 0, 't', '1')",
+    "INSERT INTO holder (holder_id, kind, user_id, state, created_at) VALUES ('key-1', 'card', 'usr-1', 'registered', 1)",
+    "INSERT INTO holder (holder_id, kind, user_id, state, created_at) VALUES ('key-2', 'card', 'usr-2', 'registered', 1)",
+    "INSERT INTO user_entry (user_id, holder_id, holder_kind, sign_key, seal_key, state, created_at)
+       VALUES ('usr-1', 'key-1', 'card', CAST('s' AS BYTEA), CAST('s' AS BYTEA), 'active', 1)",
+    "INSERT INTO user_entry (user_id, holder_id, holder_kind, sign_key, seal_key, state, created_at)
+       VALUES ('usr-2', 'key-2', 'card', CAST('s' AS BYTEA), CAST('s' AS BYTEA), 'active', 1)",
+    "INSERT INTO medium (medium_id, batch_id, serial, state, copies_claimed, epoch, created_at) VALUES ('med-1', 'bat-1', 1, 'claimed', 1, 0, 1)",
+    "INSERT INTO grants (medium_id, grant_id, copy, title_id, generation, user_id, holder_id, holder_kind, state, library_key, issued_at, settled_at)
+       VALUES ('med-1', 'grt-1', 1, 't', 1, 'usr-1', 'key-1', 'card', 'settled', CAST('k' AS BYTEA), 1, 2)",
+    "INSERT INTO audit (family, seq, at, actor, event, detail, prev, hash)
+       VALUES ('medium:med-1', 1, 1, 'usr-1', 'claimed', '{}', CAST('p' AS BYTEA), CAST('h' AS BYTEA))",
+    "INSERT INTO entitlement (user_id, grant_id, medium_id, title_id, state, created_at) VALUES ('usr-1', 'grt-1', 'med-1', 't', 'active', 1)",
+];
+
+/// What is done to it, and which sentence it breaks.
+const PLANTED: &[(&[&str], &str)] = &[
+    (&["UPDATE medium SET copies_claimed = 2"], "a medium counts as many copies as its live grants say"),
+    (&["UPDATE medium SET state = 'unclaimed'"], "a medium is claimed exactly when a copy of it is"),
+    (&["UPDATE medium SET state = 'lost'"], "a medium is claimed exactly when a copy of it is"),
+    (
+        &["INSERT INTO grants (medium_id, grant_id, copy, title_id, generation, user_id, holder_id, holder_kind, state, library_key, issued_at)
+             VALUES ('med-1', 'grt-2', 1, 't', 1, 'usr-2', 'key-2', 'card', 'delivered', CAST('k' AS BYTEA), 1)"],
+        "one copy belongs to one user, holder, device and drive",
+    ),
+    (
+        &["INSERT INTO grants (medium_id, grant_id, copy, title_id, generation, user_id, holder_id, holder_kind, state, library_key, issued_at)
+             VALUES ('med-1', 'grt-2', 1, 't', 1, 'usr-1', 'key-1', 'card', 'delivered', CAST('k' AS BYTEA), 1)"],
+        "one copy grants each title of its batch once",
+    ),
+    (&["UPDATE grants SET settled_at = NULL"], "a grant is settled exactly when it has a time of settlement"),
+    (&["UPDATE grants SET state = 'other'"], "a grant is settled exactly when it has a time of settlement"),
+    (&["UPDATE audit SET event = 'refused'"], "no key is out without its record in the audit log"),
+    (&["UPDATE grants SET user_id = 'usr-3'"], "a grant belongs to a user who is registered"),
+    (&["DELETE FROM entitlement"], "a user is told of every grant, or about to be"),
+    (&["UPDATE entitlement SET grant_id = 'grt-9'"], "an entitlement has a grant behind it"),
+    (&["UPDATE entitlement SET user_id = 'usr-2'"], "an entitlement has a grant behind it"),
+    (&["UPDATE holder SET user_id = 'usr-2'"], "a user's holder is that user's, and nobody has two"),
+    (&["DELETE FROM holder"], "a user's holder is that user's, and nobody has two"),
+    (
+        &[
+            "UPDATE medium SET copies_claimed = 3",
+            "INSERT INTO grants (medium_id, grant_id, copy, title_id, generation, user_id, holder_id, holder_kind, state, library_key, issued_at)
+               VALUES ('med-1', 'grt-2', 2, 't', 1, 'usr-2', 'key-2', 'card', 'delivered', CAST('k' AS BYTEA), 1)",
+            "INSERT INTO grants (medium_id, grant_id, copy, title_id, generation, user_id, holder_id, holder_kind, state, library_key, issued_at)
+               VALUES ('med-1', 'grt-3', 3, 't', 1, 'usr-2', 'key-2', 'card', 'delivered', CAST('k' AS BYTEA), 1)",
+        ],
+        "a medium is claimed as often as its rights allow, at most",
+    ),
+];
+
+async fn good(db: &TestDb) {
+    for sql in GOOD {
+        db.run(portable(db, sql)).await;
+    }
+}
+
+/// SQLite says BLOB where PostgreSQL says BYTEA; the statements are written once.
+fn portable(db: &TestDb, sql: &'static str) -> &'static str {
+    match db.engine() {
+        support::Engine::Postgres => sql,
+        support::Engine::Sqlite => sql.replace("AS BYTEA", "AS BLOB").leak(),
+    }
+}
+
+db_test!(what_is_as_it_should_be_is_not_complained_of, async |db| {
+    good(&db).await;
+    assert_eq!(auditor::check(&db).await.unwrap(), []);
+});
+
+db_test!(every_invariant_broken_on_purpose_is_named, async |db| {
+    good(&db).await;
+    for (damage, sentence) in PLANTED {
+        for sql in *damage {
+            db.run(portable(&db, sql)).await;
+        }
+        let found = auditor::check(&db).await.unwrap();
+        assert!(found.iter().any(|violation| violation.invariant == *sentence), "{sentence}: {damage:?} gave {found:?}");
+        for table in ["entitlement", "grants", "medium", "user_entry", "holder", "audit", "batch_title", "batch", "title", "publisher"] {
+            db.run(format!("DELETE FROM {table}").leak()).await;
+        }
+        good(&db).await;
+        assert_eq!(auditor::check(&db).await.unwrap(), [], "after {sentence}");
+    }
+    // A sentence that nothing here breaks would be one that nobody has seen fail.
+    let broken: std::collections::BTreeSet<_> = PLANTED.iter().map(|(_, sentence)| *sentence).collect();
+    assert_eq!(broken.len(), auditor::sentences().count());
+});
