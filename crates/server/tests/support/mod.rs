@@ -6,6 +6,9 @@
 
 #![allow(dead_code, unused_macros, unused_imports, reason = "each test file uses a part of it")]
 
+pub mod schema;
+pub mod statements;
+
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
