@@ -92,7 +92,7 @@ impl Manifest {
         put(&mut out, self.len() as u64);
         for (index, pack) in self.packs().iter().enumerate() {
             out.extend_from_slice(&pack.name.0);
-            put(&mut out, u64::from(pack.length));
+            put(&mut out, pack.length);
             put(&mut out, pack.chunks.len() as u64);
             for chunk in self.pack_chunks(index) {
                 out.extend_from_slice(&chunk.id.0);

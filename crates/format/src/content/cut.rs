@@ -22,7 +22,7 @@ pub struct Cutter {
 impl Cutter {
     /// A cutter whose cuts depend on `seed`.
     pub fn new(seed: u64) -> Self {
-        let (mask_small, mask_large) = select_masks(AVERAGE_CHUNK, Normalization::Level1);
+        let (mask_small, mask_large) = select_masks(AVERAGE_CHUNK, Normalization::Level2);
         let (gear, gear_shifted) = get_gear_with_seed(seed);
         Self { mask_small, mask_large, gear, gear_shifted }
     }

@@ -1,7 +1,7 @@
 //! The manifest in memory: what a release consists of, already checked, and compact enough for 10⁶ chunks.
 
 use std::cmp::Ordering;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use super::chunk::{MAX_PLAIN, OVERHEAD};
@@ -30,7 +30,7 @@ pub struct PackRef {
     /// Its name in a store and on a medium; the library's pack of the same chunks goes by this name as well.
     pub name: ObjectName,
     /// Its length in bytes.
-    pub length: u32,
+    pub length: u64,
     /// Its chunks, as indices into [`Manifest::chunks`].
     pub chunks: Range<u32>,
 }
@@ -184,7 +184,7 @@ impl Manifest {
 
     /// Bytes of all packs together: what is to be fetched, and written to a library.
     pub fn packed_size(&self) -> u64 {
-        self.packs.iter().map(|pack| u64::from(pack.length)).sum()
+        self.packs.iter().map(|pack| pack.length).sum()
     }
 
     /// Number of regular files.
@@ -263,7 +263,7 @@ impl ManifestBuilder {
             return Err(ManifestError::PackTwice(name));
         }
         // The name is not told to be that of what it holds: whoever fetches it checks that.
-        let length = std::mem::take(&mut self.open_pack) as u32;
+        let length = std::mem::take(&mut self.open_pack);
         self.manifest.packs.push(PackRef { name, length, chunks: start..end });
         Ok(self.manifest.packs.len() as u32 - 1)
     }
@@ -325,10 +325,15 @@ impl ManifestBuilder {
         }
         self.leave_directories(0);
         let manifest = self.manifest;
-        let link_at = |path: &str| match manifest.find(path).map(|index| manifest.entry(index).kind) {
-            Some(EntryKind::Link { target }) => Some(target),
-            _ => None,
-        };
+        // By folded path: where case does not count, a link is followed however it is written.
+        let links: HashMap<String, &str> = manifest
+            .entries()
+            .filter_map(|entry| match entry.kind {
+                EntryKind::Link { target } => Some((fold_name(entry.path), target)),
+                _ => None,
+            })
+            .collect();
+        let link_at = |path: &str| links.get(&fold_name(path)).copied();
         for entry in manifest.entries() {
             if let EntryKind::Link { target } = entry.kind {
                 check_link(entry.path, target, link_at)?;

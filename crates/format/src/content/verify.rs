@@ -67,7 +67,7 @@ pub fn verify_pack(
     };
     let mut report = PackReport::default();
     if let Ok(size) = file.size() {
-        report.surplus = size.saturating_sub(u64::from(manifest.packs()[pack].length));
+        report.surplus = size.saturating_sub(manifest.packs()[pack].length);
     }
     let mut buffer = vec![0; BULK];
     let mut left = manifest.pack_chunks(pack);
@@ -75,14 +75,14 @@ pub fn verify_pack(
     while let Some(first) = left.first() {
         let (group, rest) = left.split_at(group_len(left));
         let length: usize = group.iter().map(|chunk| chunk.sealed_len as usize).sum();
-        let bulk = file.fill_at(&mut buffer[..length], u64::from(first.offset));
+        let bulk = file.read_exact_at(&mut buffer[..length], u64::from(first.offset));
         for chunk in group {
             let at = (chunk.offset - first.offset) as usize;
             let sealed = &mut buffer[at..at + chunk.sealed_len as usize];
             // When the bulk cannot be read, each chunk of it is tried for itself.
             let read = match &bulk {
                 Ok(()) => Ok(()),
-                Err(_) => file.fill_at(sealed, u64::from(chunk.offset)),
+                Err(_) => file.read_exact_at(sealed, u64::from(chunk.offset)),
             };
             let kind = match read {
                 Ok(()) => keys.open_in_place(&chunk.id, sealed).err().map(DamageKind::Bad),
@@ -158,7 +158,7 @@ pub fn repair_pack(
         let chunk = &manifest.chunks()[index as usize];
         let sealed = &mut buffer[..chunk.sealed_len as usize];
         let offset = u64::from(chunk.offset);
-        let opened = source.fill_at(sealed, offset).is_ok() && source_keys.open_chunk(&chunk.id, sealed).is_ok();
+        let opened = source.read_exact_at(sealed, offset).is_ok() && source_keys.open_chunk(&chunk.id, sealed).is_ok();
         if !opened {
             not_healed.push(index);
             continue;

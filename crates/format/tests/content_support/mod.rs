@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test that fails here has failed")]
 
+pub mod hostile;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -28,7 +30,8 @@ pub fn noise(seed: u64, length: usize) -> Vec<u8> {
 
 /// Bytes that compress to about a third, the same for the same seed.
 pub fn prose(seed: u64, length: usize) -> Vec<u8> {
-    let words: Vec<String> = noise(seed, 2048).chunks(8).map(|b| format!("w{:x}", u64::from_le_bytes(b.try_into().unwrap()) >> 40)).collect();
+    let words: Vec<String> =
+        noise(seed, 2048).chunks(8).map(|b| format!("w{:x}", u64::from_le_bytes(b.try_into().unwrap()) >> 40)).collect();
     let picks = noise(seed ^ 1, length / 4 + 8);
     let mut out = Vec::with_capacity(length + 16);
     for pick in picks {

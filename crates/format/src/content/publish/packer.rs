@@ -209,7 +209,7 @@ impl<'a> Packer<'a> {
                 continue;
             }
             let reference = &pack.manifest.packs()[pack.index];
-            let object = PackedObject { name: reference.name, length: u64::from(reference.length) };
+            let object = PackedObject { name: reference.name, length: reference.length };
             reused.push(Reused { pack: object, used });
             moves.push((pack.first, next));
             next += chunks.len() as u32;

@@ -1,0 +1,582 @@
+//! Runs every vector of `tests/vectors/content`, good and hostile.
+//!
+//! Each set runs against a function that stands for the implementation. Besides the real one, each set is run against variants
+//! with a planted bug (the name of a chunk is not checked, bytes behind the end are not noticed, …), which it must catch: a set
+//! that passes on a broken implementation tests nothing. `write_vectors` makes the files anew after a change of the format.
+#![allow(clippy::unwrap_used, reason = "a test that fails here has failed")]
+
+mod content_support;
+
+use std::fs;
+use std::path::PathBuf;
+
+use content_support::hostile::{RawManifest, open_by_tag_alone, two_key_ciphertext};
+use content_support::*;
+use counterfoil_format::content::*;
+use counterfoil_format::secret::Secret;
+use counterfoil_format::sign::SigningKey;
+use serde_json::{Value, json};
+
+fn file(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/content").join(name)
+}
+
+fn load(name: &str, at_least: usize) -> Vec<Value> {
+    let set: Value = serde_json::from_slice(&fs::read(file(name)).unwrap()).unwrap();
+    let cases = set["cases"].as_array().unwrap().clone();
+    assert!(cases.len() >= at_least, "{name} has only {} cases", cases.len());
+    cases
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(value: &Value) -> Vec<u8> {
+    let text = value.as_str().unwrap();
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+}
+
+fn secret(value: &Value) -> [u8; 32] {
+    unhex(value).try_into().unwrap()
+}
+
+/// Runs each case and compares what came out with what the vector says; returns the names of those that differ.
+fn failures(cases: &[Value], run: impl Fn(&Value) -> String) -> Vec<String> {
+    let differs = |case: &&Value| run(case) != case["expect"].as_str().unwrap();
+    cases.iter().filter(differs).map(|case| case["name"].as_str().unwrap().to_owned()).collect()
+}
+
+// --- chunks ---
+
+fn chunk_keys(case: &Value) -> ChunkKeys {
+    let content = ContentKey::new(Secret::new(secret(&case["content_key"])));
+    match case["library_key"].as_str() {
+        None => content.chunk_keys(),
+        Some(_) => LibraryKey::new(Secret::new(secret(&case["library_key"]))).chunk_keys(&content.chunk_id_key()),
+    }
+}
+
+fn open_chunk(case: &Value) -> String {
+    let id: ChunkId = case["id"].as_str().unwrap().parse().unwrap();
+    let mut sealed = unhex(&case["sealed"]);
+    let mut plain = vec![0; case["plain_len"].as_u64().unwrap() as usize];
+    let opened = chunk_keys(case).open_in_place(&id, &mut sealed).and_then(|body| Decoder::new().unwrap().decode(body, &mut plain));
+    match opened {
+        Ok(()) => format!("plain {}", hex(&plain)),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// The chunk's own key, by SPEC.md §1 and §2 alone.
+fn chunk_key_by_hand(case: &Value) -> [u8; 32] {
+    let seal = match case["library_key"].as_str() {
+        None => blake3::derive_key("counterfoil 2026 content v1 chunk seal", &secret(&case["content_key"])),
+        Some(_) => blake3::derive_key("counterfoil 2026 library v1 chunk seal", &secret(&case["library_key"])),
+    };
+    *blake3::keyed_hash(&seal, &unhex(&case["id"])).as_bytes()
+}
+
+/// An implementation that forgets the name: the tag alone decides.
+fn open_chunk_without_id(case: &Value) -> String {
+    let mut plain = vec![0; case["plain_len"].as_u64().unwrap() as usize];
+    match open_by_tag_alone(&chunk_key_by_hand(case), &unhex(&case["sealed"])) {
+        None => ChunkError::Tag.to_string(),
+        Some(body) => match Decoder::new().unwrap().decode(&body, &mut plain) {
+            Ok(()) => format!("plain {}", hex(&plain)),
+            Err(error) => error.to_string(),
+        },
+    }
+}
+
+#[test]
+fn chunks() {
+    let cases = load("chunks.json", 14);
+    assert_eq!(failures(&cases, open_chunk), [""; 0]);
+    let caught = failures(&cases, open_chunk_without_id);
+    assert!(caught.iter().any(|name| name.contains("two keys")), "planted bug not caught: {caught:?}");
+    assert!(caught.iter().any(|name| name.contains("another name")), "planted bug not caught: {caught:?}");
+}
+
+#[test]
+fn chunks_open_by_the_words_of_the_specification() {
+    let mut opened = 0;
+    for case in load("chunks.json", 14).iter().filter(|case| case["expect"].as_str().unwrap().starts_with("plain")) {
+        let body = open_by_tag_alone(&chunk_key_by_hand(case), &unhex(&case["sealed"])).unwrap();
+        let id_key = blake3::derive_key("counterfoil 2026 content v1 chunk id", &secret(&case["content_key"]));
+        assert_eq!(hex(blake3::keyed_hash(&id_key, &body).as_bytes()), case["id"].as_str().unwrap());
+        let plain = match body[0] {
+            0 => body[1..].to_vec(),
+            _ => zstd::stream::decode_all(&body[1..]).unwrap(),
+        };
+        assert_eq!(format!("plain {}", hex(&plain)), case["expect"].as_str().unwrap());
+        opened += 1;
+    }
+    assert!(opened >= 4);
+}
+
+#[test]
+fn id_keys_are_wrapped_under_one_library_key() {
+    let content = content_key(1);
+    let wrapped = library_key(2).wrap_id_key(&content.chunk_id_key());
+    let id = content.chunk_id_key().id_of(b"\0body");
+    assert_eq!(library_key(2).unwrap_id_key(&wrapped).unwrap().id_of(b"\0body"), id);
+    assert!(library_key(3).unwrap_id_key(&wrapped).is_none());
+    for at in 0..wrapped.len() {
+        let mut flipped = wrapped;
+        flipped[at] ^= 1;
+        assert!(library_key(2).unwrap_id_key(&flipped).is_none(), "byte {at}");
+    }
+}
+
+// --- manifests ---
+
+fn parse_manifest(case: &Value) -> String {
+    let bytes = unhex(&case["bytes"]);
+    match Manifest::parse(&bytes) {
+        Ok(manifest) => {
+            assert_eq!(manifest.encode(), bytes, "what is accepted has one encoding");
+            format!("{} entries, {} chunks, {} bytes", manifest.len(), manifest.chunks().len(), manifest.size())
+        }
+        Err(error) => error.to_string(),
+    }
+}
+
+/// An implementation that reads what it needs and does not notice more.
+fn parse_manifest_without_tail_check(case: &Value) -> String {
+    let mut bytes = unhex(&case["bytes"]);
+    loop {
+        match Manifest::parse(&bytes) {
+            Err(ManifestError::TrailingBytes) => drop(bytes.pop()),
+            Ok(manifest) => return format!("{} entries, {} chunks, {} bytes", manifest.len(), manifest.chunks().len(), manifest.size()),
+            Err(error) => return error.to_string(),
+        }
+    }
+}
+
+/// An implementation that trusts a signed manifest's paths.
+fn parse_manifest_without_path_rules(case: &Value) -> String {
+    match Manifest::parse(&unhex(&case["bytes"])) {
+        Err(ManifestError::Path(_)) => "accepted".to_owned(),
+        _ => parse_manifest(case),
+    }
+}
+
+#[test]
+fn manifests() {
+    let cases = load("manifests.json", 45);
+    assert_eq!(failures(&cases, parse_manifest), [""; 0]);
+    assert_eq!(failures(&cases, parse_manifest_without_tail_check), ["a byte behind the end"]);
+    assert!(failures(&cases, parse_manifest_without_path_rules).len() > 20);
+}
+
+#[test]
+fn every_cut_of_a_good_manifest_is_refused() {
+    for case in load("manifests.json", 45).iter().filter(|case| case["expect"].as_str().unwrap().contains("entries, ")) {
+        let bytes = unhex(&case["bytes"]);
+        for length in 0..bytes.len() {
+            assert!(Manifest::parse(&bytes[..length]).is_err(), "{} cut to {length}", case["name"]);
+        }
+    }
+}
+
+// --- packs ---
+
+/// Transcrypts a pack and verifies it; what was written must be a good beginning of the good result whatever happens.
+fn transcrypt(case: &Value) -> String {
+    let manifest = Manifest::parse(&unhex(&case["manifest"])).unwrap();
+    let from = ContentKey::new(Secret::new(secret(&case["content_key"])));
+    let to = LibraryKey::new(Secret::new(secret(&case["library_key"]))).chunk_keys(&from.chunk_id_key());
+    let source = unhex(&case["pack"]);
+    let mut target = Vec::new();
+    let outcome = Transcrypter::new(&from.chunk_keys(), &to).pack(&manifest, 0, 0, &source[..], &mut target, |_| {});
+    let report = verify_pack(&manifest, 0, &from.chunk_keys(), Some(&source), |_| {});
+    assert!(unhex(&case["result"]).starts_with(&target));
+    let good = good_prefix(&manifest, 0, &to, &target[..]).unwrap();
+    assert_eq!(good.bytes, target.len() as u64);
+    let damaged: Vec<u32> = report.damaged.iter().map(|damage| damage.chunk).collect();
+    let named = check_object(&source[..], &manifest.packs()[0].name, manifest.packs()[0].length).is_ok();
+    let outcome = match outcome {
+        Ok(()) => "whole".to_owned(),
+        Err(TranscryptError::Chunk { offset, source, .. }) => format!("at {offset}: {source}"),
+        Err(TranscryptError::Read { offset, source, .. }) => format!("at {offset}: {:?}", source.kind()),
+        Err(error) => error.to_string(),
+    };
+    format!("{outcome}; damaged {damaged:?}; surplus {}; name fits: {named}", report.surplus)
+}
+
+/// An implementation that looks at the chunks that it expects and not behind them.
+fn transcrypt_without_tail_check(case: &Value) -> String {
+    let mut cut = case.clone();
+    let manifest = Manifest::parse(&unhex(&case["manifest"])).unwrap();
+    let mut pack = unhex(&case["pack"]);
+    pack.truncate(manifest.packs()[0].length as usize);
+    cut["pack"] = json!(hex(&pack));
+    transcrypt(&cut)
+}
+
+#[test]
+fn packs() {
+    let cases = load("packs.json", 8);
+    assert_eq!(failures(&cases, transcrypt), [""; 0]);
+    assert_eq!(
+        failures(&cases, transcrypt_without_tail_check),
+        ["a chunk doubled in the middle", "a chunk doubled at the end", "a byte appended"]
+    );
+}
+
+// --- releases ---
+
+fn open_release(case: &Value) -> String {
+    let publisher = SigningKey::from_seed(&Secret::new([0x51; 32]));
+    let opened = Release::verify(case["token"].as_str().unwrap(), |kid| (kid == "pub-1").then(|| publisher.verifying_key()));
+    let mut sealed = unhex(&case["manifest"]);
+    let keys = ContentKey::new(Secret::new(secret(&case["content_key"]))).chunk_keys();
+    let opened = opened.and_then(|release| {
+        release.check_manifest_object(&sealed)?;
+        release.open_manifest(&keys, &mut sealed)
+    });
+    match opened {
+        Ok(manifest) => format!("{} entries", manifest.len()),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// An implementation that takes the manifest that it is given for the one that was signed.
+fn open_release_of_any_manifest(case: &Value) -> String {
+    match open_release(case).as_str() {
+        error if error.starts_with("sealed manifest is object") => "1 entries".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+#[test]
+fn releases() {
+    let cases = load("releases.json", 12);
+    assert_eq!(failures(&cases, open_release), [""; 0]);
+    assert!(!failures(&cases, open_release_of_any_manifest).is_empty());
+}
+
+// --- making them ---
+
+fn seal(keys: &ChunkKeys, body: &[u8]) -> (ChunkId, Vec<u8>) {
+    let id = keys.id_key().id_of(body);
+    (id, seal_as(keys, &id, body))
+}
+
+fn seal_as(keys: &ChunkKeys, id: &ChunkId, body: &[u8]) -> Vec<u8> {
+    let mut sealed = [body, &[0; TAG_LEN]].concat();
+    keys.seal_in_place(id, &mut sealed);
+    sealed
+}
+
+fn body(plain: &[u8]) -> Vec<u8> {
+    let mut body = vec![0; plain.len() + 1];
+    let length = Encoder::new(3).unwrap().encode(plain, &mut body);
+    body.truncate(length);
+    body
+}
+
+#[test]
+#[ignore = "writes the vector files anew: look at the difference before it is committed"]
+fn write_vectors() {
+    let write = |name: &str, about: &str, mut cases: Vec<Value>, run: &dyn Fn(&Value) -> String| {
+        for case in &mut cases {
+            case["expect"] = json!(run(case));
+        }
+        let set = json!({ "about": about, "cases": cases });
+        fs::write(file(name), serde_json::to_string_pretty(&set).unwrap() + "\n").unwrap();
+    };
+    write(
+        "chunks.json",
+        "A sealed chunk, its name and its keys (SPEC.md §1, §2); expect: its plaintext, or why it is refused.",
+        chunk_cases(),
+        &open_chunk,
+    );
+    write(
+        "manifests.json",
+        "An encoded manifest (SPEC.md §3); expect: what it holds, or why it is refused.",
+        manifest_cases(),
+        &parse_manifest,
+    );
+    write(
+        "packs.json",
+        "A pack brought under a library key (SPEC.md §4); result: the good pack's; expect: how far it came, what verify says.",
+        pack_cases(),
+        &transcrypt,
+    );
+    write(
+        "releases.json",
+        "A release document and the manifest beside it (SPEC.md §5); publisher `pub-1` has the seed 51…51.",
+        release_cases(),
+        &open_release,
+    );
+}
+
+fn chunk_cases() -> Vec<Value> {
+    let (content, library) = ([0x11_u8; 32], [0x22_u8; 32]);
+    let content_keys = || ContentKey::new(Secret::new(content));
+    let keys = content_keys().chunk_keys();
+    let library_keys = LibraryKey::new(Secret::new(library)).chunk_keys(&content_keys().chunk_id_key());
+    let text = b"counterfoil ".repeat(20);
+    let (stored, packed) = (body(b"\x00\x01\x02 short"), body(&text));
+    let case = |name: &str, id: ChunkId, sealed: &[u8], plain_len: usize| json!({ "name": name, "content_key": hex(&content), "id": id, "sealed": hex(sealed), "plain_len": plain_len });
+    let in_library = |mut case: Value, key: [u8; 32]| {
+        case["library_key"] = json!(hex(&key));
+        case
+    };
+    let (id, sealed) = seal(&keys, &stored);
+    let (packed_id, packed_sealed) = seal(&keys, &packed);
+    let changed = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut changed = packed_sealed.clone();
+        change(&mut changed);
+        changed
+    };
+    let other = ContentKey::new(Secret::new([0x12; 32])).chunk_keys();
+    let seal_base = blake3::derive_key("counterfoil 2026 content v1 chunk seal", &content);
+    let (one, two) = (ChunkId([0xaa; 32]), ChunkId([0xbb; 32]));
+    let chunk_key = |id: &ChunkId| *blake3::keyed_hash(&seal_base, &id.0).as_bytes();
+    let two_key = two_key_ciphertext(&chunk_key(&one), &chunk_key(&two));
+    assert!(open_by_tag_alone(&chunk_key(&one), &two_key).is_some() && open_by_tag_alone(&chunk_key(&two), &two_key).is_some());
+    let (unknown_id, unknown) = seal(&keys, b"\x07what codec is this");
+    let (no_frame_id, no_frame) = seal(&keys, b"\x01not a frame of zstd");
+    let bomb_body = [&[1], &zstd::bulk::compress(&vec![0; 1 << 20], 19).unwrap()[..]].concat();
+    let (bomb_id, bomb) = seal(&keys, &bomb_body);
+    let (frames_id, frames) = seal(&keys, &[&packed[..], &packed[1..]].concat());
+    vec![
+        case("stored", id, &sealed, 9),
+        case("compressed", packed_id, &packed_sealed, text.len()),
+        in_library(case("stored, in a library", id, &seal_as(&library_keys, &id, &stored), 9), library),
+        in_library(case("compressed, in a library", packed_id, &seal_as(&library_keys, &packed_id, &packed), text.len()), library),
+        case("a bit flipped in the ciphertext", packed_id, &changed(&|sealed| sealed[5] ^= 0x10), text.len()),
+        case("a bit flipped in the tag", packed_id, &changed(&|sealed| *sealed.last_mut().unwrap() ^= 1), text.len()),
+        case("cut by a byte", packed_id, &changed(&|sealed| sealed.truncate(sealed.len() - 1)), text.len()),
+        case("cut to less than a tag", packed_id, &changed(&|sealed| sealed.truncate(15)), text.len()),
+        case("cut to a tag", packed_id, &changed(&|sealed| sealed.truncate(16)), text.len()),
+        case("a byte appended", packed_id, &changed(&|sealed| sealed.push(0)), text.len()),
+        case("doubled", packed_id, &packed_sealed.repeat(2), text.len()),
+        case("another chunk in its place", packed_id, &sealed, text.len()),
+        case("under the key of another title", packed_id, &seal_as(&other, &packed_id, &packed), text.len()),
+        in_library(case("under another library's key", packed_id, &seal_as(&library_keys, &packed_id, &packed), text.len()), [0x23; 32]),
+        in_library(case("as in the store, in a library", packed_id, &packed_sealed, text.len()), library),
+        case("sealed properly under another name", packed_id, &seal_as(&keys, &packed_id, &stored), 9),
+        case("opens under two keys, as the one", one, &two_key, 47),
+        case("opens under two keys, as the other", two, &two_key, 47),
+        case("unknown codec", unknown_id, &unknown, 18),
+        case("not compressed, though it says so", no_frame_id, &no_frame, 40),
+        case("decompresses to more than declared", bomb_id, &bomb, 1000),
+        case("decompresses to less than declared", packed_id, &packed_sealed, text.len() + 1),
+        case("two frames where one was declared", frames_id, &frames, text.len()),
+        case("stored, of another size than declared", id, &sealed, 10),
+    ]
+}
+
+fn manifest_cases() -> Vec<Value> {
+    let case = |name: &str, raw: RawManifest| json!({ "name": name, "bytes": hex(&raw.0) });
+    let new = RawManifest::new;
+    let one_chunk = |entries| new(1, 1, entries).pack(1, 50, 1).chunk(9, 50, 100);
+    let good = new(2, 3, 6)
+        .pack(1, 150, 2)
+        .chunk(9, 50, 100)
+        .chunk(8, 100, 300)
+        .pack(2, 17 + 1, 1)
+        .chunk(7, 18, 1)
+        .directory("bin")
+        .byte(2)
+        .text("bin/game")
+        .number(501)
+        .number(2)
+        .number(0)
+        .number(3)
+        .number(0)
+        .number(1)
+        .file("bin/naïve", 0, &[])
+        .link("bin/to", "../bin/./game")
+        .directory("empty")
+        .file("z", 300, &[(1, 1)]);
+    let path = |name: &str, path: &str| case(name, new(0, 0, 1).file(path, 0, &[]));
+    let link = |name: &str, target: &str| case(name, new(0, 0, 2).directory("d").link("d/l", target));
+    let long = "x".repeat(256);
+    let deep = vec!["d"; 257].join("/");
+    let many = vec!["y".repeat(250); 17].join("/");
+    vec![
+        case("empty", new(0, 0, 0)),
+        case("one of everything", good.clone()),
+        case("a byte behind the end", good.clone().byte(0)),
+        case("another version", RawManifest(b"CFMANIF2\0\0\0".to_vec())),
+        case("nothing", RawManifest(vec![])),
+        case("a number that is too long", RawManifest(b"CFMANIF1\x80\x00\0\0".to_vec())),
+        case("a number of more than 64 bits", RawManifest(b"CFMANIF1\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f\0\0".to_vec())),
+        case("a count of 2⁶³ entries", new(0, 0, 1 << 63)),
+        case("a count of 2³² chunks", new(1, 1 << 32, 0)),
+        case("fewer chunks than announced", new(1, 2, 0).pack(1, 50, 1).chunk(9, 50, 100).bytes(&[0; 40])),
+        case("more chunks than announced", new(1, 1, 0).pack(1, 100, 2).chunk(9, 50, 100).chunk(8, 50, 100)),
+        case("fewer entries than announced", one_chunk(2).file("a", 100, &[(0, 1)])),
+        case("a pack without chunks", new(1, 0, 0).pack(1, 0, 0).bytes(&[0; 40])),
+        case("a pack shorter than its chunks", new(1, 2, 0).pack(1, 99, 2).chunk(9, 50, 100).chunk(8, 50, 100)),
+        case("a pack longer than its chunks", new(1, 2, 0).pack(1, 101, 2).chunk(9, 50, 100).chunk(8, 50, 100)),
+        case("a pack listed twice", new(2, 2, 0).pack(1, 50, 1).chunk(9, 50, 100).pack(1, 50, 1).chunk(8, 50, 100)),
+        case("a chunk of no bytes", new(1, 1, 0).pack(1, 17, 1).chunk(9, 17, 0)),
+        case("a chunk with nothing but a tag", new(1, 1, 0).pack(1, 17, 1).chunk(9, 17, 1)),
+        case("a chunk that is too large", new(1, 1, 0).pack(1, 300_000, 1).chunk(9, 300_000, 100)),
+        case("a chunk that decompresses to too much", new(1, 1, 0).pack(1, 50, 1).chunk(9, 50, 262_145)),
+        case("a file larger than its chunks", one_chunk(1).file("a", 101, &[(0, 1)])),
+        case("a file smaller than its chunks", one_chunk(1).file("a", 99, &[(0, 1)])),
+        case("a file without its chunks", one_chunk(1).file("a", 100, &[])),
+        case("a chunk that is not there", one_chunk(1).file("a", 100, &[(1, 1)])),
+        case("a run beyond the last chunk", one_chunk(1).file("a", 200, &[(0, 2)])),
+        case("a run that wraps around", one_chunk(1).file("a", 100, &[(0xffff_ffff, 2)])),
+        case("a run of no chunks", one_chunk(1).file("a", 0, &[(0, 0)])),
+        case("two runs that are one", new(1, 2, 1).pack(1, 100, 2).chunk(9, 50, 100).chunk(8, 50, 100).file("a", 200, &[(0, 1), (1, 1)])),
+        case("an entry of unknown kind", new(0, 0, 1).byte(4).text("a")),
+        case("a path that is not UTF-8", new(0, 0, 1).byte(0).number(2).bytes(b"a\xff")),
+        case("a path twice", new(0, 0, 2).file("a", 0, &[]).file("a", 0, &[])),
+        case("paths out of order", new(0, 0, 2).file("b", 0, &[]).file("a", 0, &[])),
+        case("paths in the order of bytes, not of trees", new(0, 0, 3).directory("a").file("a-b", 0, &[]).file("a/b", 0, &[])),
+        case("a path without its directory", new(0, 0, 1).file("a/b", 0, &[])),
+        case("a path below another directory", new(0, 0, 2).directory("a").file("b/c", 0, &[])),
+        case("a path below a file", new(0, 0, 2).file("a", 0, &[]).file("a/b", 0, &[])),
+        case("a path below a link", new(0, 0, 3).directory("d").link("l", "d").file("l/b", 0, &[])),
+        case("names that differ in case", new(0, 0, 2).file("README", 0, &[]).file("readme", 0, &[])),
+        case("names that differ in case, with files between", new(0, 0, 3).file("A", 0, &[]).file("B", 0, &[]).file("a", 0, &[])),
+        case("names that differ in Unicode form", new(0, 0, 2).file("e\u{301}", 0, &[]).file("\u{e9}", 0, &[])),
+        case("names that differ in case beyond ASCII", new(0, 0, 2).file("STRASSE", 0, &[]).file("straße", 0, &[])),
+        case("the same name in two directories", new(0, 0, 4).directory("a").file("a/x", 0, &[]).directory("b").file("b/X", 0, &[])),
+        path("an absolute path", "/etc/passwd"),
+        path("a path that climbs", "../x"),
+        path("a path that climbs in its middle", "a/../../x"),
+        path("a path with a dot", "./x"),
+        path("an empty path", ""),
+        path("an empty component", "a//b"),
+        path("a slash at the end", "a/"),
+        path("a Windows drive", "C:x"),
+        path("a Windows path", "..\\x"),
+        path("a Windows device", "CON"),
+        path("a Windows device with extension", "lpt1.tar.gz"),
+        path("a Windows device with a superscript", "com²"),
+        path("a Windows console", "conin$"),
+        path("a Windows device with a space", "nul .txt"),
+        path("no Windows device", "console"),
+        path("no Windows device either", "com10"),
+        path("a trailing dot", "a."),
+        path("a trailing space", "a "),
+        path("an alternate stream", "a:b"),
+        path("a wildcard", "a*"),
+        path("a line feed", "a\nb"),
+        path("a NUL", "a\0b"),
+        path("a C1 control character", "a\u{9b}b"),
+        path("a component of 256 bytes", &long),
+        path("257 components", &deep),
+        path("a path of more than 4096 bytes", &many),
+        link("a link inside", "../d"),
+        link("a link with dots inside", ".././d/../d/./x"),
+        link("a link that climbs out", "../../x"),
+        link("a link to the root itself", ".."),
+        link("a link that climbs out and comes back", "../../d"),
+        link("an absolute link", "/etc/passwd"),
+        link("an empty link", ""),
+        link("a link to a Windows path", "..\\..\\x"),
+        link("a link to a Windows drive", "C:/x"),
+        // a/b/up leads to the root: from there, `..` leaves, though as written it seems to lead to a/b.
+        case(
+            "a link that leaves through another",
+            new(0, 0, 4).directory("a").directory("a/b").link("a/b/up", "../..").link("l", "a/b/up/../x"),
+        ),
+        case(
+            "a link that leaves through another, written in capitals",
+            new(0, 0, 4).directory("a").directory("a/b").link("a/b/up", "../..").link("l", "A/B/UP/../x"),
+        ),
+        case("a link through links in a circle", new(0, 0, 3).link("a", "b").link("b", "a").link("c", "a/x")),
+    ]
+}
+
+fn pack_cases() -> Vec<Value> {
+    let content = content_key(0x11);
+    let keys = content.chunk_keys();
+    let chunks: Vec<(ChunkId, Vec<u8>)> = [&b"first"[..], b"second", b"third"].iter().map(|plain| seal(&keys, &body(plain))).collect();
+    let pack: Vec<u8> = chunks.iter().flat_map(|(_, sealed)| sealed.clone()).collect();
+    let mut builder = ManifestBuilder::new();
+    for ((id, sealed), plain_len) in chunks.iter().zip([5, 6, 5]) {
+        builder.chunk(*id, sealed.len() as u32, plain_len).unwrap();
+    }
+    builder.end_pack(ObjectName::of(&pack)).unwrap();
+    builder.file("a", false, &[Run { first: 0, count: 3 }]).unwrap();
+    let manifest = builder.finish().unwrap();
+    let library_keys = library_key(0x22).chunk_keys(&content.chunk_id_key());
+    let mut result = Vec::new();
+    Transcrypter::new(&keys, &library_keys).pack(&manifest, 0, 0, &pack[..], &mut result, |_| {}).unwrap();
+    let case = |name: &str, pack: Vec<u8>| json!({ "name": name, "content_key": hex(&[0x11; 32]), "library_key": hex(&[0x22; 32]), "manifest": hex(&manifest.encode()), "pack": hex(&pack), "result": hex(&result) });
+    let part = |index: usize| chunks[index].1.clone();
+    let flipped = |at: usize| {
+        let mut pack = pack.clone();
+        pack[at] ^= 0x80;
+        pack
+    };
+    vec![
+        case("good", pack.clone()),
+        case("cut inside the last chunk", pack[..pack.len() - 3].to_vec()),
+        case("cut between chunks", pack[..part(0).len()].to_vec()),
+        case("nothing of it", vec![]),
+        case("first chunk flipped", flipped(0)),
+        case("second chunk flipped", flipped(part(0).len() + 2)),
+        case("last byte flipped", flipped(pack.len() - 1)),
+        case("chunks swapped", [part(2), part(1), part(0)].concat()),
+        case("a chunk left out", [part(0), part(2)].concat()),
+        case("a chunk doubled in the middle", [part(0), part(0), part(1), part(2)].concat()),
+        case("a chunk doubled at the end", [part(0), part(1), part(2), part(2)].concat()),
+        case("a byte appended", [&pack[..], &[0]].concat()),
+    ]
+}
+
+fn release_cases() -> Vec<Value> {
+    let dir = tempfile::tempdir().unwrap();
+    write_file(dir.path(), "game", b"what is played");
+    let (published, _) = publish_to_memory(dir.path(), &content_key(0x11), &PublishOptions::default());
+    let (elsewhere, _) = publish_to_memory(dir.path(), &content_key(0x12), &PublishOptions::default());
+    write_file(dir.path(), "game", b"another version");
+    let (later, _) = publish_to_memory(dir.path(), &content_key(0x11), &PublishOptions::default());
+    let good = Release {
+        title: "sky-raider".into(),
+        version: "1.0.0".into(),
+        kind: Kind::Game,
+        entry: Some("game".into()),
+        generation: 1,
+        size: published.manifest.size(),
+        files: 1,
+        manifest: published.reference,
+    };
+    let publisher = SigningKey::from_seed(&Secret::new([0x51; 32]));
+    let case = |name: &str, token: String, sealed: &[u8]| json!({ "name": name, "token": token, "manifest": hex(sealed), "content_key": hex(&[0x11; 32]) });
+    let changed = |name: &str, change: &dyn Fn(&mut Release)| {
+        let mut release = good.clone();
+        change(&mut release);
+        case(name, release.sign("pub-1", &publisher), &published.sealed_manifest)
+    };
+    let token = good.sign("pub-1", &publisher);
+    let mut flipped = published.sealed_manifest.clone();
+    flipped[3] ^= 1;
+    let stranger = SigningKey::from_seed(&Secret::new([0x52; 32]));
+    let other_typ = counterfoil_format::jws::sign_compact("counterfoil-answer+jwt", "pub-1", &good, &publisher);
+    vec![
+        case("good", token.clone(), &published.sealed_manifest),
+        case("signed by another publisher", good.sign("pub-2", &stranger), &published.sealed_manifest),
+        case("signed by another under the publisher's name", good.sign("pub-1", &stranger), &published.sealed_manifest),
+        case("a document of another kind", other_typ, &published.sealed_manifest),
+        case("a document cut short", token[..token.len() - 1].to_owned(), &published.sealed_manifest),
+        case("manifest with a bit flipped", token.clone(), &flipped),
+        case("manifest cut", token.clone(), &published.sealed_manifest[1..]),
+        case("manifest of another release", token.clone(), &later.sealed_manifest),
+        case("manifest of another title", token, &elsewhere.sealed_manifest),
+        changed("a title with a slash", &|release| release.title = "../sky".into()),
+        changed("a title in capitals", &|release| release.title = "Sky".into()),
+        changed("a version with a slash", &|release| release.version = "1/2".into()),
+        changed("an entry that climbs", &|release| release.entry = Some("../game".into())),
+        changed("an entry that is not there", &|release| release.entry = Some("music".into())),
+        changed("a manifest of a terabyte", &|release| release.manifest.size = 1 << 40),
+        changed("another manifest name", &|release| release.manifest.id.0[0] ^= 1),
+        changed("another object name", &|release| release.manifest.object.0[0] ^= 1),
+        changed("another opened length", &|release| release.manifest.size += 1),
+        changed("another size", &|release| release.size += 1),
+        changed("another number of files", &|release| release.files += 1),
+    ]
+}
