@@ -7,7 +7,7 @@ use counterfoil_core::Timestamp;
 use counterfoil_core::wire::{AuthorityKeys, SealingKeyDocument};
 use counterfoil_format::hpke::SealingKey;
 use counterfoil_format::jwt::{KeyList, ListedKey};
-use counterfoil_format::secret::{Random, Secret};
+use counterfoil_format::secret::{Random, Secret, SystemRandom};
 use counterfoil_format::sign::{SigningKey, VerifyingKey};
 use counterfoil_format::wrap::{self, Kek, RowId, WrapError};
 
@@ -24,6 +24,8 @@ pub mod rotate;
 /// How long after its retirement a sealing key still opens envelopes: terminals learn of a new one within that time.
 pub const SEALING_GRACE: i64 = 7 * Timestamp::DAY;
 
+const DECOY: Place<'static> = Place::ClaimKey { batch: "decoy" };
+
 /// The keys in memory. Cheap to clone.
 #[derive(Clone)]
 pub struct Keys(Arc<Shared>);
@@ -39,6 +41,7 @@ struct Ring {
     keks: BTreeMap<(&'static str, u32), Kek>,
     signing: Vec<Signing>,
     sealing: Vec<Sealing>,
+    decoy: Option<Vec<u8>>,
 }
 
 /// A key that the authority signs with.
@@ -148,6 +151,16 @@ impl Keys {
         }
     }
 
+    /// A claim key that nobody holds secrets under, opened as a real one is: so that a medium that does not exist takes as long.
+    ///
+    /// # Errors
+    /// `Missing`.
+    pub fn decoy(&self) -> Result<Secret<32>, KeysError> {
+        let ring = self.ring();
+        let wrapped = ring.decoy.as_ref().ok_or(KeysError::Missing("claim"))?;
+        ring.unwrap(&DECOY, wrapped).map_err(|error| KeysError::Wrapped { place: DECOY.to_string(), error })
+    }
+
     /// Signs a document with the current key, as compact JWS.
     ///
     /// # Errors
@@ -239,7 +252,11 @@ async fn load(db: &Db, source: &RootSource) -> Result<Ring, KeysError> {
         db.read("keys", async |tx| Ok::<_, DbError>((key::keks(tx).await?, key::authority_keys(tx).await?))).await?;
     let version = keks.first().map(|row| wrap::kek_version(&row.wrapped)).transpose().map_err(|_| KeysError::WrongRoot)?;
     let root = source.read(version)?;
-    let mut ring = Ring { keks: unwrap_keks(&root, &keks)?, signing: vec![], sealing: vec![] };
+    let mut ring = Ring { keks: unwrap_keks(&root, &keks)?, signing: vec![], sealing: vec![], decoy: None };
+    ring.decoy = match ring.newest(Purpose::Claim) {
+        Ok(kek) => Some(DECOY.row(|row| wrap::wrap(kek, row, Secret::<32>::random(&mut SystemRandom).expose(), &mut SystemRandom))),
+        Err(_) => None,
+    };
     for row in authority {
         let place = Place::AuthorityKey { kid: &row.kid };
         let seed = ring.unwrap(&place, &row.wrapped).map_err(|error| KeysError::Wrapped { place: place.to_string(), error })?;

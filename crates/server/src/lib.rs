@@ -16,3 +16,4 @@ pub mod metrics;
 pub mod problem;
 pub mod router;
 pub mod store;
+pub mod jobs;

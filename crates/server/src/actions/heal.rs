@@ -1,0 +1,105 @@
+//! Healing a damaged library: the keys of exactly the damaged chunks, to whom the grant belongs (decision 7).
+
+use counterfoil_core::rules::confirm::GrantFacts;
+use counterfoil_core::rules::heal;
+use counterfoil_core::wire::{Heal, HealResult};
+use counterfoil_core::{Code, Refusal, Timestamp};
+use counterfoil_format::content::{ChunkId, ContentKey};
+use counterfoil_format::encoding::from_base64url;
+use counterfoil_format::grant::seal_box;
+use counterfoil_format::hpke::SealingPublicKey;
+use counterfoil_format::secret::Secret;
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use super::exchange::{self, Asked, Decided};
+use super::seal;
+use crate::app::App;
+use crate::db::{DbError, Tx};
+use crate::keys::Place;
+use crate::problem::Problem;
+use crate::store::grant::{self, GrantRow};
+use crate::store::medium::{self, PressedTitle};
+use crate::store::user::{self, DeviceRow, EntryRow};
+use crate::store::{audit, holder};
+
+struct Facts {
+    entry: Option<EntryRow>,
+    dead: bool,
+    device: Option<DeviceRow>,
+    grant: Option<GrantRow>,
+    titles: Vec<PressedTitle>,
+}
+
+/// Decides and answers with the keys. It changes nothing, so a repeat gets the same keys; each time is recorded in the audit log.
+///
+/// # Errors
+/// Failures of the server; a refusal is no error.
+pub async fn run(app: &App, asked: &Asked, ask: &Heal, now: Timestamp) -> Result<Decided, Problem> {
+    let facts = load(app, ask).await?;
+    let (entry, chunks) = match admit(asked, ask, &facts) {
+        Ok(admitted) => admitted,
+        Err(refusal) => {
+            let known = facts.grant.is_some();
+            let family = if known { medium::family(&ask.medium_id) } else { exchange::stranger(&ask.user_id.to_string()) };
+            return exchange::refuse(app, family, "heal", "terminal", refusal, now).await;
+        }
+    };
+    let title = facts.grant.as_ref().and_then(|grant| seal::title_of(&facts.titles, &grant.title));
+    let title = title.ok_or_else(|| Problem::internal("a grant for a title that is not on its medium"))?;
+    let place = Place::ContentKey { title: title.title.as_str(), generation: title.generation };
+    let content: Secret<32> = app.keys.open(&app.db, &place, &title.content_key).await?;
+    let keys = Zeroizing::new(ContentKey::new(content).keys_of(&chunks).iter().flat_map(|key| *key.expose()).collect::<Vec<u8>>());
+    let recipient = SealingPublicKey::from_bytes(&entry.keys.seal).map_err(Problem::internal)?;
+    let sealed = seal_box(&recipient, &["heal", &ask.grant_id.to_string()], &keys, &mut app.rng.clone()).map_err(Problem::internal)?;
+    let result = HealResult { keys: serde_json::to_value(&sealed).map_err(Problem::internal)? };
+
+    let (family, actor) = (medium::family(&ask.medium_id), user::family(ask.user_id));
+    let detail = json!({ "grant": ask.grant_id, "chunks": ask.chunks.len() });
+    // Durable before any key leaves.
+    app.db
+        .write("heal", family.clone(), async move |tx: &mut Tx| audit::append(tx, &family, now.0, &actor, "library.healed", &detail).await.map(drop))
+        .await
+        .map_err(|error: DbError| Problem::from(error))?;
+    Ok(Ok(serde_json::to_value(result).map_err(Problem::internal)?))
+}
+
+async fn load(app: &App, ask: &Heal) -> Result<Facts, DbError> {
+    let ask = ask.clone();
+    app.db
+        .read("heal facts", async move |tx: &mut Tx| -> Result<Facts, DbError> {
+            let entry = user::find(tx, ask.user_id).await?;
+            let device = match ask.device_id {
+                Some(device) => user::device(tx, ask.user_id, device).await?,
+                None => None,
+            };
+            let dead = match &entry {
+                Some(entry) => holder::facts(tx, entry.holder).await? == counterfoil_core::rules::register::HolderFacts::Dead,
+                None => false,
+            };
+            let grants = grant::of_user(tx, &ask.medium_id, &ask.user_id.to_string()).await?;
+            let titles = match medium::find(tx, &ask.medium_id).await? {
+                Some(row) => medium::titles(tx, row.batch).await?,
+                None => vec![],
+            };
+            Ok(Facts { entry, dead, device, grant: grants.into_iter().find(|row| row.grant == ask.grant_id), titles })
+        })
+        .await
+}
+
+fn admit<'a>(asked: &Asked, ask: &Heal, facts: &'a Facts) -> Result<(&'a EntryRow, Vec<ChunkId>), Refusal> {
+    let entry = facts.entry.as_ref().filter(|_| !facts.dead).ok_or(Code::UserInvalid)?;
+    if !asked.signed_by(&entry.keys.sign) {
+        return Err(Code::ProofInvalid.into());
+    }
+    if let Some(device) = ask.device_id
+        && !facts.device.as_ref().is_some_and(|row| asked.signed(&device.to_string(), &row.keys.sign))
+    {
+        return Err(Code::DeviceNotRegistered.into());
+    }
+    let grant = facts.grant.as_ref().map(|row| GrantFacts { grant: row.grant, user: row.user, device: row.device, state: row.state });
+    heal::decide(ask.grant_id, ask.user_id, ask.device_id, ask.chunks.len(), grant.as_ref())?;
+    let chunk = |text: &String| from_base64url(text).and_then(|bytes| bytes.try_into().ok()).map(ChunkId);
+    let chunks: Option<Vec<ChunkId>> = ask.chunks.iter().map(chunk).collect();
+    Ok((entry, chunks.ok_or_else(|| Refusal::with(Code::GrantUnknown, "a chunk ID is 32 bytes in base64url"))?))
+}

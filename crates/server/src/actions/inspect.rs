@@ -1,0 +1,138 @@
+//! Who or what is this, and what may it do? (A1, A3, A7, A11): a medium, a user, a device, each with its proof.
+
+use counterfoil_core::wire::{DeviceVerdict, Inspect, InspectResult, MediumVerdict, TitleOnOffer, UserVerdict};
+use counterfoil_core::{Code, DeviceId, MediumId, Refusal, Timestamp, UserId};
+use serde_json::json;
+
+use super::exchange::{self, Asked, Decided};
+use super::proof;
+use crate::app::App;
+use crate::db::{DbError, Tx};
+use crate::problem::Problem;
+use crate::store::medium::{self, Known};
+use crate::store::user::{self, DeviceRow};
+use crate::store::{audit, grant};
+
+/// Answers with a verdict on each thing that was presented, or refuses all of it.
+///
+/// # Errors
+/// Failures of the server; a refusal is no error.
+pub async fn run(app: &App, asked: &Asked, ask: &Inspect, now: Timestamp) -> Result<Decided, Problem> {
+    let mut result = InspectResult { medium: None, user: None, device: None };
+    let refused = match present(app, asked, ask, &mut result).await? {
+        Ok(()) => return finish(app, ask, result, now).await,
+        Err(refusal) => refusal,
+    };
+    let who = ask.medium_id.as_ref().map_or_else(|| asked.request_id.to_string(), ToString::to_string);
+    exchange::refuse(app, exchange::stranger(&who), "inspect", "terminal", refused, now).await
+}
+
+/// Verifies and looks up, without writing.
+async fn present(app: &App, asked: &Asked, ask: &Inspect, result: &mut InspectResult) -> Result<Result<(), Refusal>, Problem> {
+    if ask.medium_id.is_none() && ask.user_id.is_none() && ask.device_id.is_none() {
+        return Ok(Err(Refusal::with(Code::ProofInvalid, "nothing was presented")));
+    }
+    if let Some(id) = ask.user_id {
+        match of_user(app, asked, id, ask.device_id).await? {
+            Ok((user, device)) => (result.user, result.device) = (Some(user), device),
+            Err(refusal) => return Ok(Err(refusal)),
+        }
+    } else if let Some(id) = ask.device_id {
+        match of_device(app, asked, id).await? {
+            Some(device) => result.device = Some(device),
+            None => return Ok(Err(Code::DeviceNotRegistered.into())),
+        }
+    }
+    if let Some(id) = &ask.medium_id {
+        match of_medium(app, asked, id, ask.user_id).await? {
+            Some(medium) => result.medium = Some(medium),
+            None => return Ok(Err(Code::MediumUnknown.into())),
+        }
+    }
+    Ok(Ok(()))
+}
+
+/// Records a successful contact of a medium; what only concerns users and devices changes nothing and leaves no trace.
+async fn finish(app: &App, ask: &Inspect, result: InspectResult, now: Timestamp) -> Result<Decided, Problem> {
+    if let Some(id) = ask.medium_id.clone() {
+        let actor = ask.user_id.map_or_else(|| "terminal".to_owned(), user::family);
+        let family = medium::family(&id);
+        app.db
+            .write("inspect", family.clone(), async move |tx: &mut Tx| -> Result<(), DbError> {
+                if let Some(known) = medium::known(tx, &id).await? {
+                    medium::touch(tx, &id, &known, now).await?;
+                    audit::append(tx, &family, now.0, &actor, "medium.inspected", &json!({})).await?;
+                }
+                Ok(())
+            })
+            .await?;
+    }
+    Ok(Ok(serde_json::to_value(result).map_err(Problem::internal)?))
+}
+
+async fn of_medium(app: &App, asked: &Asked, id: &MediumId, user: Option<UserId>) -> Result<Option<MediumVerdict>, Problem> {
+    let medium = id.clone();
+    let (known, verdict) = app
+        .db
+        .read("inspect medium", async move |tx: &mut Tx| -> Result<_, DbError> {
+            let Some(known) = medium::known(tx, &medium).await? else { return Ok((None, None)) };
+            let verdict = verdict(tx, &medium, &known, user).await?;
+            Ok((Some(known), Some(verdict)))
+        })
+        .await?;
+    let proven = proof::medium(app, asked, id, known.as_ref(), None).await?;
+    Ok(verdict.filter(|_| proven))
+}
+
+async fn verdict(tx: &mut Tx, id: &MediumId, known: &Known, user: Option<UserId>) -> Result<MediumVerdict, DbError> {
+    let mut titles = vec![];
+    for title in medium::titles(tx, known.batch).await? {
+        let newest = medium::newest_release(tx, &title.title).await?;
+        titles.push(TitleOnOffer { title: title.title, name: title.name, kind: title.kind, newest });
+    }
+    let row = medium::find(tx, id).await?;
+    let claimed = row.as_ref().map_or(0, |row| row.copies_claimed);
+    let copies_left = if row.is_some_and(|row| row.state == "retired") { 0 } else { known.rights.copies.saturating_sub(claimed) };
+    let yours = match user {
+        Some(user) => !grant::of_user(tx, id, &user.to_string()).await?.is_empty(),
+        None => false,
+    };
+    Ok(MediumVerdict { titles, rights: known.rights.clone(), copies_left, yours })
+}
+
+async fn of_user(
+    app: &App,
+    asked: &Asked,
+    id: UserId,
+    device: Option<DeviceId>,
+) -> Result<Result<(UserVerdict, Option<DeviceVerdict>), Refusal>, Problem> {
+    let (entry, devices, titles) = app
+        .db
+        .read("inspect user", async move |tx: &mut Tx| -> Result<_, DbError> {
+            Ok((user::find(tx, id).await?, user::devices(tx, id).await?, user::owned(tx, id).await?))
+        })
+        .await?;
+    if !entry.is_some_and(|entry| asked.signed_by(&entry.keys.sign)) {
+        return Ok(Err(Code::UserInvalid.into()));
+    }
+    let device = match device {
+        None => None,
+        Some(device) => {
+            let known = devices.iter().find(|row| row.device == device && asked.signed(&device.to_string(), &row.keys.sign));
+            let Some(known) = known else { return Ok(Err(Code::DeviceNotRegistered.into())) };
+            Some(known.clone().into())
+        }
+    };
+    Ok(Ok((UserVerdict { devices: devices.into_iter().map(DeviceVerdict::from).collect(), titles }, device)))
+}
+
+async fn of_device(app: &App, asked: &Asked, id: DeviceId) -> Result<Option<DeviceVerdict>, Problem> {
+    let rows = app.db.read("inspect device", async move |tx| user::entries_of_device(tx, id).await).await?;
+    Ok(rows.into_iter().find(|row| asked.signed(&id.to_string(), &row.keys.sign)).map(DeviceVerdict::from))
+}
+
+impl From<DeviceRow> for DeviceVerdict {
+    fn from(row: DeviceRow) -> Self {
+        DeviceVerdict { id: row.device, name: row.name, registered_at: row.created_at }
+    }
+}

@@ -1,0 +1,217 @@
+//! User registration (C3–C5) in two steps, each in its own family: whose the holder of keys is, then the user's entry.
+//!
+//! Both can be run again: cut between them, the repeat goes on as the user that the holder was reserved for.
+
+use counterfoil_core::rules::register::{self, Combination, EntryDecision, EntryFacts, HolderDecision};
+use counterfoil_core::wire::{HolderKeys, HolderKind, Register, RegisterResult};
+use counterfoil_core::{CardId, Code, HolderId, Refusal, Timestamp, UserId};
+use counterfoil_format::encoding::from_base64url;
+use counterfoil_format::grant::{SealedBox, seal_box};
+use counterfoil_format::holder::HolderPublic;
+use counterfoil_format::hpke::SealingPublicKey;
+use counterfoil_format::secret::Secret;
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use super::exchange::{self, Asked, Decided};
+use crate::app::App;
+use crate::db::Tx;
+use crate::keys::Place;
+use crate::problem::Problem;
+use crate::store::holder::{self, Public};
+use crate::store::request::{self, Once, Recorded};
+use crate::store::user::{self, DeviceRow, EntryRow};
+use crate::store::audit;
+
+/// Longest name of a device, in characters.
+const NAME: usize = 100;
+
+/// A registration whose keys are read and whose signatures are verified.
+struct Registrant {
+    combination: Combination,
+    kind: HolderKind,
+    holder: HolderId,
+    keys: Public,
+    /// What the holder signs as, and its boxes name.
+    kid: String,
+    seal: SealingPublicKey,
+    device: Option<(Public, Secret<32>)>,
+}
+
+/// Decides a registration and carries it out.
+///
+/// # Errors
+/// Failures of the server; a refusal is no error.
+pub async fn run(app: &App, asked: &Asked, ask: &Register, now: Timestamp) -> Result<Decided, Problem> {
+    let registrant = match read(asked, ask) {
+        Ok(registrant) => registrant,
+        Err(refusal) => {
+            let family = exchange::stranger(&asked.request_id.to_string());
+            return exchange::refuse(app, family, "register", "terminal", refusal, now).await;
+        }
+    };
+    let user = match reserve(app, ask, &registrant, now).await? {
+        Ok(user) => user,
+        Err(refusal) => {
+            let family = exchange::stranger(&registrant.kid);
+            return exchange::refuse(app, family, "register", &registrant.kid, refusal, now).await;
+        }
+    };
+    enter(app, asked, ask, &registrant, user, now).await
+}
+
+/// Reads the keys and checks that each of them signed (C5).
+fn read(asked: &Asked, ask: &Register) -> Result<Registrant, Refusal> {
+    let combination = Combination { card: ask.card.is_some(), device: ask.device.is_some(), drive: ask.drive.is_some() };
+    let kind = combination.holder().ok_or_else(|| Refusal::with(Code::RegistrationNotAllowed, "a card, a device or a drive"))?;
+    let invalid = |what: &str| Refusal::with(Code::ProofInvalid, what.to_owned());
+    let signed = |kid: &str, keys: &HolderPublic, what: &str| {
+        if asked.signed(kid, keys.signing.as_bytes()) { Ok(()) } else { Err(invalid(what)) }
+    };
+    let mut holder: Option<(String, HolderPublic)> = None;
+    if let Some(keys) = &ask.card {
+        let keys = parse(keys).ok_or_else(|| invalid("the card's keys"))?;
+        let kid = CardId::from_bytes(keys.id()).to_string();
+        signed(&kid, &keys, "the card")?;
+        holder = Some((kid, keys));
+    }
+    let mut device = None;
+    if let Some(given) = &ask.device {
+        let keys = parse(&given.keys).ok_or_else(|| invalid("the device's keys"))?;
+        let kid = given.id.to_string();
+        signed(&kid, &keys, "the device")?;
+        let secret = from_base64url(&given.secret).map(Zeroizing::new).and_then(|bytes| Secret::from_slice(&bytes));
+        device = Some((public(&keys), secret.ok_or_else(|| invalid("the device's secret"))?));
+        holder.get_or_insert((kid, keys));
+        if given.name.as_ref().is_some_and(|name| name.chars().count() > NAME || name.chars().any(char::is_control)) {
+            return Err(Refusal::with(Code::RegistrationNotAllowed, "the device's name: at most 100 characters, no control characters"));
+        }
+    }
+    if let Some(given) = &ask.drive {
+        if let Some(keys) = &given.keys {
+            let keys = parse(keys).ok_or_else(|| invalid("the drive's keys"))?;
+            let kid = given.id.to_string();
+            signed(&kid, &keys, "the drive")?;
+            holder.get_or_insert((kid, keys));
+        }
+    }
+    let (kid, keys) = holder.ok_or_else(|| invalid("a drive alone holds its own keys"))?;
+    Ok(Registrant { combination, kind, holder: HolderId::from_bytes(keys.id()), keys: public(&keys), kid, seal: keys.sealing, device })
+}
+
+fn parse(keys: &HolderKeys) -> Option<HolderPublic> {
+    let sealing: SealingPublicKey = keys.seal.parse().ok()?;
+    // 32 bytes: the database knows X25519 only, so far.
+    (sealing.as_bytes().len() == 32).then_some(())?;
+    Some(HolderPublic { signing: keys.sign.parse().ok()?, sealing })
+}
+
+fn public(keys: &HolderPublic) -> Public {
+    let seal = keys.sealing.as_bytes().try_into().expect("`parse` takes keys of 32 bytes only");
+    Public { sign: *keys.signing.as_bytes(), seal }
+}
+
+/// First step, in the holder's family. A repeat finds its own reservation.
+async fn reserve(app: &App, ask: &Register, registrant: &Registrant, now: Timestamp) -> Result<Result<UserId, Refusal>, Problem> {
+    let (policy, combination, claimed) = (app.config.registration.clone(), registrant.combination, ask.user_id);
+    let (holder, kind, keys) = (registrant.holder, registrant.kind, registrant.keys);
+    let fresh = UserId::from_bytes(app.rng.bytes());
+    let family = holder::family(holder);
+    app.db
+        .write("register holder", family.clone(), async move |tx: &mut Tx| -> Result<_, Problem> {
+            let facts = holder::facts(tx, holder).await?;
+            match register::decide_holder(&policy, combination, &facts, claimed, fresh) {
+                Err(refusal) => Ok(Err(refusal)),
+                Ok(HolderDecision::Continue(user)) => Ok(Ok(user)),
+                Ok(HolderDecision::Reserve(user)) => {
+                    holder::reserve(tx, holder, kind, &keys, user, now).await?;
+                    audit::append(tx, &family, now.0, &family, "holder.registered", &json!({ "kind": kind, "user": user })).await?;
+                    Ok(Ok(user))
+                }
+            }
+        })
+        .await
+}
+
+/// Second step, in the user's family, with the record of the request.
+async fn enter(app: &App, asked: &Asked, ask: &Register, registrant: &Registrant, user: UserId, now: Timestamp) -> Result<Decided, Problem> {
+    let sealed = seal_box(&registrant.seal, &["user ID", &registrant.kid], user.to_string().as_bytes(), &mut app.rng.clone());
+    let sealed: SealedBox = sealed.map_err(Problem::internal)?;
+    let card_id = (registrant.kind == HolderKind::Card).then(|| registrant.holder.into());
+    let user_box = serde_json::to_value(&sealed).map_err(Problem::internal)?;
+    let answer = serde_json::to_value(RegisterResult { holder: registrant.kind, user: user_box, card_id }).map_err(Problem::internal)?;
+    let device = device_row(app, ask, registrant, user, now)?;
+    let entry = EntryRow { holder: registrant.holder, holder_kind: registrant.kind, keys: registrant.keys };
+    let (policy, drive, given) = (app.config.registration.clone(), ask.drive.as_ref().map(|drive| drive.id), ask.user_id.is_some());
+    let (request_id, digest, family, actor) = (asked.request_id.to_string(), asked.digest, user::family(user), holder::family(registrant.holder));
+    app.db
+        .write("register user", family.clone(), async move |tx: &mut Tx| -> Result<Decided, Problem> {
+            let decided = match request::once(tx, &family, &request_id, &digest, now.0).await? {
+                Once::Repeat(recorded) => return Ok(Ok(serde_json::from_slice(&recorded.answer).map_err(Problem::internal)?)),
+                Once::Mismatch => Err(Code::RequestMismatch.into()),
+                Once::Fresh => {
+                    let facts = facts(tx, user, device.as_ref(), drive).await?;
+                    register::decide_entry(&policy, &facts, device.as_ref().map(|row| row.device), drive, given)
+                }
+            };
+            match decided {
+                Err(refusal) => {
+                    exchange::audit_refusal(tx, &family, "register", &actor, refusal.code, now).await?;
+                    Ok(Err(refusal))
+                }
+                Ok(decision) => {
+                    write(tx, user, &entry, device.as_ref(), &decision, now).await?;
+                    let EntryDecision { create, add_device, add_drive } = decision;
+                    let detail = json!({ "created": create, "device": add_device, "drive": add_drive });
+                    audit::append(tx, &family, now.0, &actor, "user.registered", &detail).await?;
+                    let recorded = Recorded { status: 200, answer: answer.to_string().into_bytes() };
+                    request::record(tx, &family, &request_id, &digest, &recorded, now.0, exchange::expires(now)).await?;
+                    Ok(Ok(answer.clone()))
+                }
+            }
+        })
+        .await
+}
+
+fn device_row(app: &App, ask: &Register, registrant: &Registrant, user: UserId, now: Timestamp) -> Result<Option<DeviceRow>, Problem> {
+    let (Some(given), Some((keys, secret))) = (&ask.device, &registrant.device) else { return Ok(None) };
+    let place = Place::DeviceSecret { user: &user.to_string(), device: &given.id.to_string() };
+    let secret = app.keys.wrap(&place, secret.expose(), &mut app.rng.clone())?;
+    Ok(Some(DeviceRow { device: given.id, keys: *keys, secret, name: given.name.clone(), created_at: now }))
+}
+
+async fn facts(tx: &mut Tx, user: UserId, device: Option<&DeviceRow>, drive: Option<counterfoil_core::DriveId>) -> Result<EntryFacts, Problem> {
+    let exists = user::find(tx, user).await?.is_some();
+    let devices = user::devices(tx, user).await?;
+    let drives = user::drives(tx, user).await?;
+    let same = device.and_then(|row| devices.iter().find(|known| known.device == row.device));
+    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    Ok(EntryFacts {
+        exists,
+        // A device with other keys than before was wiped: it is added again, which takes the user ID.
+        has_device: same.is_some_and(|known| device.is_some_and(|row| row.keys == known.keys)),
+        has_drive: drive.is_some_and(|drive| drives.contains(&drive)),
+        devices: count(devices.len() - usize::from(same.is_some())),
+        drives: count(drives.len()),
+    })
+}
+
+async fn write(
+    tx: &mut Tx,
+    user: UserId,
+    entry: &EntryRow,
+    device: Option<&DeviceRow>,
+    decision: &EntryDecision,
+    now: Timestamp,
+) -> Result<(), Problem> {
+    if decision.create {
+        user::insert(tx, user, entry, now).await?;
+    }
+    if let (Some(_), Some(row)) = (decision.add_device, device) {
+        user::put_device(tx, user, row).await?;
+    }
+    if let Some(drive) = decision.add_drive {
+        user::put_drive(tx, user, drive, now).await?;
+    }
+    Ok(())
+}

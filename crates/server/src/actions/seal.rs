@@ -1,0 +1,81 @@
+//! Puts the keys of a grant into boxes that only its holder opens, outside of any transaction: nothing here is ever written down.
+
+use counterfoil_core::wire::{GrantDocument, HolderKind};
+use counterfoil_core::{DeviceId, DriveId, GrantId, MediumId, Timestamp, TitleId};
+use counterfoil_format::grant::{GrantScope, HardwareBinding, seal_binding, seal_grant};
+use counterfoil_format::hpke::SealingPublicKey;
+use counterfoil_format::secret::Secret;
+
+use crate::app::App;
+use crate::keys::{KeysError, Place};
+use crate::problem::Problem;
+use crate::store::medium::PressedTitle;
+
+/// Whom the keys are sealed to, and what they are bound to.
+pub struct Recipient {
+    /// What holds the keys.
+    pub kind: HolderKind,
+    /// Its X25519 key.
+    pub seal: [u8; 32],
+    /// The device, with its secret, where one is registered.
+    pub device: Option<(DeviceId, Secret<32>)>,
+    /// The drive, where one is registered.
+    pub drive: Option<DriveId>,
+}
+
+/// One grant's keys.
+pub struct Sealing<'a> {
+    /// Its name.
+    pub grant: GrantId,
+    /// What it opens, with the content key that belongs to it.
+    pub title: &'a PressedTitle,
+    /// For the user's library.
+    pub library_key: &'a Secret<32>,
+    /// When it was issued.
+    pub issued_at: Timestamp,
+}
+
+/// Seals one grant (C7).
+///
+/// # Errors
+/// A content key that does not open; a public key that is none.
+pub async fn grant(app: &App, to: &Recipient, sealing: &Sealing<'_>) -> Result<GrantDocument, Problem> {
+    let title = sealing.title;
+    let place = Place::ContentKey { title: title.title.as_str(), generation: title.generation };
+    let content_key: Secret<32> = app.keys.open(&app.db, &place, &title.content_key).await?;
+    let (grant, device) = (sealing.grant.to_string(), to.device.as_ref().map(|(id, _)| id.to_string()).unwrap_or_default());
+    let scope = GrantScope { title: title.title.as_str(), grant: &grant, device: &device };
+    let recipient = SealingPublicKey::from_bytes(&to.seal).map_err(Problem::internal)?;
+    let rng = &mut app.rng.clone();
+    let secret = to.device.as_ref().map(|(_, secret)| secret);
+    let keys = seal_grant(&recipient, secret, &scope, sealing.library_key, Some(&content_key), rng).map_err(Problem::internal)?;
+    let binding = HardwareBinding { device_id: to.device.as_ref().map(|(id, _)| id.to_string()), drive_id: to.drive.map(|id| id.to_string()) };
+    let bound = binding.device_id.is_some() || binding.drive_id.is_some();
+    Ok(GrantDocument {
+        grant_id: sealing.grant,
+        title: title.title.clone(),
+        generation: title.generation,
+        holder: to.kind,
+        with_device: to.device.is_some(),
+        keys: serde_json::to_value(&keys).map_err(Problem::internal)?,
+        // An entry of a card alone is bound to no hardware, and there is nothing to compare (C5).
+        binding: if bound { seal_binding(sealing.library_key, &binding, rng) } else { String::new() },
+        issued_at: sealing.issued_at,
+    })
+}
+
+/// A fresh library key, and the same wrapped for the row of its grant.
+///
+/// # Errors
+/// No key-encryption key.
+pub fn library_key(app: &App, medium: &MediumId, grant: GrantId) -> Result<(Secret<32>, Vec<u8>), KeysError> {
+    let rng = &mut app.rng.clone();
+    let key = Secret::random(rng);
+    let wrapped = app.keys.wrap(&Place::LibraryKey { medium: medium.as_str(), grant: &grant.to_string() }, key.expose(), rng)?;
+    Ok((key, wrapped))
+}
+
+/// The title of a grant among those of its medium.
+pub fn title_of<'a>(titles: &'a [PressedTitle], title: &TitleId) -> Option<&'a PressedTitle> {
+    titles.iter().find(|pressed| pressed.title == *title)
+}

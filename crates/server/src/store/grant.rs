@@ -1,0 +1,156 @@
+//! Grants, in the medium's family: who was given the keys of what, bound to what. Library keys are wrapped; boxes are never kept.
+
+use counterfoil_core::rules::claim::{Claimant, OpenClaim};
+use counterfoil_core::rules::confirm::{GrantFacts, GrantState};
+use counterfoil_core::wire::HolderKind;
+use counterfoil_core::{DeviceId, DriveId, GrantId, HolderId, MediumId, Timestamp, TitleId, UserId};
+
+use crate::db::{DbError, FromRow, Row, Tx};
+
+/// Grants of one user on one medium that are looked at: titles of a medium times copies under way.
+const MOST: u32 = 1000;
+
+/// A row of `grants`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GrantRow {
+    /// Which.
+    pub grant: GrantId,
+    /// Which copy of the medium, from 1.
+    pub copy: u32,
+    /// Of what.
+    pub title: TitleId,
+    /// Which of the title's content keys.
+    pub generation: u32,
+    /// To whom.
+    pub user: UserId,
+    /// Whom the keys are sealed to.
+    pub holder: HolderId,
+    /// What that is.
+    pub holder_kind: HolderKind,
+    /// Bound to which device.
+    pub device: Option<DeviceId>,
+    /// Bound to which drive.
+    pub drive: Option<DriveId>,
+    /// Where it stands.
+    pub state: GrantState,
+    /// Wrapped.
+    pub library_key: Vec<u8>,
+    /// When.
+    pub issued_at: Timestamp,
+}
+
+impl FromRow for GrantRow {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self {
+            grant: row.column()?,
+            copy: row.column()?,
+            title: row.column()?,
+            generation: row.column()?,
+            user: row.column()?,
+            holder: row.column()?,
+            holder_kind: row.column()?,
+            device: row.column()?,
+            drive: row.column()?,
+            state: row.column()?,
+            library_key: row.column()?,
+            issued_at: row.column()?,
+        })
+    }
+}
+
+impl GrantRow {
+    /// Who claimed it.
+    fn claimant(&self) -> Claimant {
+        let card = (self.holder_kind == HolderKind::Card).then(|| self.holder.into());
+        Claimant { user: self.user, card, device: self.device, drive: self.drive }
+    }
+}
+
+/// Grants of a user on a medium, in the order of their copies.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn of_user(tx: &mut Tx, medium: &MediumId, user: &str) -> Result<Vec<GrantRow>, DbError> {
+    tx.query(
+        "SELECT grant_id, copy, title_id, generation, user_id, holder_id, holder_kind, device_id, drive_id, state, library_key, issued_at
+         FROM grants WHERE medium_id = $1 AND user_id = $2 ORDER BY copy DESC, grant_id LIMIT $3",
+    )
+    .bind(medium.as_str())
+    .bind(user)
+    .bind(MOST)
+    .all()
+    .await
+}
+
+/// What a user has claimed of a medium and not confirmed, by copy.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn open_claims(tx: &mut Tx, medium: &MediumId, user: &str) -> Result<Vec<OpenClaim>, DbError> {
+    let mut claims: Vec<(u32, OpenClaim)> = vec![];
+    for row in of_user(tx, medium, user).await? {
+        if !matches!(row.state, GrantState::Issued | GrantState::Delivered) {
+            continue;
+        }
+        match claims.last_mut() {
+            Some((copy, claim)) if *copy == row.copy => claim.grants.push(row.grant),
+            _ => claims.push((row.copy, OpenClaim { claimant: row.claimant(), grants: vec![row.grant] })),
+        }
+    }
+    Ok(claims.into_iter().map(|(_, claim)| claim).collect())
+}
+
+/// What `confirm` is decided on.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn confirm_facts(tx: &mut Tx, medium: &MediumId, user: &str) -> Result<Vec<GrantFacts>, DbError> {
+    let facts = |row: GrantRow| GrantFacts { grant: row.grant, user: row.user, device: row.device, state: row.state };
+    Ok(of_user(tx, medium, user).await?.into_iter().map(facts).collect())
+}
+
+/// Keeps a new grant.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn insert(tx: &mut Tx, medium: &MediumId, row: &GrantRow) -> Result<(), DbError> {
+    tx.query(
+        "INSERT INTO grants (medium_id, grant_id, copy, title_id, generation, user_id, holder_id, holder_kind, device_id, drive_id,
+                             state, library_key, issued_at, settled_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, NULL)",
+    )
+    .bind(medium.as_str())
+    .bind(row.grant.to_string())
+    .bind(row.copy)
+    .bind(row.title.as_str())
+    .bind(row.generation)
+    .bind(row.user.to_string())
+    .bind(row.holder.to_string())
+    .bind(row.holder_kind.as_str())
+    .bind(row.device.map(|id| id.to_string()))
+    .bind(row.drive.map(|id| id.to_string()))
+    .bind(row.state.as_str())
+    .bind(&row.library_key)
+    .bind(row.issued_at.0)
+    .execute()
+    .await
+    .map(drop)
+}
+
+/// Settles a grant (C11).
+///
+/// # Errors
+/// A failure of the database; `Conflict` where it changed meanwhile.
+pub async fn settle(tx: &mut Tx, medium: &MediumId, grant: GrantId, now: Timestamp) -> Result<(), DbError> {
+    let changed = tx
+        .query(
+            "UPDATE grants SET state = 'settled', settled_at = $3
+             WHERE medium_id = $1 AND grant_id = $2 AND state IN ('issued', 'delivered')",
+        )
+        .bind(medium.as_str())
+        .bind(grant.to_string())
+        .bind(now.0)
+        .execute()
+        .await?;
+    if changed == 1 { Ok(()) } else { Err(tx.conflict("the grant")) }
+}

@@ -1,0 +1,206 @@
+//! The medium's family: its row, made at first contact, and what its batch says of it before.
+
+use counterfoil_core::rules::claim;
+use counterfoil_core::{BatchId, Kind, MediumId, ReleaseVersion, Rights, Timestamp, TitleId};
+
+use super::grant;
+use crate::db::{DbError, FromRow, Row, Tx};
+
+/// The claim secret that a medium is pressed with; a refresh moves it on.
+pub const FIRST_EPOCH: u32 = 1;
+
+const RETIRED: &str = "retired";
+
+/// The family of a medium.
+pub fn family(medium: &MediumId) -> String {
+    format!("medium:{medium}")
+}
+
+/// A medium that somebody has touched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MediumRow {
+    /// Of which batch.
+    pub batch: BatchId,
+    /// Its number there.
+    pub serial: i64,
+    /// `unclaimed`, `claimed` or `retired`.
+    pub state: String,
+    /// Copies claimed so far.
+    pub copies_claimed: u32,
+    /// Of its claim secret.
+    pub epoch: u32,
+    /// Its own, where they are not the batch's.
+    pub rights: Option<Rights>,
+}
+
+impl FromRow for MediumRow {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self {
+            batch: row.column()?,
+            serial: row.column()?,
+            state: row.column()?,
+            copies_claimed: row.column()?,
+            epoch: row.column()?,
+            rights: row.column()?,
+        })
+    }
+}
+
+/// What is known of a medium, touched or not: enough to check its proof.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Of which batch.
+    pub batch: BatchId,
+    /// Its number there.
+    pub serial: i64,
+    /// Of its claim secret.
+    pub epoch: u32,
+    /// What it allows.
+    pub rights: Rights,
+    /// Of its batch, wrapped.
+    pub claim_key: Vec<u8>,
+}
+
+/// The row of a medium, if anybody has touched it.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn find(tx: &mut Tx, medium: &MediumId) -> Result<Option<MediumRow>, DbError> {
+    tx.query("SELECT batch_id, serial, state, copies_claimed, epoch, rights FROM medium WHERE medium_id = $1").bind(medium.as_str()).opt().await
+}
+
+/// What is known of a medium. A pressed one needs no row: its batch says that it exists. An imported one has had its row since it was imported.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn known(tx: &mut Tx, medium: &MediumId) -> Result<Option<Known>, DbError> {
+    let row = find(tx, medium).await?;
+    let (batch, serial, origin) = match (&row, medium.batch_and_serial()) {
+        (Some(row), pressed) => (row.batch, row.serial, if pressed.is_some() { "pressed" } else { "imported" }),
+        // A serial beyond what the database can count was never pressed.
+        (None, Some((batch, serial))) => (batch, i64::try_from(serial).unwrap_or(i64::MAX), "pressed"),
+        (None, None) => return Ok(None),
+    };
+    let found: Option<(i64, Rights, Vec<u8>)> = tx
+        .query("SELECT count, rights, claim_key FROM batch WHERE batch_id = $1 AND origin = $2")
+        .bind(batch.to_string())
+        .bind(origin)
+        .opt()
+        .await?;
+    let Some((count, rights, claim_key)) = found else { return Ok(None) };
+    if row.is_none() && !(1..=count).contains(&serial) {
+        return Ok(None);
+    }
+    let epoch = row.as_ref().map_or(FIRST_EPOCH, |row| row.epoch);
+    let rights = row.and_then(|row| row.rights).unwrap_or(rights);
+    Ok(Some(Known { batch, serial, epoch, rights, claim_key }))
+}
+
+/// Makes the row of a medium at its first contact.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn touch(tx: &mut Tx, medium: &MediumId, known: &Known, now: Timestamp) -> Result<(), DbError> {
+    tx.query(
+        "INSERT INTO medium (medium_id, batch_id, serial, state, copies_claimed, epoch, rights, created_at)
+         VALUES ($1, $2, $3, 'unclaimed', 0, $4, NULL, $5) ON CONFLICT (medium_id) DO NOTHING",
+    )
+    .bind(medium.as_str())
+    .bind(known.batch.to_string())
+    .bind(known.serial)
+    .bind(known.epoch)
+    .bind(now.0)
+    .execute()
+    .await
+    .map(drop)
+}
+
+/// What a claim by somebody is decided on: copies, and what that user has open.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn claim_facts(tx: &mut Tx, medium: &MediumId, batch_rights: &Rights, user: &str) -> Result<claim::MediumFacts, DbError> {
+    let row = find(tx, medium).await?;
+    let unsettled = if row.is_some() { grant::open_claims(tx, medium, user).await? } else { vec![] };
+    Ok(match row {
+        None => claim::MediumFacts { retired: false, rights: batch_rights.clone(), copies_claimed: 0, unsettled },
+        Some(row) => claim::MediumFacts {
+            retired: row.state == RETIRED,
+            rights: row.rights.unwrap_or_else(|| batch_rights.clone()),
+            copies_claimed: row.copies_claimed,
+            unsettled,
+        },
+    })
+}
+
+/// Flags one more copy as claimed (C7): the one row that decides. False where somebody else was first. Answers with the number of the copy.
+///
+/// # Errors
+/// `Conflict`, upon which the facade runs the action again; a failure of the database.
+pub async fn claim_copy(tx: &mut Tx, medium: &MediumId, seen: u32) -> Result<u32, DbError> {
+    let changed = tx
+        .query("UPDATE medium SET copies_claimed = copies_claimed + 1, state = 'claimed' WHERE medium_id = $1 AND copies_claimed = $2 AND state <> 'retired'")
+        .bind(medium.as_str())
+        .bind(seen)
+        .execute()
+        .await?;
+    if changed == 1 { Ok(seen + 1) } else { Err(tx.conflict("the medium")) }
+}
+
+/// Takes a medium out of use; says whether it was in use.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn retire(tx: &mut Tx, medium: &MediumId) -> Result<bool, DbError> {
+    let changed =
+        tx.query("UPDATE medium SET state = 'retired' WHERE medium_id = $1 AND state <> 'retired'").bind(medium.as_str()).execute().await?;
+    Ok(changed == 1)
+}
+
+/// A title on a medium, with the key of the release that it was pressed with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PressedTitle {
+    /// Which.
+    pub title: TitleId,
+    /// For people.
+    pub name: String,
+    /// What kind of thing.
+    pub kind: Kind,
+    /// Which of the title's content keys its release is sealed under.
+    pub generation: u32,
+    /// That key, wrapped.
+    pub content_key: Vec<u8>,
+}
+
+impl FromRow for PressedTitle {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self { title: row.column()?, name: row.column()?, kind: row.column()?, generation: row.column()?, content_key: row.column()? })
+    }
+}
+
+/// The titles of a batch, in the order of the identity area.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn titles(tx: &mut Tx, batch: BatchId) -> Result<Vec<PressedTitle>, DbError> {
+    tx.query(
+        "SELECT b.title_id, t.name, t.kind, c.generation, c.wrapped FROM batch_title b
+         JOIN title t ON t.title_id = b.title_id
+         JOIN release r ON r.title_id = b.title_id AND r.version = b.version
+         JOIN content_key c ON c.title_id = r.title_id AND c.generation = r.generation
+         WHERE b.batch_id = $1 ORDER BY b.position",
+    )
+    .bind(batch.to_string())
+    .all()
+    .await
+}
+
+/// The newest release of a title.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn newest_release(tx: &mut Tx, title: &TitleId) -> Result<Option<ReleaseVersion>, DbError> {
+    let row: Option<(ReleaseVersion,)> =
+        tx.query("SELECT version FROM release WHERE title_id = $1 ORDER BY number DESC LIMIT 1").bind(title.as_str()).opt().await?;
+    Ok(row.map(|(version,)| version))
+}

@@ -1,0 +1,212 @@
+//! The user's family: the entry of card, devices and drives together, and what the user owns (C3).
+
+use counterfoil_core::wire::{HolderKind, OwnedTitle};
+use counterfoil_core::{CardId, DeviceId, DriveId, GrantId, HolderId, MediumId, Timestamp, TitleId, UserId};
+
+use super::holder::Public;
+use crate::db::{DbError, FromRow, Row, Tx};
+
+/// The family of a user.
+pub fn family(user: UserId) -> String {
+    format!("user:{user}")
+}
+
+/// A user entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EntryRow {
+    /// Who holds the keys.
+    pub holder: HolderId,
+    /// What that is.
+    pub holder_kind: HolderKind,
+    /// Its public keys.
+    pub keys: Public,
+}
+
+impl EntryRow {
+    /// The card, where a card holds the keys.
+    pub fn card(&self) -> Option<CardId> {
+        (self.holder_kind == HolderKind::Card).then(|| self.holder.into())
+    }
+}
+
+impl FromRow for EntryRow {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self { holder: row.column()?, holder_kind: row.column()?, keys: Public { sign: row.column()?, seal: row.column()? } })
+    }
+}
+
+/// A device in a user entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceRow {
+    /// Which.
+    pub device: DeviceId,
+    /// Its public keys.
+    pub keys: Public,
+    /// What grants are sealed under besides the holder's key, wrapped.
+    pub secret: Vec<u8>,
+    /// What its user calls it.
+    pub name: Option<String>,
+    /// Since when.
+    pub created_at: Timestamp,
+}
+
+impl FromRow for DeviceRow {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self {
+            device: row.column()?,
+            keys: Public { sign: row.column()?, seal: row.column()? },
+            secret: row.column()?,
+            name: row.column()?,
+            created_at: row.column()?,
+        })
+    }
+}
+
+/// The entry of a user.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn find(tx: &mut Tx, user: UserId) -> Result<Option<EntryRow>, DbError> {
+    tx.query("SELECT holder_id, holder_kind, sign_key, seal_key FROM user_entry WHERE user_id = $1").bind(user.to_string()).opt().await
+}
+
+/// Makes an entry.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn insert(tx: &mut Tx, user: UserId, entry: &EntryRow, now: Timestamp) -> Result<(), DbError> {
+    tx.query(
+        "INSERT INTO user_entry (user_id, holder_id, holder_kind, sign_key, seal_key, state, created_at)
+         VALUES ($1, $2, $3, $4, $5, 'active', $6)",
+    )
+    .bind(user.to_string())
+    .bind(entry.holder.to_string())
+    .bind(entry.holder_kind.as_str())
+    .bind(&entry.keys.sign)
+    .bind(&entry.keys.seal)
+    .bind(now.0)
+    .execute()
+    .await
+    .map(drop)
+}
+
+/// A device of a user.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn device(tx: &mut Tx, user: UserId, device: DeviceId) -> Result<Option<DeviceRow>, DbError> {
+    tx.query("SELECT device_id, sign_key, seal_key, secret, name, created_at FROM user_device WHERE user_id = $1 AND device_id = $2")
+        .bind(user.to_string())
+        .bind(device.to_string())
+        .opt()
+        .await
+}
+
+/// The devices of a user; the policy bounds them.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn devices(tx: &mut Tx, user: UserId) -> Result<Vec<DeviceRow>, DbError> {
+    tx.query(
+        "SELECT device_id, sign_key, seal_key, secret, name, created_at FROM user_device WHERE user_id = $1
+         ORDER BY created_at, device_id LIMIT 1000",
+    )
+    .bind(user.to_string())
+    .all()
+    .await
+}
+
+/// Entries that a device is in, whosever they are: at most 16, newest first (A7).
+///
+/// # Errors
+/// A failure of the database.
+pub async fn entries_of_device(tx: &mut Tx, device: DeviceId) -> Result<Vec<DeviceRow>, DbError> {
+    tx.query(
+        "SELECT device_id, sign_key, seal_key, secret, name, created_at FROM user_device WHERE device_id = $1
+         ORDER BY created_at DESC LIMIT 16",
+    )
+    .bind(device.to_string())
+    .all()
+    .await
+}
+
+/// Puts a device in the entry; one that is there gets these keys, as after its disk was wiped.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn put_device(tx: &mut Tx, user: UserId, row: &DeviceRow) -> Result<(), DbError> {
+    tx.query(
+        "INSERT INTO user_device (user_id, device_id, sign_key, seal_key, secret, name, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)
+         ON CONFLICT (user_id, device_id) DO UPDATE SET sign_key = excluded.sign_key, seal_key = excluded.seal_key,
+             secret = excluded.secret, name = excluded.name",
+    )
+    .bind(user.to_string())
+    .bind(row.device.to_string())
+    .bind(&row.keys.sign)
+    .bind(&row.keys.seal)
+    .bind(&row.secret)
+    .bind(row.name.as_deref())
+    .bind(row.created_at.0)
+    .execute()
+    .await
+    .map(drop)
+}
+
+/// The drives of a user; the policy bounds them.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn drives(tx: &mut Tx, user: UserId) -> Result<Vec<DriveId>, DbError> {
+    let rows: Vec<(DriveId,)> =
+        tx.query("SELECT drive_id FROM user_drive WHERE user_id = $1 ORDER BY created_at, drive_id LIMIT 1000").bind(user.to_string()).all().await?;
+    Ok(rows.into_iter().map(|(drive,)| drive).collect())
+}
+
+/// Puts a drive in the entry.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn put_drive(tx: &mut Tx, user: UserId, drive: DriveId, now: Timestamp) -> Result<(), DbError> {
+    tx.query("INSERT INTO user_drive (user_id, drive_id, created_at) VALUES ($1, $2, $3) ON CONFLICT (user_id, drive_id) DO NOTHING")
+        .bind(user.to_string())
+        .bind(drive.to_string())
+        .bind(now.0)
+        .execute()
+        .await
+        .map(drop)
+}
+
+/// Notes what a grant entitles its user to; told by the medium's family, at least once.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn entitle(tx: &mut Tx, user: UserId, grant: GrantId, medium: &MediumId, title: &TitleId, at: Timestamp) -> Result<(), DbError> {
+    tx.query(
+        "INSERT INTO entitlement (user_id, grant_id, medium_id, title_id, state, created_at) VALUES ($1, $2, $3, $4, 'active', $5)
+         ON CONFLICT (user_id, grant_id) DO NOTHING",
+    )
+    .bind(user.to_string())
+    .bind(grant.to_string())
+    .bind(medium.as_str())
+    .bind(title.as_str())
+    .bind(at.0)
+    .execute()
+    .await
+    .map(drop)
+}
+
+/// What a user owns: the newest thousand.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn owned(tx: &mut Tx, user: UserId) -> Result<Vec<OwnedTitle>, DbError> {
+    let rows: Vec<(TitleId, MediumId, Timestamp)> = tx
+        .query(
+            "SELECT title_id, medium_id, created_at FROM entitlement WHERE user_id = $1 AND state = 'active'
+             ORDER BY created_at DESC, grant_id LIMIT 1000",
+        )
+        .bind(user.to_string())
+        .all()
+        .await?;
+    Ok(rows.into_iter().map(|(title, medium_id, since)| OwnedTitle { title, medium_id, since }).collect())
+}
