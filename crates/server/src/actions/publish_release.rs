@@ -72,7 +72,7 @@ pub async fn run(app: &App, caller: &Caller, once: &Once, id: TitleId, new: NewR
             release::insert_object(tx, &id, &version, object).await?;
         }
         let detail = json!({ "version": version, "number": number, "objects": objects.len(), "manifest": signed.manifest.object });
-        audit::append(tx, &family, now, &actor, "release_published", &detail).await?;
+        audit::append(tx, &family, now, &actor, "release.published", &detail).await?;
         Ok(Reply::created(&ReleaseDocument::of(&id, row, objects.clone())))
     })
     .await

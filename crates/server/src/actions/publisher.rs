@@ -26,7 +26,7 @@ pub async fn create(app: &App, caller: &Caller, once: &Once, new: NewPublisher) 
     once.write(app, "create_publisher", family.clone(), async move |tx: &mut Tx| {
         if publisher::insert(tx, &row).await? {
             let detail = json!({ "name": row.name, "key": row.key });
-            audit::append(tx, &family, now, &actor, "publisher_created", &detail).await?;
+            audit::append(tx, &family, now, &actor, "publisher.made", &detail).await?;
             return Ok(Reply::created(&PublisherDocument::from(row.clone())));
         }
         match publisher::get(tx, &scope, &row.id).await? {
@@ -56,7 +56,7 @@ pub async fn set_key(app: &App, caller: &Caller, once: &Once, id: PublisherId, k
                 if !publisher::set_key(tx, &id, &key).await? {
                     return Err(tx.conflict("the publisher's key").into());
                 }
-                audit::append(tx, &family, now, &actor, "publisher_key_set", &json!({ "key": key })).await?;
+                audit::append(tx, &family, now, &actor, "publisher.key_set", &json!({ "key": key })).await?;
                 Ok(Reply::ok(&PublisherDocument::from(Publisher { key: Some(key), ..there })))
             }
         }

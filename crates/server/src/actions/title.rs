@@ -51,7 +51,7 @@ pub async fn create(app: &App, caller: &Caller, once: &Once, new: NewTitle) -> R
         }
         content_key::insert(tx, &row.id, FIRST_GENERATION, &wrapped, now).await?;
         let detail = json!({ "publisher": row.publisher.as_str(), "name": row.name, "kind": row.kind });
-        audit::append(tx, &family, now, &actor, "title_created", &detail).await?;
+        audit::append(tx, &family, now, &actor, "title.made", &detail).await?;
         Ok(Reply::created(&TitleDocument::from(row.clone())))
     })
     .await
@@ -92,7 +92,7 @@ pub async fn content_key(app: &App, caller: &Caller, once: &Once, id: TitleId, r
     let family = title::family(&id);
     once.write(app, "hand_out_content_key", family.clone(), async move |tx: &mut Tx| {
         let detail = json!({ "generation": generation, "recipient": recipient });
-        audit::append(tx, &family, now, &actor, "content_key_handed_out", &detail).await?;
+        audit::append(tx, &family, now, &actor, "content_key.handed_out", &detail).await?;
         Ok(Reply::ok(&document))
     })
     .await

@@ -3,26 +3,43 @@
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use axum::http::{HeaderName, HeaderValue, Request, StatusCode};
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderName, HeaderValue, Method, Request};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
 use tower::ServiceBuilder;
 use tower::layer::util::{Identity, Stack};
 use tower_http::request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
-use tower_http::timeout::TimeoutLayer;
 use tower_http::trace::TraceLayer;
 
 use crate::app::App;
 use crate::clock::Rng;
+use crate::limits::{self, Limits, Rate};
+use crate::problem::{ApiCode, Problem};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Limits and logs, inside of the layer that renders problems.
 pub fn around(routes: Router, app: &App) -> Router {
     let limits = &app.config.limits;
+    let address = Rate { per_second: limits.requests_per_second, burst: limits.burst };
+    let token = Rate { per_second: limits.token_requests_per_second, burst: limits.token_burst };
     routes
         .layer(DefaultBodyLimit::max(limits.body_bytes))
-        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, Duration::from_secs(limits.request_seconds)))
+        .layer(from_fn_with_state(Duration::from_secs(limits.request_seconds), in_time))
+        .layer(from_fn_with_state(Limits::new(address, token), limits::layer))
         .layer(TraceLayer::new_for_http().make_span_with(span).on_request(()).on_response(done).on_failure(()))
+}
+
+/// How long a request may take until its answer begins. Uploads take as long as they go on.
+async fn in_time(State(limit): State<Duration>, request: axum::extract::Request, next: Next) -> Response {
+    if request.method() == Method::PUT && request.uri().path().starts_with("/v1/contents/") {
+        return next.run(request).await;
+    }
+    match tokio::time::timeout(limit, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Problem::from(ApiCode::Timeout).into_response(),
+    }
 }
 
 /// Gives every request an ID, unless it brings a good one, and hands it back with the answer.

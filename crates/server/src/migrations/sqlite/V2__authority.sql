@@ -111,6 +111,8 @@ CREATE TABLE medium (
   created_at     INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+CREATE INDEX medium_by_batch ON medium (batch_id, serial);
+
 CREATE TABLE grants (
   medium_id   TEXT NOT NULL REFERENCES medium (medium_id),
   grant_id    TEXT NOT NULL,

@@ -1,0 +1,97 @@
+//! Media whose IDs were made elsewhere: many rows at a time, each the first of its medium's family, which nobody else writes yet.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::LazyLock;
+
+use counterfoil_core::{BatchId, MediumId};
+
+use super::medium::FIRST_EPOCH;
+use crate::db::{DbError, FromRow, Row, Tx};
+
+/// Rows of one statement.
+const ROWS: usize = 100;
+
+/// A medium as its identity area needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pressed {
+    /// Which.
+    pub medium: MediumId,
+    /// Its number in the batch.
+    pub serial: i64,
+    /// Of its claim secret.
+    pub epoch: u32,
+}
+
+impl FromRow for Pressed {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self { medium: row.column()?, serial: row.column()?, epoch: row.column()? })
+    }
+}
+
+/// The media of a batch between two serials, in order.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn range(tx: &mut Tx, batch: BatchId, first: i64, last: i64) -> Result<Vec<Pressed>, DbError> {
+    tx.query("SELECT medium_id, serial, epoch FROM medium WHERE batch_id = $1 AND serial >= $2 AND serial <= $3 ORDER BY serial")
+        .bind(batch.to_string())
+        .bind(first)
+        .bind(last)
+        .all()
+        .await
+}
+
+/// Which of these media are here already, and in which batch.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn batches_of(tx: &mut Tx, media: &[MediumId]) -> Result<BTreeMap<MediumId, BatchId>, DbError> {
+    static SELECT: LazyLock<String> = LazyLock::new(|| {
+        let places: Vec<_> = (1..=ROWS).map(|place| format!("${place}")).collect();
+        format!("SELECT medium_id, batch_id FROM medium WHERE medium_id IN ({})", places.join(", "))
+    });
+    let mut found = BTreeMap::new();
+    for page in media.chunks(ROWS) {
+        let mut query = tx.query(&SELECT);
+        for medium in padded(page) {
+            query = query.bind(medium.as_str());
+        }
+        found.extend(query.all::<(MediumId, BatchId)>().await?);
+    }
+    Ok(found)
+}
+
+/// Adds media, numbered from `first` on; says how many were not there.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn insert(tx: &mut Tx, batch: BatchId, first: i64, media: &[MediumId], now: i64) -> Result<usize, DbError> {
+    static INSERT: LazyLock<String> = LazyLock::new(|| {
+        let mut sql =
+            "INSERT INTO medium (medium_id, batch_id, serial, state, copies_claimed, epoch, rights, created_at) VALUES ".to_owned();
+        for row in 0..ROWS {
+            let (medium, serial, comma) = (4 + 2 * row, 5 + 2 * row, if row == 0 { "" } else { ", " });
+            // Writing to memory does not fail.
+            let _ = write!(sql, "{comma}(${medium}, $1, ${serial}, 'unclaimed', 0, $2, NULL, $3)");
+        }
+        sql + " ON CONFLICT (medium_id) DO NOTHING"
+    });
+    let batch = batch.to_string();
+    let mut inserted = 0;
+    let numbered: Vec<_> = (first..).zip(media).collect();
+    for page in numbered.chunks(ROWS) {
+        let mut query = tx.query(&INSERT).bind(&batch).bind(FIRST_EPOCH).bind(now);
+        for (serial, medium) in padded(page) {
+            query = query.bind(medium.as_str()).bind(*serial);
+        }
+        // At most as many as there are rows in the statement.
+        inserted += usize::try_from(query.execute().await?).unwrap_or(ROWS);
+    }
+    Ok(inserted)
+}
+
+/// A page as long as the statement; the last row again and again makes no difference to it.
+fn padded<T>(page: &[T]) -> impl Iterator<Item = &T> {
+    page.iter().chain(std::iter::repeat(page.last()).flatten()).take(ROWS)
+}
