@@ -50,7 +50,7 @@ const INVARIANTS: &[(&str, &str)] = &[
     (
         "no key is out without its record in the audit log",
         "SELECT m.medium_id FROM medium m WHERE m.copies_claimed > (SELECT COUNT(*) FROM audit a
-           WHERE a.family = 'medium:' || m.medium_id AND a.event = 'claimed') LIMIT $1",
+           WHERE a.family = 'medium:' || m.medium_id AND a.event = 'claim.granted') LIMIT $1",
     ),
     (
         "a grant belongs to a user who is registered",

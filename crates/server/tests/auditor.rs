@@ -22,7 +22,7 @@ const GOOD: &[&str] = &[
     "INSERT INTO grants (medium_id, grant_id, copy, title_id, generation, user_id, holder_id, holder_kind, state, library_key, issued_at, settled_at)
        VALUES ('med-1', 'grt-1', 1, 't', 1, 'usr-1', 'key-1', 'card', 'settled', CAST('k' AS BYTEA), 1, 2)",
     "INSERT INTO audit (family, seq, at, actor, event, detail, prev, hash)
-       VALUES ('medium:med-1', 1, 1, 'usr-1', 'claimed', '{}', CAST('p' AS BYTEA), CAST('h' AS BYTEA))",
+       VALUES ('medium:med-1', 1, 1, 'usr-1', 'claim.granted', '{}', CAST('p' AS BYTEA), CAST('h' AS BYTEA))",
     "INSERT INTO entitlement (user_id, grant_id, medium_id, title_id, state, created_at) VALUES ('usr-1', 'grt-1', 'med-1', 't', 'active', 1)",
 ];
 
