@@ -1,0 +1,226 @@
+//! Holders of keys: the card, or where there is none the device's or the drive's own store (C2, C5).
+//!
+//! A holder has a signing key, does the Diffie-Hellman that its boxes need, and keeps what was sealed to it: the user ID and the grants.
+//! For files all of it is one file ([`FileHolder`]); a token or TPM will keep its keys to itself and its boxes in a file.
+//! The holder's copy of a grant is the one that counts: a library keeps only the grant's name.
+
+pub(crate) mod file;
+
+use crate::error::Result;
+use crate::io::{create_dirs, parent};
+use crate::terminal::Terminal;
+use counterfoil_core::rules::register::Combination;
+use counterfoil_core::wire::{GrantDocument, HolderKind};
+use counterfoil_core::{CardId, GrantId, MediumId, Timestamp, TitleId, UserId};
+use counterfoil_format::grant::{GrantBox, GrantScope, SealedBox};
+use counterfoil_format::holder::HolderPublic;
+use counterfoil_format::hpke::DiffieHellman;
+use counterfoil_format::jws::Signer;
+use counterfoil_format::secret::Secret;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+pub use file::{FileHolder, HolderError};
+
+/// What holds keys. Files now; tokens and TPMs do the same with keys that never leave them.
+pub trait Holder {
+    /// Card, device or drive.
+    fn kind(&self) -> HolderKind;
+    /// Public halves of both keys.
+    fn public(&self) -> HolderPublic;
+    /// Signs requests.
+    fn signer(&self) -> Signer<'_>;
+    /// Opens boxes.
+    fn dh(&self) -> &dyn DiffieHellman;
+    /// What was sealed to it.
+    fn sealed(&self) -> &Sealed;
+    /// Changes that, all or nothing, durable when it returns.
+    ///
+    /// # Errors
+    /// What the store of the holder said; nothing has changed then.
+    fn store(&mut self, sealed: Sealed) -> Result<()>;
+}
+
+/// What was sealed to a holder.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Sealed {
+    /// The registration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<SealedUser>,
+    /// Grants, one for each title and medium.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub grants: Vec<SealedGrant>,
+}
+
+/// A registration, as its holder keeps it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SealedUser {
+    /// Name of the authority.
+    pub authority: String,
+    /// The user ID, sealed to the holder.
+    pub user: SealedBox,
+    /// ID of the holder that it is sealed for, as in the signatures.
+    pub holder: String,
+    /// What was registered together with it: what a claim has to name.
+    pub combination: Combination,
+}
+
+/// A grant, as its holder keeps it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SealedGrant {
+    /// Name of the authority.
+    pub authority: String,
+    /// The medium that it was claimed from.
+    pub medium_id: MediumId,
+    /// ID of the device that takes part in the sealing; empty where none does.
+    pub device: String,
+    /// What it is for.
+    pub title: TitleId,
+    /// Its name.
+    pub grant_id: GrantId,
+    /// Generation of the content key.
+    pub generation: u32,
+    /// Whether the device's secret is needed besides the holder's key.
+    pub with_device: bool,
+    /// Library key and, until the copy is confirmed, content key.
+    pub keys: GrantBox,
+    /// Device ID and drive ID under the library key; empty where it is bound to neither.
+    pub binding: String,
+    /// When.
+    pub issued_at: Timestamp,
+}
+
+impl SealedGrant {
+    /// Takes a grant out of an authority's answer.
+    ///
+    /// # Errors
+    /// What is wrong with its box.
+    pub fn new(document: &GrantDocument, authority: &str, medium_id: &MediumId, device: Option<String>) -> serde_json::Result<Self> {
+        Ok(Self {
+            authority: authority.to_owned(),
+            medium_id: medium_id.clone(),
+            device: device.unwrap_or_default(),
+            title: document.title.clone(),
+            grant_id: document.grant_id,
+            generation: document.generation,
+            with_device: document.with_device,
+            keys: serde_json::from_value(document.keys.clone())?,
+            binding: document.binding.clone(),
+            issued_at: document.issued_at,
+        })
+    }
+
+    /// Opens library key and, where it is still there, content key. `device_secret` is this device's own.
+    ///
+    /// # Errors
+    /// [`HolderError::NotOpened`]: it is sealed to another holder or with another device.
+    pub fn open(
+        &self,
+        holder: &dyn Holder,
+        device_secret: Option<&Secret<32>>,
+    ) -> std::result::Result<(Secret<32>, Option<Secret<32>>), HolderError> {
+        let grant = self.grant_id.to_string();
+        let scope = GrantScope { title: self.title.as_str(), grant: &grant, device: &self.device };
+        let secret = if self.with_device { Some(device_secret.ok_or(HolderError::NotOpened)?) } else { None };
+        let open = self.keys.open(holder.dh(), secret, &scope).map_err(|_| HolderError::NotOpened)?;
+        let library = open.library_key().map_err(|_| HolderError::NotOpened)?;
+        let content = open.content_key().map_err(|_| HolderError::NotOpened)?;
+        Ok((library, content))
+    }
+}
+
+impl Sealed {
+    /// The grants claimed from a medium whose copy is not finished: their content keys are still there.
+    pub fn unfinished<'a>(&'a self, medium: &'a MediumId) -> impl Iterator<Item = &'a SealedGrant> {
+        self.grants.iter().filter(move |grant| grant.medium_id == *medium && grant.keys.has_content_key())
+    }
+
+    /// A grant by its name.
+    pub fn grant(&self, id: GrantId) -> Option<&SealedGrant> {
+        self.grants.iter().find(|grant| grant.grant_id == id)
+    }
+
+    /// Deletes the content keys of grants (C11).
+    pub fn forget_content_keys(&mut self, grants: &[GrantId]) {
+        for grant in self.grants.iter_mut().filter(|grant| grants.contains(&grant.grant_id)) {
+            grant.keys.forget_content_key();
+        }
+    }
+
+    /// Takes in grants just received, in place of earlier ones of the same names.
+    pub fn add(&mut self, grants: Vec<SealedGrant>) {
+        self.grants.retain(|old| grants.iter().all(|new| new.grant_id != old.grant_id));
+        self.grants.extend(grants);
+    }
+}
+
+/// Which card.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum CardChoice {
+    /// `--card FILE`.
+    File(PathBuf),
+    /// The one that `COUNTERFOIL_CARD` names, else `card.json` in the home; where there is none, the device's or drive's own store.
+    #[default]
+    Default,
+    /// `--no-card`: the device's or drive's own store.
+    None,
+}
+
+/// A card as its owner sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CardInfo {
+    /// To be written down.
+    pub card_id: CardId,
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Whether it is registered.
+    pub registered: bool,
+    /// Whose it is; readable with the card alone.
+    pub user_id: Option<UserId>,
+    /// Name of the authority that it is registered with.
+    pub authority: Option<String>,
+    /// What it holds keys for.
+    pub grants: Vec<CardGrant>,
+}
+
+/// A grant on a card.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CardGrant {
+    /// What for.
+    pub title: TitleId,
+    /// From which medium.
+    pub medium_id: MediumId,
+    /// Its name.
+    pub grant_id: GrantId,
+    /// Whether the content key is still there: the copy is not finished.
+    pub content_key: bool,
+    /// When.
+    pub issued_at: Timestamp,
+}
+
+/// Makes a card. Its key never leaves the file.
+///
+/// # Errors
+/// `exists` where the file is there already; what the system said.
+pub fn card_new(terminal: &Terminal, out: Option<&Path>) -> Result<CardInfo> {
+    let path = match (out, terminal.default_card()) {
+        (Some(out), _) => out.to_owned(),
+        (None, default) => default,
+    };
+    create_dirs(&**terminal.io(), parent(&path), 0o700)?;
+    let card = terminal.with_random(|random| FileHolder::create(terminal.io().clone(), &path, HolderKind::Card, random))?;
+    Ok(card.info())
+}
+
+/// What a card holds.
+///
+/// # Errors
+/// [`HolderError`]; what the system said.
+pub fn card_show(terminal: &Terminal, choice: &CardChoice) -> Result<CardInfo> {
+    let path = match choice {
+        CardChoice::File(path) => path.clone(),
+        CardChoice::Default | CardChoice::None => terminal.default_card(),
+    };
+    Ok(FileHolder::open(terminal.io().clone(), &path, HolderKind::Card)?.info())
+}

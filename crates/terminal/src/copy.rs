@@ -1,0 +1,414 @@
+//! The managed copy (C6–C11): claim, keys onto the card, packs under the library key, confirmation, content key gone.
+//!
+//! A crash at any moment is repaired by repeating the command: the claim is stored before it is sent, its grants are on the card before
+//! the stored claim goes, packs are complete when they have their name, the title when `current` points at it, and the content key
+//! leaves the card only when the authority has noted the copy.
+
+mod packs;
+
+use crate::card::{CardChoice, FileHolder, Holder, SealedGrant};
+use crate::claimant::{Claimant, open_and_check};
+use crate::error::Result;
+use crate::exchange::exchange;
+use crate::home::Authority;
+use crate::inspect::check_authority;
+use crate::io::{IoFailure, replace};
+use crate::library::{Copy, Library, Listed, Record};
+use crate::medium::Medium;
+use crate::terminal::Terminal;
+use counterfoil_core::rules::binding::Purpose;
+use counterfoil_core::wire::{Claim, ClaimResult, Confirm, ConfirmResult, Operation, TitleOnMedium};
+use counterfoil_core::{GrantId, ReleaseVersion, TitleId};
+use counterfoil_format::content::{ContentKey, LibraryKey, Release, transcrypt_manifest};
+use counterfoil_format::encoding::to_base64url;
+use counterfoil_format::jws::Signer;
+use counterfoil_format::secret::Secret;
+use std::num::NonZeroUsize;
+
+/// Left free on the drive besides the content, in bytes: names, records, the card.
+const SLACK: u64 = 1 << 20;
+
+/// How to copy.
+#[derive(Clone, Debug, Default)]
+pub struct CopyOptions {
+    /// Whose keys.
+    pub card: CardChoice,
+    /// Threads; as many as there are cores where nothing is said.
+    pub jobs: Option<NonZeroUsize>,
+}
+
+/// What is being done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// The authority is being asked.
+    Claiming,
+    /// A title is begun, or gone on with.
+    Title {
+        /// Which.
+        title: TitleId,
+        /// Which release of it.
+        release: ReleaseVersion,
+        /// Whether part of it was there.
+        resumed: bool,
+    },
+    /// Bytes of the title.
+    Bytes(Progress),
+    /// The authority is being told.
+    Confirming,
+}
+
+/// How far it is, in bytes of sealed packs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// All of it.
+    pub total: u64,
+    /// Reused and written (or looked at, when verifying).
+    pub done: u64,
+    /// Found there from before.
+    pub reused: u64,
+    /// Written now.
+    pub written: u64,
+}
+
+/// What was copied.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Copied {
+    /// Title by title.
+    pub titles: Vec<CopiedTitle>,
+    /// Whether an earlier attempt was gone on with.
+    pub resumed: bool,
+}
+
+/// One title that was copied.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CopiedTitle {
+    /// Which.
+    pub title: TitleId,
+    /// For people.
+    pub name: String,
+    /// Which release.
+    pub release: ReleaseVersion,
+    /// What is run or played first.
+    pub entry: Option<String>,
+    /// Bytes of its files.
+    pub size: u64,
+    /// Bytes that it takes up.
+    pub packed: u64,
+    /// Bytes written now.
+    pub written: u64,
+    /// Bytes found there from before.
+    pub reused: u64,
+}
+
+/// Why a copy did not come to its end. Repeating the command goes on where it was.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CopyError {
+    /// Not enough room on the drive; said before anything is claimed, where it can be.
+    #[error("the drive has {free} bytes free, and {needed} are needed")]
+    Space {
+        /// Bytes to be written.
+        needed: u64,
+        /// Bytes free.
+        free: u64,
+    },
+    /// A chunk on the medium is not what its publisher signed.
+    #[error("the medium is damaged: {file} at {offset}: {reason}")]
+    Damaged {
+        /// Which file on the medium.
+        file: String,
+        /// Where the chunk begins in it.
+        offset: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Complete and playable; only the authority has not been told.
+    #[error("the copy is complete and plays, but the authority could not be told: {0}")]
+    NotConfirmed(Box<crate::Error>),
+    /// The grant is not for what is on the medium.
+    #[error("the authority's grant does not fit the medium: {0}")]
+    Grant(String),
+}
+
+impl CopyError {
+    /// Stable, for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            CopyError::Space { .. } => "no_space",
+            CopyError::Damaged { .. } => "medium_damaged",
+            CopyError::NotConfirmed(inner) => inner.code(),
+            CopyError::Grant(_) => "answer_not_understood",
+        }
+    }
+
+    /// What a person can do.
+    pub fn hint(&self) -> String {
+        match self {
+            CopyError::Space { .. } => "Free some space on that drive, or name a library on another: nothing was used up.".into(),
+            CopyError::Damaged { .. } => {
+                "Clean the medium, or ask for another of the same kind, then repeat the command; it goes on where it was.".into()
+            }
+            CopyError::NotConfirmed(_) => "Repeat the command when the authority can be reached; nothing is copied again.".into(),
+            CopyError::Grant(_) => "Repeat the command. If it stays so, ask the publisher.".into(),
+        }
+    }
+}
+
+/// A title on the medium, verified.
+struct Source<'m> {
+    on_medium: &'m TitleOnMedium,
+    token: String,
+    release: Release,
+}
+
+/// Copies every title of a medium into a library.
+///
+/// # Errors
+/// The refusals of `claim`, [`counterfoil_core::Code::CopyNotPermitted`] (C10); [`CopyError`]; [`crate::medium::MediumError`]; what the system said.
+pub fn copy(
+    terminal: &Terminal,
+    medium: &Medium,
+    library: &Library,
+    options: &CopyOptions,
+    progress: &(dyn Fn(Step) + Sync),
+) -> Result<Copied> {
+    let _home = terminal.home().lock()?;
+    let _library = library.lock()?;
+    // Everything that can be found wrong is found before the one copy of the medium is used.
+    let sources = sources(medium)?;
+    let authority = terminal.meet(&medium.area().authority.urls)?;
+    check_authority(medium, &authority.document.name)?;
+    let mut holder = terminal.holder(&options.card, Some(library.path()))?;
+
+    // An earlier attempt may have brought the keys onto the holder. Whose hardware they are for is asked before anything else (C10).
+    let resumed = grants_for(&holder, medium, &sources).is_ok();
+    if resumed {
+        open_all(terminal, &holder, &grants_for(&holder, medium, &sources)?, library)?;
+    }
+    let claimant = Claimant::new(terminal, &authority, &holder, library.path())?;
+    if !resumed {
+        check_space(terminal, medium, library, &sources)?;
+        progress(Step::Claiming);
+        claim(terminal, &authority, &mut holder, &claimant, medium, &sources)?;
+    }
+    let grants = grants_for(&holder, medium, &sources)?;
+    let keys = open_all(terminal, &holder, &grants, library)?;
+    let mut titles = Vec::new();
+    let mut superseded = Vec::new();
+    for ((source, grant), (library_key, content_key)) in sources.iter().zip(&grants).zip(keys) {
+        let content_key = ContentKey::new(content_key.ok_or_else(|| CopyError::Grant("it holds no content key".into()))?);
+        let title = Title { terminal, medium, library, source, grant };
+        titles.push(title.copy(&LibraryKey::new(library_key), &content_key, options.jobs, progress)?);
+        superseded.extend(library.set_current(&source.on_medium.title, grant.grant_id)?);
+    }
+    progress(Step::Confirming);
+    confirm(terminal, &authority, &mut holder, &claimant, medium, &grants, &superseded)?;
+    let path = library.path().to_owned();
+    terminal.home().remember(|profile| profile.library = Some(path))?;
+    Ok(Copied { titles, resumed })
+}
+
+fn sources(medium: &Medium) -> Result<Vec<Source<'_>>> {
+    let titles = &medium.identity().titles;
+    let source = |on_medium| medium.release(on_medium).map(|(token, release)| Source { on_medium, token, release });
+    titles.iter().map(source).collect()
+}
+
+/// Opens every grant on the hardware that it is bound to: library key, and content key while it is there.
+fn open_all(
+    terminal: &Terminal,
+    holder: &FileHolder,
+    grants: &[SealedGrant],
+    library: &Library,
+) -> Result<Vec<(Secret<32>, Option<Secret<32>>)>> {
+    grants.iter().map(|grant| open_and_check(terminal, holder, grant, library.path(), Purpose::Copy)).collect()
+}
+
+/// The grants whose copies are not finished, one for each title on the medium.
+fn grants_for(holder: &FileHolder, medium: &Medium, sources: &[Source<'_>]) -> Result<Vec<SealedGrant>> {
+    let unfinished: Vec<&SealedGrant> = holder.sealed().unfinished(&medium.identity().medium_id).collect();
+    let find = |source: &Source<'_>| {
+        let title = &source.on_medium.title;
+        let found = unfinished.iter().find(|grant| grant.title == *title && grant.generation == source.release.generation);
+        found.map(|grant| (*grant).clone()).ok_or_else(|| CopyError::Grant(format!("nothing for `{title}`")).into())
+    };
+    sources.iter().map(find).collect()
+}
+
+/// C6–C8: asks for the keys, and has them on the holder when it returns.
+fn claim(
+    terminal: &Terminal,
+    authority: &Authority,
+    holder: &mut FileHolder,
+    claimant: &Claimant,
+    medium: &Medium,
+    sources: &[Source<'_>],
+) -> Result<()> {
+    let identity = medium.identity();
+    let operation = Claim {
+        user_id: claimant.user,
+        medium_id: identity.medium_id.clone(),
+        epoch: identity.epoch,
+        card_id: claimant.combination.card.then(|| holder.card_id()),
+        device_id: claimant.device,
+        drive_id: claimant.drive,
+    };
+    let (device_name, medium_name) = (claimant.device_name(), identity.medium_id.to_string());
+    let mut proofs = claimant.proofs(holder, &device_name);
+    proofs.push((&medium_name, Signer::ClaimSecret(medium.secret())));
+    let accepted = exchange::<ClaimResult>(terminal, authority, Operation::Claim(operation), &proofs)?;
+
+    let device = claimant.device.map(|id| id.to_string());
+    let mut grants = Vec::new();
+    for document in &accepted.result.grants {
+        let grant = SealedGrant::new(document, &authority.document.name, &identity.medium_id, device.clone());
+        grants.push(grant.map_err(|error| CopyError::Grant(error.to_string()))?);
+    }
+    let mut sealed = holder.sealed().clone();
+    sealed.add(grants);
+    holder.store(sealed)?;
+    grants_for(holder, medium, sources)?;
+    accepted.applied(terminal)?;
+    Ok(())
+}
+
+/// Looks at the lengths on the medium: nothing of it can be opened yet.
+fn check_space(terminal: &Terminal, medium: &Medium, library: &Library, sources: &[Source<'_>]) -> Result<()> {
+    let mut needed = SLACK;
+    for source in sources {
+        needed += source.release.manifest.length + medium.packed_size(&source.on_medium.title)?;
+    }
+    let free = terminal.io().free_space(library.path()).map_err(IoFailure::at("look at", library.path()))?;
+    if free < needed { Err(CopyError::Space { needed, free }.into()) } else { Ok(()) }
+}
+
+/// One title on its way.
+struct Title<'a> {
+    terminal: &'a Terminal,
+    medium: &'a Medium,
+    library: &'a Library,
+    source: &'a Source<'a>,
+    grant: &'a SealedGrant,
+}
+
+impl Title<'_> {
+    fn copy(
+        &self,
+        library_key: &LibraryKey,
+        content_key: &ContentKey,
+        jobs: Option<NonZeroUsize>,
+        progress: &(dyn Fn(Step) + Sync),
+    ) -> Result<CopiedTitle> {
+        let (on_medium, release) = (self.source.on_medium, &self.source.release);
+        let content_keys = content_key.chunk_keys();
+        let library_keys = library_key.chunk_keys(content_keys.id_key());
+        let mut sealed = self.medium.manifest(&on_medium.title, release)?;
+        let manifest = release
+            .open_manifest(&content_keys, &mut sealed)
+            .map_err(|error| crate::medium::MediumError::NotAuthentic { title: on_medium.title.clone(), reason: error.to_string() })?;
+        drop(sealed);
+
+        let copy = self.library.copy(&on_medium.title, self.grant.grant_id);
+        let listed = self.listed(manifest.packed_size() + release.manifest.length);
+        let record = Record::new(listed, on_medium.publisher.clone(), to_base64url(&library_key.wrap_id_key(content_keys.id_key())));
+        let work = packs::Work {
+            copy: &copy,
+            medium: self.medium,
+            title: &on_medium.title,
+            manifest: &manifest,
+            from: &content_keys,
+            to: &library_keys,
+        };
+        let found = work.found()?;
+        self.check_space(found.missing + release.manifest.length)?;
+        copy.begin(&record, &self.source.token)?;
+        progress(Step::Title { title: on_medium.title.clone(), release: on_medium.release.clone(), resumed: found.any });
+        let done = work.run(&found, jobs, &|bytes| progress(Step::Bytes(bytes)))?;
+        self.write_manifest(&copy, &content_keys, &library_keys)?;
+        copy.io.sync_dir(&copy.directory).map_err(IoFailure::at("write", &copy.directory))?;
+        Ok(CopiedTitle {
+            title: on_medium.title.clone(),
+            name: on_medium.name.clone(),
+            release: on_medium.release.clone(),
+            entry: release.entry.clone(),
+            size: release.size,
+            packed: record.listed.packed,
+            written: done.written,
+            reused: done.reused,
+        })
+    }
+
+    fn listed(&self, packed: u64) -> Listed {
+        let (on_medium, release) = (self.source.on_medium, &self.source.release);
+        Listed {
+            title: on_medium.title.clone(),
+            name: on_medium.name.clone(),
+            kind: on_medium.kind,
+            release: on_medium.release.clone(),
+            size: release.size,
+            packed,
+            files: release.files,
+            grant_id: self.grant.grant_id,
+            medium_id: self.medium.identity().medium_id.clone(),
+            copied_at: self.terminal.clock().now(),
+            entry: release.entry.clone(),
+            complete: false,
+        }
+    }
+
+    fn check_space(&self, missing: u64) -> Result<()> {
+        let path = self.library.path();
+        let free = self.terminal.io().free_space(path).map_err(IoFailure::at("look at", path))?;
+        let needed = missing + SLACK;
+        if free < needed { Err(CopyError::Space { needed, free }.into()) } else { Ok(()) }
+    }
+
+    fn write_manifest(
+        &self,
+        copy: &Copy,
+        from: &counterfoil_format::content::ChunkKeys,
+        to: &counterfoil_format::content::ChunkKeys,
+    ) -> Result<()> {
+        // Read again and not kept: it can be large, and while packs are copied only its opened form is needed.
+        let release = &self.source.release;
+        let mut sealed = self.medium.manifest(&self.source.on_medium.title, release)?;
+        transcrypt_manifest(&release.manifest, from, to, &mut sealed).map_err(|error| crate::medium::MediumError::NotAuthentic {
+            title: self.source.on_medium.title.clone(),
+            reason: error.to_string(),
+        })?;
+        Ok(replace(&*copy.io, &copy.manifest_path(), &sealed, 0o644)?)
+    }
+}
+
+/// C11: the authority notes the copy, then the content keys leave the holder.
+fn confirm(
+    terminal: &Terminal,
+    authority: &Authority,
+    holder: &mut FileHolder,
+    claimant: &Claimant,
+    medium: &Medium,
+    grants: &[SealedGrant],
+    superseded: &[GrantId],
+) -> Result<()> {
+    let grant_ids: Vec<GrantId> = grants.iter().map(|grant| grant.grant_id).collect();
+    let operation = Confirm {
+        user_id: claimant.user,
+        medium_id: medium.identity().medium_id.clone(),
+        grant_ids: grant_ids.clone(),
+        device_id: claimant.device,
+    };
+    let device_name = claimant.device_name();
+    let proofs = claimant.proofs(holder, &device_name);
+    let accepted = match exchange::<ConfirmResult>(terminal, authority, Operation::Confirm(operation), &proofs) {
+        Ok(accepted) => accepted,
+        Err(refused @ crate::Error::Refused(_)) => return Err(refused),
+        Err(error) => return Err(CopyError::NotConfirmed(Box::new(error)).into()),
+    };
+    let mut sealed = holder.sealed().clone();
+    sealed.forget_content_keys(&grant_ids);
+    // What these copies stood in for opens nothing any more.
+    sealed.grants.retain(|grant| !superseded.contains(&grant.grant_id));
+    holder.store(sealed)?;
+    accepted.applied(terminal)?;
+    Ok(())
+}

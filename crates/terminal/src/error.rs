@@ -1,0 +1,125 @@
+//! One error for all of the terminal: a refusal (a "no"), or why something could not be done, each with code and remedy.
+
+use crate::card::HolderError;
+use crate::copy::CopyError;
+use crate::exchange::ExchangeError;
+use crate::hardware::HardwareError;
+use crate::home::HomeError;
+use crate::io::IoFailure;
+use crate::library::LibraryError;
+use crate::medium::MediumError;
+use crate::play::PlayError;
+use crate::transport::TransportError;
+use counterfoil_core::{Code, Refusal};
+
+/// What the operations of this crate return.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why not. `Display` is the fact, [`hint`](Error::hint) the remedy.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Somebody with the right to do so says no.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// Files.
+    #[error(transparent)]
+    Io(#[from] IoFailure),
+    /// IDs of hardware.
+    #[error(transparent)]
+    Hardware(#[from] HardwareError),
+    /// State of this device.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// Cards and other holders of keys.
+    #[error(transparent)]
+    Holder(#[from] HolderError),
+    /// Requests and answers.
+    #[error(transparent)]
+    Exchange(#[from] ExchangeError),
+    /// The network.
+    #[error(transparent)]
+    Transport(TransportError),
+    /// Media.
+    #[error(transparent)]
+    Medium(#[from] MediumError),
+    /// Copying.
+    #[error(transparent)]
+    Copy(#[from] CopyError),
+    /// Libraries.
+    #[error(transparent)]
+    Library(#[from] LibraryError),
+    /// Playing.
+    #[error(transparent)]
+    Play(#[from] PlayError),
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Error::Refused(refusal)
+    }
+}
+
+impl From<Code> for Error {
+    fn from(code: Code) -> Self {
+        Error::Refused(code.into())
+    }
+}
+
+impl From<TransportError> for Error {
+    fn from(error: TransportError) -> Self {
+        match error {
+            TransportError::Refused(refusal) => Error::Refused(refusal),
+            other => Error::Transport(other),
+        }
+    }
+}
+
+impl Error {
+    /// The refusal, where it is one.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Error::Refused(refusal) => Some(refusal),
+            _ => None,
+        }
+    }
+
+    /// 1: refused. 3: could not reach or operate.
+    pub fn exit_code(&self) -> u8 {
+        if self.refusal().is_some() { 1 } else { 3 }
+    }
+
+    /// Stable, for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Error::Refused(refusal) => refusal.code.as_str(),
+            Error::Io(error) => error.code(),
+            Error::Hardware(error) => error.code(),
+            Error::Home(error) => error.code(),
+            Error::Holder(error) => error.code(),
+            Error::Exchange(error) => error.code(),
+            Error::Transport(error) => error.code(),
+            Error::Medium(error) => error.code(),
+            Error::Copy(error) => error.code(),
+            Error::Library(error) => error.code(),
+            Error::Play(error) => error.code(),
+        }
+    }
+
+    /// What a person can do.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Error::Refused(refusal) => refusal.hint.clone(),
+            Error::Io(error) => error.hint().into(),
+            Error::Hardware(error) => error.hint(),
+            Error::Home(error) => error.hint().into(),
+            Error::Holder(error) => error.hint(),
+            Error::Exchange(error) => error.hint().into(),
+            Error::Transport(error) => error.hint(),
+            Error::Medium(error) => error.hint().into(),
+            Error::Copy(error) => error.hint(),
+            Error::Library(error) => error.hint().into(),
+            Error::Play(error) => error.hint(),
+        })
+    }
+}

@@ -1,0 +1,189 @@
+//! Envelope out, answer in: the request is on disk before it is sent, and a command repeated sends the same one again.
+
+use crate::error::Result;
+use crate::home::Authority;
+use crate::io::{IoFailure, create_dirs, parent, read_small, replace};
+use crate::terminal::{Terminal, key_list};
+use counterfoil_core::wire::{Answer, Operation, Request};
+use counterfoil_core::{Code, Refusal, RequestId, Timestamp};
+use counterfoil_format::content::ObjectName;
+use counterfoil_format::encoding::parse_strict;
+use counterfoil_format::envelope::{self, ANSWER_TYP, Envelope, EnvelopeError};
+use counterfoil_format::hpke::SealingPublicKey;
+use counterfoil_format::jws::{JwsError, Signer, verify_compact};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use zeroize::Zeroizing;
+
+/// Longest stored request that is read, in bytes.
+const LONGEST_STORED: u64 = 2 * envelope::MAX_ENVELOPE as u64;
+
+/// Why a request was not sealed or an answer not believed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExchangeError {
+    /// The authority names no key that requests can be sealed to.
+    #[error("the authority `{0}` names no key to seal requests to")]
+    NoSealingKey(String),
+    /// Not sealed.
+    #[error("the request cannot be sealed: {0}")]
+    Sealing(#[from] EnvelopeError),
+    /// Not signed by the authority that this home knows.
+    #[error("the answer is not the authority's: {0}")]
+    Signature(#[from] JwsError),
+    /// Signed by the authority, and an answer to something else.
+    #[error("the answer is for another request")]
+    OtherRequest,
+    /// Signed by the authority, and not understood.
+    #[error("the answer is not understood: {0}")]
+    Shape(String),
+}
+
+impl ExchangeError {
+    /// Stable, for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            ExchangeError::NoSealingKey(_) | ExchangeError::Sealing(_) => "not_sealed",
+            ExchangeError::Signature(_) | ExchangeError::OtherRequest => "answer_not_authentic",
+            ExchangeError::Shape(_) => "answer_not_understood",
+        }
+    }
+
+    /// What a person can do.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            ExchangeError::Shape(_) => "Update the terminal, then repeat the command.",
+            _ => "If the authority has changed its keys: `counterfoil authority refresh`. Then repeat the command.",
+        }
+    }
+}
+
+/// A request under way, as stored.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    request_id: RequestId,
+    issued_at: Timestamp,
+    /// For people who look into the directory.
+    op: String,
+    envelope: Envelope,
+}
+
+/// An answer that was accepted. The stored request is removed by [`applied`](Self::applied), when its effect is safe here.
+#[must_use = "the stored request stays until the answer is applied"]
+pub(crate) struct Accepted<T> {
+    pub result: T,
+    stored: PathBuf,
+}
+
+impl<T> Accepted<T> {
+    /// The effect of the answer is durable: the request is not to be repeated.
+    pub fn applied(self, terminal: &Terminal) -> Result<T> {
+        forget(terminal, &self.stored)?;
+        Ok(self.result)
+    }
+}
+
+/// Asks the authority, with `proofs` by ID. A request of the same content that is still under way is sent again as it was.
+///
+/// # Errors
+/// The refusal; [`ExchangeError`]; [`crate::transport::TransportError`]: then the request stays, and a repeat gets the same answer.
+pub(crate) fn exchange<T: DeserializeOwned>(
+    terminal: &Terminal,
+    authority: &Authority,
+    operation: Operation,
+    proofs: &[(&str, Signer<'_>)],
+) -> Result<Accepted<T>> {
+    let content = Zeroizing::new(serde_json::to_vec(&operation).expect("operations are strings and numbers"));
+    let stored_at = terminal.home().requests().join(format!("{}-{}.json", operation.name(), &ObjectName::of(&content).to_string()[..32]));
+    let (mut stored, mut repeated) = match load(terminal, &stored_at)? {
+        Some(stored) => (stored, true),
+        None => (make(terminal, authority, &operation, proofs, &stored_at)?, false),
+    };
+    loop {
+        let token = match terminal.transport(&authority.document.urls)?.exchange(&stored.envelope.to_json()) {
+            Ok(token) => Ok(token),
+            // Refused without an answer, as when the envelope cannot be opened.
+            Err(crate::transport::TransportError::Refused(refusal)) => Err(refusal),
+            Err(error) => return Err(error.into()),
+        };
+        let refusal = match token {
+            Ok(token) => {
+                let answer = verify(authority, &stored, &token)?;
+                terminal.home().note_time(answer.server_time)?;
+                match answer.outcome.into_result().map_err(|error| ExchangeError::Shape(error.to_string()))? {
+                    Ok(result) => return Ok(Accepted { result, stored: stored_at }),
+                    Err(refusal) => refusal,
+                }
+            }
+            Err(refusal) => refusal,
+        };
+        if refusal.code == Code::RateLimited {
+            return Err(refusal.into());
+        }
+        forget(terminal, &stored_at)?;
+        // A request from long ago has grown stale, or its key was retired; the same question asked today has not been refused yet.
+        if repeated && matches!(refusal.code, Code::ClockSkewed | Code::EnvelopeInvalid | Code::RequestMismatch) {
+            repeated = false;
+            stored = make(terminal, authority, &operation, proofs, &stored_at)?;
+            continue;
+        }
+        return Err(refusal.into());
+    }
+}
+
+/// Signs, seals and stores.
+fn make(
+    terminal: &Terminal,
+    authority: &Authority,
+    operation: &Operation,
+    proofs: &[(&str, Signer<'_>)],
+    stored_at: &std::path::Path,
+) -> Result<Stored> {
+    let now = terminal.clock().now();
+    let name = || authority.document.name.clone();
+    let current = authority.document.keys.sealing.iter().find(|key| key.retired_at.is_none_or(|end| end > now));
+    let sealing = current.or(authority.document.keys.sealing.first()).ok_or_else(|| ExchangeError::NoSealingKey(name()))?;
+    let key: SealingPublicKey = sealing.key.parse().map_err(|_| ExchangeError::NoSealingKey(name()))?;
+
+    let request_id = RequestId(terminal.with_random(|random| {
+        let mut bits = [0; 10];
+        random.fill(&mut bits);
+        uuid::Builder::from_unix_timestamp_millis(u64::try_from(now.0).unwrap_or(0), &bits).into_uuid()
+    }));
+    let request = Request { request_id, issued_at: now, operation: operation.clone() };
+    let payload = Zeroizing::new(serde_json::to_vec(&request).expect("requests are strings and numbers"));
+    let envelope =
+        terminal.with_random(|random| envelope::seal(&payload, proofs, &sealing.kid, &key, random)).map_err(ExchangeError::from)?;
+    let stored = Stored { request_id, issued_at: now, op: operation.name().to_owned(), envelope };
+    create_dirs(&**terminal.io(), parent(stored_at), 0o700)?;
+    let bytes = serde_json::to_vec(&stored).expect("an envelope is strings");
+    replace(&**terminal.io(), stored_at, &bytes, 0o600)?;
+    Ok(stored)
+}
+
+fn load(terminal: &Terminal, path: &std::path::Path) -> Result<Option<Stored>> {
+    let bytes = read_small(&**terminal.io(), path, LONGEST_STORED)?;
+    // One that cannot be read was torn before it was ever sent: it is stored durably first.
+    Ok(bytes.and_then(|bytes| parse_strict(&bytes).ok()))
+}
+
+fn forget(terminal: &Terminal, path: &std::path::Path) -> Result<()> {
+    match terminal.io().remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(IoFailure::at("remove", path)(error).into()),
+        _ => Ok(()),
+    }
+}
+
+fn verify(authority: &Authority, stored: &Stored, token: &str) -> Result<Answer> {
+    let keys = key_list(&authority.document);
+    let found = |kid: &str| keys.find(kid).filter(|key| key.retired_at.is_none_or(|end| end > stored.issued_at.seconds()));
+    let answer: Answer =
+        verify_compact(token, ANSWER_TYP, |kid| found(kid).and_then(|key| key.verifying_key())).map_err(ExchangeError::from)?;
+    if answer.request_id != stored.request_id { Err(ExchangeError::OtherRequest.into()) } else { Ok(answer) }
+}
+
+/// A refusal with what this terminal knows besides.
+pub(crate) fn refused(code: Code, detail: impl Into<String>) -> crate::Error {
+    crate::Error::Refused(Refusal::with(code, detail))
+}

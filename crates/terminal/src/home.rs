@@ -1,0 +1,168 @@
+//! What a device keeps for itself: profile, keys, and requests under way, in one directory (`$COUNTERFOIL_HOME`).
+
+use crate::clock;
+use crate::io::{Io, IoFailure, Lock, create_dirs, read_small, replace};
+use counterfoil_core::wire::AuthorityDocument;
+use counterfoil_core::{DeviceId, DriveId, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Longest profile that is read, in bytes.
+const LONGEST_PROFILE: u64 = 1 << 20;
+
+/// The directory. Holds no lock and keeps nothing in memory.
+pub struct Home {
+    io: Arc<dyn Io>,
+    path: PathBuf,
+}
+
+/// What is remembered from command to command. No secrets: those are in the key files.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Profile {
+    /// The authority that this home belongs to, pinned at first contact.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authority: Option<Authority>,
+    /// Typed at registration, where the hardware could not be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub typed_device: Option<DeviceId>,
+    /// Likewise, by the library that the drive carries.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub typed_drives: BTreeMap<PathBuf, DriveId>,
+    /// Devices registered from this home: one, unless its hardware changed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<DeviceId>,
+    /// Drives registered from this home.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub drives: Vec<DriveId>,
+    /// The library that was last registered or copied to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub library: Option<PathBuf>,
+    /// Latest time that the authority has signed; only goes forward.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latest_time: Option<Timestamp>,
+}
+
+/// An authority, and since when it is known.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Authority {
+    /// What it said of itself then, or when it was last refreshed.
+    pub document: AuthorityDocument,
+    /// When.
+    pub pinned_at: Timestamp,
+}
+
+/// What is wrong with a home.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HomeError {
+    /// The profile cannot be read as one.
+    #[error("{} is not a profile: {reason}", path.display())]
+    Profile {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The authority at that address is another than the one pinned, or has changed all its keys.
+    #[error("this home belongs to the authority `{pinned}`, and {found}")]
+    OtherAuthority {
+        /// Name of the one pinned.
+        pinned: String,
+        /// What was found instead, as a clause.
+        found: String,
+    },
+}
+
+impl HomeError {
+    /// Stable, for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            HomeError::Profile { .. } => "bad_profile",
+            HomeError::OtherAuthority { .. } => "other_authority",
+        }
+    }
+
+    /// What a person can do.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            HomeError::Profile { .. } => "Restore the file from a backup, or move it away: it is made again at the next contact.",
+            HomeError::OtherAuthority { .. } => {
+                "Use another home for another authority: `--home DIR`. If the operator says that all keys were replaced, begin a new home."
+            }
+        }
+    }
+}
+
+impl Home {
+    /// Opens the directory, and makes it (0700) where there is none.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn open(io: Arc<dyn Io>, path: &Path) -> Result<Self, IoFailure> {
+        create_dirs(&*io, path, 0o700)?;
+        Ok(Self { io, path: path.to_owned() })
+    }
+
+    /// The directory itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the card lies unless another place is named.
+    pub fn card(&self) -> PathBuf {
+        self.path.join("card.json")
+    }
+
+    /// The device's own key file.
+    pub fn device(&self) -> PathBuf {
+        self.path.join("device.json")
+    }
+
+    /// Where requests under way are kept.
+    pub(crate) fn requests(&self) -> PathBuf {
+        self.path.join("requests")
+    }
+
+    /// One command at a time changes a home.
+    ///
+    /// # Errors
+    /// `WouldBlock` (code `busy`) where another one does.
+    pub fn lock(&self) -> Result<Box<dyn Lock>, IoFailure> {
+        let path = self.path.join("lock");
+        self.io.lock(&path).map_err(IoFailure::at("use", &path))
+    }
+
+    /// What is remembered.
+    ///
+    /// # Errors
+    /// [`HomeError::Profile`], or what the system said.
+    pub fn profile(&self) -> crate::Result<Profile> {
+        let path = self.path.join("profile.json");
+        let Some(bytes) = read_small(&*self.io, &path, LONGEST_PROFILE)? else { return Ok(Profile::default()) };
+        let profile = counterfoil_format::encoding::parse_strict(&bytes);
+        Ok(profile.map_err(|error| HomeError::Profile { path, reason: error.to_string() })?)
+    }
+
+    /// Changes what is remembered, all or nothing; not written where nothing changes.
+    ///
+    /// # Errors
+    /// As [`profile`](Self::profile).
+    pub fn remember(&self, change: impl FnOnce(&mut Profile)) -> crate::Result<()> {
+        let before = self.profile()?;
+        let mut profile = before.clone();
+        change(&mut profile);
+        if profile == before {
+            return Ok(());
+        }
+        let bytes = serde_json::to_vec_pretty(&profile).expect("a profile is strings and numbers");
+        Ok(replace(&*self.io, &self.path.join("profile.json"), &bytes, 0o600)?)
+    }
+
+    /// Notes the time that an authority has signed.
+    pub(crate) fn note_time(&self, seen: Timestamp) -> crate::Result<()> {
+        self.remember(|profile| profile.latest_time = Some(clock::latest(profile.latest_time, seen)))
+    }
+}

@@ -1,0 +1,250 @@
+//! File I/O behind a trait, so that every read, write and sync of the terminal can be made to fail.
+//!
+//! [`RealIo`] is the file system; [`faults`] fails, fills, cuts and kills on purpose; [`model`] is a disk in memory that loses power.
+
+pub mod faults;
+pub mod model;
+pub(crate) mod real;
+mod sequential;
+
+use counterfoil_format::content::ReadAt;
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use real::RealIo;
+pub use sequential::Sequential;
+
+/// An open file. Reads come from [`ReadAt`]; all positions are explicit, so that threads share nothing.
+pub trait File: ReadAt {
+    /// Writes all of `bytes` at `offset`, making the file longer where needed.
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Cuts or extends the file to `length` bytes.
+    fn set_len(&self, length: u64) -> io::Result<()>;
+    /// Returns when the content would survive a power loss. The name needs [`Io::sync_dir`] of its directory.
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// How to open a file for writing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Create {
+    /// It must not exist (`O_EXCL`).
+    New,
+    /// Keep what is there.
+    Resume,
+    /// Begin again at nothing.
+    Truncate,
+}
+
+/// What is known of a path without opening it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metadata {
+    /// Bytes.
+    pub length: u64,
+    /// Whether it is a directory (links are followed).
+    pub directory: bool,
+    /// Permission bits.
+    pub mode: u32,
+}
+
+/// An exclusive lock, let go when dropped.
+pub trait Lock: Send + Sync {}
+
+/// The file system, as much of it as terminal and library use.
+pub trait Io: Send + Sync {
+    /// Opens a file for reading.
+    fn open(&self, path: &Path) -> io::Result<Box<dyn File>>;
+    /// Opens a file for reading and writing; `mode` counts where it is made.
+    fn create(&self, path: &Path, how: Create, mode: u32) -> io::Result<Box<dyn File>>;
+    /// What is there; `NotFound` where nothing is.
+    fn metadata(&self, path: &Path) -> io::Result<Metadata>;
+    /// Names in a directory, sorted.
+    fn list(&self, path: &Path) -> io::Result<Vec<OsString>>;
+    /// Makes one directory; `AlreadyExists` where there is something.
+    fn create_dir(&self, path: &Path, mode: u32) -> io::Result<()>;
+    /// Puts a file in another's place, atomically; both are in one directory.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file.
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+    /// Removes an empty directory.
+    fn remove_dir(&self, path: &Path) -> io::Result<()>;
+    /// Returns when the names in a directory would survive a power loss.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    /// Bytes that can still be written below `path`.
+    fn free_space(&self, path: &Path) -> io::Result<u64>;
+    /// Locks a file, making it where there is none; `WouldBlock` where somebody else has it.
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>>;
+}
+
+/// Something of the file system did not work: what was done to which path.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} {}: {}", path.display(), words(source))]
+pub struct IoFailure {
+    /// As in "cannot …".
+    pub action: &'static str,
+    /// Which file or directory.
+    pub path: PathBuf,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+impl IoFailure {
+    /// For `map_err`: names what was done and where.
+    pub fn at<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> IoFailure + 'a {
+        move |source| IoFailure { action, path: path.to_owned(), source }
+    }
+
+    /// Stable, for programs.
+    pub fn code(&self) -> &'static str {
+        match self.source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => "no_space",
+            io::ErrorKind::ReadOnlyFilesystem => "read_only",
+            io::ErrorKind::PermissionDenied => "permission_denied",
+            io::ErrorKind::NotFound => "not_found",
+            io::ErrorKind::AlreadyExists => "exists",
+            io::ErrorKind::WouldBlock => "busy",
+            _ => "io",
+        }
+    }
+
+    /// What a person can do.
+    pub fn hint(&self) -> &'static str {
+        match self.code() {
+            "no_space" => "Free some space on that drive and repeat the command; it goes on where it was.",
+            "read_only" => "Mount the drive writable, or name another directory.",
+            "permission_denied" => "Check who owns it and what its mode is.",
+            "not_found" => "Check the path, and that the drive is attached.",
+            "exists" => "Name another file, or move that one away.",
+            "busy" => "Another counterfoil command is using it. Wait until that has ended.",
+            _ => "Check the drive or medium, then repeat the command; it goes on where it was.",
+        }
+    }
+}
+
+fn words(source: &io::Error) -> String {
+    match source.kind() {
+        io::ErrorKind::StorageFull => "no space is left".into(),
+        io::ErrorKind::WouldBlock => "it is in use".into(),
+        _ => source.to_string(),
+    }
+}
+
+/// Reads a whole file of at most `limit` bytes; `None` where there is none.
+///
+/// # Errors
+/// What the system said; `InvalidData` for a longer one.
+pub fn read_small(io: &dyn Io, path: &Path, limit: u64) -> Result<Option<Vec<u8>>, IoFailure> {
+    let read = || -> io::Result<Vec<u8>> {
+        let file = io.open(path)?;
+        let length = file.size()?;
+        if length > limit {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("it has {length} bytes, more than the {limit} allowed")));
+        }
+        let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
+        file.read_exact_at(&mut bytes, 0)?;
+        Ok(bytes)
+    };
+    match read() {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(IoFailure::at("read", path)(error)),
+    }
+}
+
+/// Makes a file that must not be there yet, durable with its name.
+///
+/// # Errors
+/// `AlreadyExists`, or what the system said; nothing is left behind then but perhaps an unfinished file under a temporary name.
+pub fn write_new(io: &dyn Io, path: &Path, bytes: &[u8], mode: u32) -> Result<(), IoFailure> {
+    let fail = || IoFailure::at("write", path);
+    let file = io.create(path, Create::New, mode).map_err(fail())?;
+    let written = file.write_all_at(bytes, 0).and_then(|()| file.sync()).and_then(|()| io.sync_dir(parent(path)));
+    written.map_err(|error| {
+        // Half a key file would stand in the way of the next attempt.
+        let _ = io.remove_file(path);
+        fail()(error)
+    })
+}
+
+/// Makes a private file (0600, `O_EXCL`), durable with its name.
+///
+/// # Errors
+/// As [`write_new`].
+pub fn write_private(io: &dyn Io, path: &Path, bytes: &[u8]) -> Result<(), IoFailure> {
+    write_new(io, path, bytes, 0o600)
+}
+
+/// Puts new content in a file's place, all or nothing: temporary file, sync, rename, sync of the directory.
+///
+/// # Errors
+/// What the system said; the old content is still there then, or the new.
+pub fn replace(io: &dyn Io, path: &Path, bytes: &[u8], mode: u32) -> Result<(), IoFailure> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let temporary = path.with_file_name(name);
+    let write = || -> io::Result<()> {
+        match io.remove_file(&temporary) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = io.create(&temporary, Create::New, mode)?;
+        file.write_all_at(bytes, 0)?;
+        file.sync()?;
+        io.rename(&temporary, path)?;
+        io.sync_dir(parent(path))
+    };
+    write().map_err(|error| {
+        let _ = io.remove_file(&temporary);
+        IoFailure::at("write", path)(error)
+    })
+}
+
+/// Makes a directory and those above it, durable.
+///
+/// # Errors
+/// What the system said.
+pub fn create_dirs(io: &dyn Io, path: &Path, mode: u32) -> Result<(), IoFailure> {
+    let missing = |path: &Path| matches!(io.metadata(path), Err(error) if error.kind() == io::ErrorKind::NotFound);
+    if path.as_os_str().is_empty() || !missing(path) {
+        return Ok(());
+    }
+    create_dirs(io, parent(path), mode)?;
+    match io.create_dir(path, mode) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(IoFailure::at("make directory", path)(error)),
+        _ => {}
+    }
+    io.sync_dir(parent(path)).map_err(IoFailure::at("make directory", path))
+}
+
+/// Removes a directory with all that is in it; returns the bytes of the files. Nothing there is nothing to do.
+///
+/// # Errors
+/// What the system said.
+pub fn remove_all(io: &dyn Io, path: &Path) -> Result<u64, IoFailure> {
+    let names = match io.list(path) {
+        Ok(names) => names,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        Err(error) => return Err(IoFailure::at("remove", path)(error)),
+    };
+    let mut freed = 0;
+    for name in names {
+        let inner = path.join(name);
+        let metadata = io.metadata(&inner).map_err(IoFailure::at("remove", &inner))?;
+        if metadata.directory {
+            freed += remove_all(io, &inner)?;
+        } else {
+            freed += metadata.length;
+            io.remove_file(&inner).map_err(IoFailure::at("remove", &inner))?;
+        }
+    }
+    io.remove_dir(path).map_err(IoFailure::at("remove", path))?;
+    Ok(freed)
+}
+
+/// The directory that a path lies in.
+pub fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}

@@ -1,0 +1,378 @@
+//! The library: a user's encrypted store on a drive, one directory for each title and grant.
+//!
+//! ```text
+//! library.json                                   what this is
+//! lock                                           one writer at a time
+//! titles/<title>/current                         which grant's copy is the complete one; replaced atomically, last of all
+//! titles/<title>/<grant>/title.json              what it is a copy of, with the title's `id` key sealed under the library key
+//! titles/<title>/<grant>/release.jws             as the publisher signed it
+//! titles/<title>/<grant>/manifest                sealed under the library key
+//! titles/<title>/<grant>/packs/<name>.pack       sealed under the library key; `.partial` while it is written
+//! ```
+//!
+//! A grant has its own library key, so its copy has its own directory: a second copy of a title does not touch the first before it is
+//! complete. The keys themselves are on the card; nothing here opens without it.
+
+use crate::error::Result;
+use crate::exchange::refused;
+use crate::io::{IoFailure, Lock, create_dirs, read_small, remove_all, replace};
+use crate::terminal::{Terminal, absolute};
+use counterfoil_core::wire::PublisherOnMedium;
+use counterfoil_core::{Code, GrantId, Kind, MediumId, ReleaseVersion, Timestamp, TitleId};
+use counterfoil_format::content::{ChunkKeys, LibraryKey, Manifest, ObjectName, Release, WRAPPED_ID_KEY_LEN};
+use counterfoil_format::encoding::{from_base64url, parse_strict};
+use counterfoil_format::sign::VerifyingKey;
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+const VERSION: u32 = 1;
+/// Longest of the small files, in bytes.
+const LONGEST_RECORD: u64 = 256 * 1024;
+/// Longest manifest that is read, in bytes.
+const LONGEST_MANIFEST: u64 = (counterfoil_format::content::limits::MANIFEST_BYTES as u64) + 1024;
+
+/// What is wrong with a library.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LibraryError {
+    /// There is none.
+    #[error("there is no library at {}", .0.display())]
+    Missing(PathBuf),
+    /// Of a later version, or not one at all.
+    #[error("{} is damaged or was edited: {reason}", path.display())]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// It does not hold the title.
+    #[error("the library at {} does not hold `{title}`", path.display())]
+    NoTitle {
+        /// Which library.
+        path: PathBuf,
+        /// Which title.
+        title: TitleId,
+    },
+    /// It holds only part of it.
+    #[error("`{0}` was not copied to its end")]
+    Incomplete(TitleId),
+}
+
+impl LibraryError {
+    /// Stable, for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            LibraryError::Missing(_) => "no_library",
+            LibraryError::Damaged { .. } => "damaged",
+            LibraryError::NoTitle { .. } => "no_title",
+            LibraryError::Incomplete(_) => "incomplete",
+        }
+    }
+
+    /// What a person can do.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            LibraryError::Missing(_) => "Name it: `--library DIR`. `counterfoil copy` makes one.",
+            LibraryError::Damaged { .. } => "`counterfoil verify TITLE` says what is damaged; `--repair-from MEDIUM` heals it.",
+            LibraryError::NoTitle { .. } => "`counterfoil list` shows what is there; `counterfoil copy` brings more.",
+            LibraryError::Incomplete(_) => "Repeat `counterfoil copy` with its medium; it goes on where it was.",
+        }
+    }
+}
+
+/// A library on a drive.
+pub struct Library {
+    io: Arc<dyn crate::io::Io>,
+    path: PathBuf,
+}
+
+/// What is known of a copy without any key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    /// What it is a copy of.
+    pub title: TitleId,
+    /// For people.
+    pub name: String,
+    /// What kind of thing.
+    pub kind: Kind,
+    /// Which release.
+    pub release: ReleaseVersion,
+    /// Bytes of its files.
+    pub size: u64,
+    /// Bytes that it takes up here.
+    pub packed: u64,
+    /// Number of its files.
+    pub files: u64,
+    /// Under which grant.
+    pub grant_id: GrantId,
+    /// From which medium.
+    pub medium_id: MediumId,
+    /// Since when.
+    pub copied_at: Timestamp,
+    /// What is run or played first.
+    pub entry: Option<String>,
+    /// Whether it was copied to its end.
+    #[serde(skip)]
+    pub complete: bool,
+}
+
+/// `title.json`.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Record {
+    counterfoil_title: u32,
+    #[serde(flatten)]
+    pub listed: Listed,
+    pub publisher: PublisherOnMedium,
+    /// The title's `id` key, sealed under the library key.
+    pub id_key: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Current {
+    grant_id: GrantId,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Marker {
+    counterfoil_library: u32,
+}
+
+/// The library that was last registered or copied to from this home.
+///
+/// # Errors
+/// [`crate::home::HomeError::Profile`].
+pub fn default_library(terminal: &Terminal) -> Result<Option<PathBuf>> {
+    Ok(terminal.home().profile()?.library)
+}
+
+impl Library {
+    /// Opens a library that exists. Nothing is written, and none of it needs to be writable.
+    ///
+    /// # Errors
+    /// [`LibraryError::Missing`], [`LibraryError::Damaged`]; what the system said.
+    pub fn open(terminal: &Terminal, path: &Path) -> Result<Self> {
+        let library = Self { io: terminal.io().clone(), path: absolute(path) };
+        let marker = library.path.join("library.json");
+        let bytes = read_small(&*library.io, &marker, LONGEST_RECORD)?.ok_or_else(|| LibraryError::Missing(path.to_owned()))?;
+        match parse_strict::<Marker>(&bytes) {
+            Ok(Marker { counterfoil_library: VERSION }) => Ok(library),
+            Ok(other) => Err(damaged(&marker, format!("version {} is not known", other.counterfoil_library))),
+            Err(error) => Err(damaged(&marker, error.to_string())),
+        }
+    }
+
+    /// Opens a library, and makes one where there is none.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn create_or_open(terminal: &Terminal, path: &Path) -> Result<Self> {
+        match Self::open(terminal, path) {
+            Err(crate::Error::Library(LibraryError::Missing(_))) => {}
+            other => return other,
+        }
+        let path = absolute(path);
+        create_dirs(&**terminal.io(), &path, 0o755)?;
+        let marker = serde_json::to_vec(&Marker { counterfoil_library: VERSION }).expect("a number");
+        replace(&**terminal.io(), &path.join("library.json"), &marker, 0o644)?;
+        Self::open(terminal, &path)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// One writer at a time.
+    ///
+    /// # Errors
+    /// Code `busy`; what the system said.
+    pub fn lock(&self) -> Result<Box<dyn Lock>> {
+        let path = self.path.join("lock");
+        Ok(self.io.lock(&path).map_err(IoFailure::at("write to", &path))?)
+    }
+
+    /// What it holds, by title; copies that did not come to their end included.
+    ///
+    /// # Errors
+    /// [`LibraryError::Damaged`]; what the system said.
+    pub fn list(&self) -> Result<Vec<Listed>> {
+        let mut all = Vec::new();
+        for name in self.names(&self.path.join("titles"))? {
+            let Some(title) = name.to_str().and_then(|name| name.parse::<TitleId>().ok()) else { continue };
+            let current = self.current(&title)?;
+            if let Some(grant) = current {
+                all.push(Listed { complete: true, ..self.copy(&title, grant).record()?.listed });
+                continue;
+            }
+            for grant in self.grants(&title)? {
+                // Without its record, nothing of it has been written yet.
+                if let Some(record) = self.copy(&title, grant).record_if_any()? {
+                    all.push(record.listed);
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// Removes a title, finished or not; returns the bytes freed.
+    ///
+    /// # Errors
+    /// [`LibraryError::NoTitle`]; code `busy`; what the system said.
+    pub fn remove(&self, title: &TitleId) -> Result<u64> {
+        let _lock = self.lock()?;
+        let directory = self.title_dir(title);
+        if matches!(self.io.metadata(&directory), Err(error) if error.kind() == io::ErrorKind::NotFound) {
+            return Err(LibraryError::NoTitle { path: self.path.clone(), title: title.clone() }.into());
+        }
+        // The pointer goes first: whatever happens after that, the title is gone and not half there.
+        let current = directory.join("current");
+        match self.io.remove_file(&current) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(IoFailure::at("remove", &current)(error).into()),
+            _ => self.io.sync_dir(&directory).map_err(IoFailure::at("remove", &directory))?,
+        }
+        Ok(remove_all(&*self.io, &directory)?)
+    }
+
+    /// The complete copy of a title.
+    pub(crate) fn complete(&self, title: &TitleId) -> Result<Copy> {
+        match self.current(title)? {
+            Some(grant) => Ok(self.copy(title, grant)),
+            None if self.grants(title)?.is_empty() => Err(LibraryError::NoTitle { path: self.path.clone(), title: title.clone() }.into()),
+            None => Err(LibraryError::Incomplete(title.clone()).into()),
+        }
+    }
+
+    /// The copy of a title under a grant, whether there is anything of it or not.
+    pub(crate) fn copy(&self, title: &TitleId, grant: GrantId) -> Copy {
+        Copy { io: self.io.clone(), directory: self.title_dir(title).join(grant.to_string()) }
+    }
+
+    /// Makes a copy the one that counts; returns grants whose copies were removed for it.
+    pub(crate) fn set_current(&self, title: &TitleId, grant: GrantId) -> Result<Vec<GrantId>> {
+        let bytes = serde_json::to_vec(&Current { grant_id: grant }).expect("an ID");
+        replace(&*self.io, &self.title_dir(title).join("current"), &bytes, 0o644)?;
+        let mut gone = Vec::new();
+        for old in self.grants(title)?.into_iter().filter(|old| *old != grant) {
+            remove_all(&*self.io, &self.copy(title, old).directory)?;
+            gone.push(old);
+        }
+        Ok(gone)
+    }
+
+    fn current(&self, title: &TitleId) -> Result<Option<GrantId>> {
+        let path = self.title_dir(title).join("current");
+        let Some(bytes) = read_small(&*self.io, &path, LONGEST_RECORD)? else { return Ok(None) };
+        let current: Current = parse_strict(&bytes).map_err(|error| damaged(&path, error.to_string()))?;
+        Ok(Some(current.grant_id))
+    }
+
+    fn grants(&self, title: &TitleId) -> Result<Vec<GrantId>> {
+        let names = self.names(&self.title_dir(title))?;
+        Ok(names.iter().filter_map(|name| name.to_str()?.parse().ok()).collect())
+    }
+
+    fn title_dir(&self, title: &TitleId) -> PathBuf {
+        self.path.join("titles").join(title.as_str())
+    }
+
+    fn names(&self, path: &Path) -> Result<Vec<std::ffi::OsString>> {
+        match self.io.list(path) {
+            Ok(names) => Ok(names),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(vec![]),
+            Err(error) => Err(IoFailure::at("read", path)(error).into()),
+        }
+    }
+}
+
+/// The copy of a title under one grant: its directory.
+pub(crate) struct Copy {
+    pub io: Arc<dyn crate::io::Io>,
+    pub directory: PathBuf,
+}
+
+impl Copy {
+    pub fn packs(&self) -> PathBuf {
+        self.directory.join("packs")
+    }
+
+    pub fn pack(&self, name: &ObjectName) -> PathBuf {
+        self.packs().join(format!("{name}.pack"))
+    }
+
+    pub fn partial(&self, name: &ObjectName) -> PathBuf {
+        self.packs().join(format!("{name}.partial"))
+    }
+
+    pub fn manifest_path(&self) -> PathBuf {
+        self.directory.join("manifest")
+    }
+
+    /// Writes down what is going to be copied, before the first byte of it.
+    pub fn begin(&self, record: &Record, token: &str) -> Result<()> {
+        create_dirs(&*self.io, &self.packs(), 0o755)?;
+        replace(&*self.io, &self.directory.join("release.jws"), token.as_bytes(), 0o644)?;
+        let bytes = serde_json::to_vec_pretty(record).expect("a record is strings and numbers");
+        Ok(replace(&*self.io, &self.directory.join("title.json"), &bytes, 0o644)?)
+    }
+
+    pub fn record(&self) -> Result<Record> {
+        let path = self.directory.join("title.json");
+        self.record_if_any()?.ok_or_else(|| damaged(&path, "it is missing".into()))
+    }
+
+    fn record_if_any(&self) -> Result<Option<Record>> {
+        let path = self.directory.join("title.json");
+        let Some(bytes) = read_small(&*self.io, &path, LONGEST_RECORD)? else { return Ok(None) };
+        let record: Record = parse_strict(&bytes).map_err(|error| damaged(&path, error.to_string()))?;
+        if record.counterfoil_title != VERSION {
+            return Err(damaged(&path, format!("version {} is not known", record.counterfoil_title)));
+        }
+        Ok(Some(record))
+    }
+
+    /// The release as the publisher signed it.
+    pub fn release(&self, record: &Record) -> Result<Release> {
+        let path = self.directory.join("release.jws");
+        let bytes = read_small(&*self.io, &path, LONGEST_RECORD)?.ok_or_else(|| damaged(&path, "it is missing".into()))?;
+        let token = String::from_utf8(bytes).map_err(|_| damaged(&path, "it is not text".into()))?;
+        let key: VerifyingKey = record.publisher.key.parse().map_err(|_| damaged(&path, "its publisher's key is none".into()))?;
+        let release = Release::verify(&token, |kid| (kid == record.publisher.id).then_some(key))
+            .map_err(|error| damaged(&path, error.to_string()))?;
+        if release.title != record.listed.title.as_str() {
+            return Err(damaged(&path, format!("it is of `{}`", release.title)));
+        }
+        Ok(release)
+    }
+
+    /// What opens its chunks, from the library key.
+    ///
+    /// # Errors
+    /// [`Code::PlayNotPermitted`]: the library key is not this copy's.
+    pub fn keys(&self, record: &Record, library_key: &LibraryKey) -> Result<ChunkKeys> {
+        let wrapped = from_base64url(&record.id_key).and_then(|bytes| <[u8; WRAPPED_ID_KEY_LEN]>::try_from(bytes).ok());
+        let id_key = wrapped.as_ref().and_then(|wrapped| library_key.unwrap_id_key(wrapped));
+        let id_key = id_key.ok_or_else(|| refused(Code::PlayNotPermitted, "the keys on the card are for another copy"))?;
+        Ok(library_key.chunk_keys(&id_key))
+    }
+
+    /// The manifest, opened and checked against the release.
+    pub fn manifest(&self, release: &Release, keys: &ChunkKeys) -> Result<Manifest> {
+        let path = self.manifest_path();
+        let mut sealed = read_small(&*self.io, &path, LONGEST_MANIFEST)?.ok_or_else(|| damaged(&path, "it is missing".into()))?;
+        release.open_manifest(keys, &mut sealed).map_err(|error| damaged(&path, error.to_string()))
+    }
+}
+
+impl Record {
+    pub fn new(listed: Listed, publisher: PublisherOnMedium, id_key: String) -> Self {
+        Self { counterfoil_title: VERSION, listed, publisher, id_key }
+    }
+}
+
+pub(crate) fn damaged(path: &Path, reason: String) -> crate::Error {
+    LibraryError::Damaged { path: path.to_owned(), reason }.into()
+}

@@ -1,0 +1,283 @@
+//! Media: what they say of themselves, verified offline, and the content that lies on them (B3, B9).
+
+mod directory;
+mod image;
+pub mod layout;
+
+use crate::error::Result;
+use crate::exchange::refused;
+use crate::io::{IoFailure, parent};
+use crate::terminal::{Terminal, signing_key};
+use counterfoil_core::wire::{IdentityArea, IdentityClaims, TitleOnMedium};
+use counterfoil_core::{Code, TitleId};
+use counterfoil_format::content::{ObjectName, ReadAt, Release, ReleaseError};
+use counterfoil_format::encoding::{from_base64url, parse_strict};
+use counterfoil_format::jws::verify_compact;
+use counterfoil_format::secret::Secret;
+use counterfoil_format::sign::VerifyingKey;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+/// `typ` of the identity of a medium.
+pub const IDENTITY_TYP: &str = "counterfoil-identity+jwt";
+/// Longest release document that is read, in bytes.
+const LONGEST_RELEASE: u64 = 64 * 1024;
+/// Longest sealed manifest that is read, in bytes.
+const LONGEST_MANIFEST: u64 = (counterfoil_format::content::limits::MANIFEST_BYTES as u64) + 1024;
+
+/// Where the files of a medium are read from. A directory, or an image.
+trait Area: Send + Sync {
+    fn open(&self, path: &str) -> io::Result<Box<dyn ReadAt>>;
+    /// Names and lengths of the files in a directory.
+    fn lengths(&self, path: &str) -> io::Result<Vec<(String, u64)>>;
+}
+
+/// A medium whose identity was read and verified.
+pub struct Medium {
+    path: PathBuf,
+    area: Box<dyn Area>,
+    identity: IdentityArea,
+    claims: IdentityClaims,
+    signature: Signature,
+    secret: Secret<32>,
+}
+
+/// By whose keys the identity was verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signature {
+    /// By those of the authority that this home knows.
+    Pinned,
+    /// Only by those that the medium itself carries: this home has not met its authority, or belongs to another.
+    Unpinned,
+}
+
+/// What is wrong with a medium, apart from its identity.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MediumError {
+    /// Nothing there that could be one.
+    #[error("{} is no medium: {reason}", path.display())]
+    NotAMedium {
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// It cannot be read: a bad sector, or somebody has pulled it out.
+    #[error("the medium cannot be read: {file} at {offset}: {source}")]
+    Unreadable {
+        /// Which file on it.
+        file: String,
+        /// Where in the file, in bytes.
+        offset: u64,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It does not carry the content of a title.
+    #[error("the medium carries no content for `{0}`")]
+    NoContent(TitleId),
+    /// The release is not what the publisher has signed, or the manifest not what the release says.
+    #[error("`{title}` on the medium is not as its publisher made it: {reason}")]
+    NotAuthentic {
+        /// Which title.
+        title: TitleId,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl MediumError {
+    /// Stable, for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            MediumError::NotAMedium { .. } => "not_a_medium",
+            MediumError::Unreadable { .. } => "medium_unreadable",
+            MediumError::NoContent(_) => "no_content",
+            MediumError::NotAuthentic { .. } => "content_not_authentic",
+        }
+    }
+
+    /// What a person can do.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            MediumError::NotAMedium { .. } => "Name the directory, mount point or image that holds `identity.json`.",
+            MediumError::Unreadable { .. } => "Insert the medium again and clean it, then repeat the command; it goes on where it was.",
+            MediumError::NoContent(_) => "It may carry only the right to the title. Put the content area beside it, as its maker says.",
+            MediumError::NotAuthentic { .. } => "The medium is damaged or was altered. Ask where it was bought; nothing was used up.",
+        }
+    }
+}
+
+impl Medium {
+    /// Opens a directory, a mount point or an ISO image, and verifies its identity without asking anybody.
+    ///
+    /// # Errors
+    /// [`Code::MediumUnknown`] where the identity area was edited, forged or damaged; [`MediumError`].
+    pub fn open(terminal: &Terminal, path: &Path) -> Result<Self> {
+        let area = find_area(terminal, path)?;
+        let bytes = Zeroizing::new(read_identity(&*area, path)?);
+        let unknown = |detail: String| refused(Code::MediumUnknown, detail);
+        let identity: IdentityArea =
+            parse_strict(&bytes).map_err(|error| unknown(format!("its identity area is damaged or was edited: {error}")))?;
+        if identity.counterfoil != 1 {
+            return Err(unknown(format!("its identity area is of version {}, which this terminal does not know", identity.counterfoil)));
+        }
+        let name = &identity.authority.name;
+        let pinned = terminal.authority()?.filter(|known| known.document.name == *name);
+        let (document, signature) = match &pinned {
+            Some(known) => (&known.document, Signature::Pinned),
+            None => (&identity.authority, Signature::Unpinned),
+        };
+        let mut known_key = true;
+        let verified = verify_compact(&identity.identity, IDENTITY_TYP, |kid| {
+            let key = signing_key(document, kid);
+            known_key = key.is_some();
+            key
+        });
+        let claims: IdentityClaims = verified.map_err(|error| {
+            let why = if known_key { format!("its identity is not signed by its authority: {error}") } else {
+                format!("its identity is signed by a key that `{name}` is not known for here; `counterfoil authority refresh` renews what is known")
+            };
+            unknown(why)
+        })?;
+        if claims.iss != *name {
+            return Err(unknown(format!("its identity is `{}`'s, and it names `{name}` as its authority", claims.iss)));
+        }
+        let secret = from_base64url(&identity.claim_secret).map(Zeroizing::new).and_then(|bytes| Secret::from_slice(&bytes));
+        let secret = secret.ok_or_else(|| unknown("its claim secret is damaged or was edited".into()))?;
+        Ok(Self { path: path.to_owned(), area, identity, claims, signature, secret })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What the authority vouches for.
+    pub fn identity(&self) -> &IdentityClaims {
+        &self.claims
+    }
+
+    /// The identity area as it is. It holds the claim secret.
+    pub fn area(&self) -> &IdentityArea {
+        &self.identity
+    }
+
+    /// By whose keys the identity was verified.
+    pub fn verdict(&self) -> Signature {
+        self.signature
+    }
+
+    /// What it proves that it is itself with.
+    pub(crate) fn secret(&self) -> &Secret<32> {
+        &self.secret
+    }
+
+    /// The release of a title that lies on it, verified with the publisher's key that the authority vouches for; with its token.
+    ///
+    /// # Errors
+    /// [`MediumError`].
+    pub fn release(&self, title: &TitleOnMedium) -> Result<(String, Release)> {
+        let file = layout::release(&title.title);
+        let token = match self.read(&file, LONGEST_RELEASE) {
+            Err(MediumError::Unreadable { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                return Err(MediumError::NoContent(title.title.clone()).into());
+            }
+            other => other?,
+        };
+        let wrong = |reason: String| MediumError::NotAuthentic { title: title.title.clone(), reason };
+        let token = String::from_utf8(token).map_err(|_| wrong("the release document is not text".into()))?;
+        let token = token.trim_end().to_owned();
+        let key: VerifyingKey = title.publisher.key.parse().map_err(|_| wrong("its publisher's key is none".into()))?;
+        let release = Release::verify(&token, |kid| (kid == title.publisher.id).then_some(key))
+            .map_err(|error: ReleaseError| wrong(error.to_string()))?;
+        if release.title != title.title.as_str() || release.version != title.release.as_str() {
+            return Err(wrong(format!("it is release {} of `{}`", release.version, release.title)).into());
+        }
+        Ok((token, release))
+    }
+
+    /// The sealed manifest of a release.
+    ///
+    /// # Errors
+    /// [`MediumError`].
+    pub fn manifest(&self, title: &TitleId, release: &Release) -> Result<Vec<u8>> {
+        let file = layout::manifest(title, &release.manifest.object);
+        let sealed = self.read(&file, LONGEST_MANIFEST.min(release.manifest.length))?;
+        release
+            .check_manifest_object(&sealed)
+            .map_err(|error| MediumError::NotAuthentic { title: title.clone(), reason: error.to_string() })?;
+        Ok(sealed)
+    }
+
+    /// Bytes of all packs of a title that lie on the medium, opened or not.
+    ///
+    /// # Errors
+    /// [`MediumError::NoContent`], [`MediumError::Unreadable`].
+    pub fn packed_size(&self, title: &TitleId) -> Result<u64> {
+        let directory = layout::title(title);
+        match self.area.lengths(&directory) {
+            Ok(files) => Ok(files.iter().filter(|(name, _)| name.ends_with(".pack")).map(|(_, length)| length).sum()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(MediumError::NoContent(title.clone()).into()),
+            Err(source) => Err(MediumError::Unreadable { file: directory, offset: 0, source }.into()),
+        }
+    }
+
+    /// A pack of a title.
+    ///
+    /// # Errors
+    /// [`MediumError::Unreadable`].
+    pub fn pack(&self, title: &TitleId, pack: &ObjectName) -> std::result::Result<Box<dyn ReadAt>, MediumError> {
+        let file = layout::pack(title, pack);
+        self.area.open(&file).map_err(|source| MediumError::Unreadable { file, offset: 0, source })
+    }
+
+    fn read(&self, file: &str, limit: u64) -> std::result::Result<Vec<u8>, MediumError> {
+        read_area(&*self.area, file, limit).map_err(|source| MediumError::Unreadable { file: file.to_owned(), offset: 0, source })
+    }
+}
+
+fn find_area(terminal: &Terminal, path: &Path) -> Result<Box<dyn Area>> {
+    let io = terminal.io();
+    let not = |reason: String| MediumError::NotAMedium { path: path.to_owned(), reason };
+    let metadata = match io.metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(not("there is nothing".into()).into()),
+        Err(error) => return Err(IoFailure::at("read", path)(error).into()),
+    };
+    if metadata.directory {
+        return Ok(Box::new(directory::Directory { io: io.clone(), path: path.to_owned() }));
+    }
+    if path.file_name().is_some_and(|name| name == layout::IDENTITY) {
+        return Ok(Box::new(directory::Directory { io: io.clone(), path: parent(path).to_owned() }));
+    }
+    let file: Box<dyn ReadAt> = io.open(path).map_err(IoFailure::at("read", path))?;
+    let image = image::Image::open(Arc::from(file)).map_err(IoFailure::at("read", path))?;
+    Ok(Box::new(image.ok_or_else(|| not("it is neither a directory nor an ISO image".into()))?))
+}
+
+fn read_identity(area: &dyn Area, path: &Path) -> Result<Vec<u8>> {
+    match read_area(area, layout::IDENTITY, IdentityArea::LIMIT as u64) {
+        Ok(bytes) => Ok(bytes),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(MediumError::NotAMedium { path: path.to_owned(), reason: "it holds no `identity.json`".into() }.into())
+        }
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            Err(refused(Code::MediumUnknown, format!("its identity area is damaged or was edited: {error}")))
+        }
+        Err(source) => Err(MediumError::Unreadable { file: layout::IDENTITY.into(), offset: 0, source }.into()),
+    }
+}
+
+fn read_area(area: &dyn Area, file: &str, limit: u64) -> io::Result<Vec<u8>> {
+    let file = area.open(file)?;
+    let size = file.size()?;
+    if size > limit {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("it has {size} bytes instead of at most {limit}")));
+    }
+    let mut bytes = vec![0; usize::try_from(size).map_err(io::Error::other)?];
+    file.read_exact_at(&mut bytes, 0)?;
+    Ok(bytes)
+}

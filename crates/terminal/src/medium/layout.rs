@@ -1,0 +1,39 @@
+//! Where things lie on a medium, be it a directory, a drive or an image (B9): the identity area, then the content area.
+
+use counterfoil_core::TitleId;
+use counterfoil_format::content::ObjectName;
+
+/// The identity area, the first of the two: JSON, at most 64 KiB ([`counterfoil_core::wire::IdentityArea`]).
+pub const IDENTITY: &str = "identity.json";
+/// The content area, the second: a directory for each title.
+pub const CONTENT: &str = "content";
+/// Release document of a title, signed by its publisher.
+pub const RELEASE: &str = "release.jws";
+/// Launcher for people (C20).
+pub const START: &str = "START";
+/// What this is, for people.
+pub const README: &str = "README.txt";
+/// Where a client lies, if one was put on the medium (C20).
+pub const CLIENT_DIR: &str = "client";
+/// The client for this kind of computer.
+pub const CLIENT: &str = "client/counterfoil";
+
+/// Directory of a title.
+pub fn title(title: &TitleId) -> String {
+    format!("{CONTENT}/{title}")
+}
+
+/// Release document of a title.
+pub fn release(title: &TitleId) -> String {
+    format!("{CONTENT}/{title}/{RELEASE}")
+}
+
+/// Sealed manifest of a release.
+pub fn manifest(title: &TitleId, object: &ObjectName) -> String {
+    format!("{CONTENT}/{title}/{object}.manifest")
+}
+
+/// One pack of a release.
+pub fn pack(title: &TitleId, object: &ObjectName) -> String {
+    format!("{CONTENT}/{title}/{object}.pack")
+}

@@ -1,0 +1,303 @@
+//! Playing from the library (C12): offline, with nothing in plain on disk.
+
+use crate::card::{CardChoice, FileHolder, Holder};
+use crate::claimant::open_and_check;
+use crate::error::Result;
+use crate::exchange::refused;
+use crate::library::{Copy, Library, Listed, Record};
+use crate::terminal::Terminal;
+use counterfoil_core::rules::binding::Purpose;
+use counterfoil_core::{Code, TitleId};
+use counterfoil_format::content::{ChunkKeys, EntryKind, FileView, LibraryKey, Manifest, ObjectName, ReadAt, ReadError, Reader, Release};
+use std::io::{self, Write};
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Plaintext kept in memory, in bytes: enough for read-ahead of several files at once.
+const CACHE: usize = 8 << 20;
+/// Links followed one after another, as file systems have it.
+const MOST_LINKS: usize = 40;
+
+/// Why something of a title cannot be played.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlayError {
+    /// Nothing of that name.
+    #[error("`{title}` holds no `{path}`")]
+    NotFound {
+        /// Which title.
+        title: TitleId,
+        /// As asked for.
+        path: String,
+    },
+    /// A directory where a file is needed, or the reverse.
+    #[error("`{path}` is {is}")]
+    Kind {
+        /// As asked for.
+        path: String,
+        /// What it is, as `a directory`.
+        is: &'static str,
+    },
+    /// A chunk is damaged or missing: file and offset are named.
+    #[error("{source}")]
+    Damaged {
+        /// Where, and what is wrong.
+        source: ReadError,
+        /// The title, for the remedy.
+        title: TitleId,
+    },
+    /// What was read cannot be handed on.
+    #[error("cannot write what was read: {0}")]
+    Output(#[from] io::Error),
+    /// The view cannot be mounted.
+    #[error("cannot mount at {}: {reason}", path.display())]
+    Mount {
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
+}
+
+impl PlayError {
+    /// Stable, for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            PlayError::NotFound { .. } => "no_such_file",
+            PlayError::Kind { .. } => "wrong_kind",
+            PlayError::Damaged { .. } => "damaged",
+            PlayError::Output(_) => "output",
+            PlayError::Mount { .. } => "not_mounted",
+        }
+    }
+
+    /// What a person can do.
+    pub fn hint(&self) -> String {
+        match self {
+            PlayError::NotFound { title, .. } => {
+                format!("`counterfoil play {title} --mount DIR` shows what it holds.")
+            }
+            PlayError::Damaged { title, .. } => {
+                format!("`counterfoil verify {title}` says what is damaged; `--repair-from MEDIUM` heals it.")
+            }
+            PlayError::Kind { .. } => "Name a file in it.".into(),
+            PlayError::Mount { .. } => "Name an empty directory of your own; `fusermount3` must be installed.".into(),
+            _ => "Check where it is written to.".into(),
+        }
+    }
+}
+
+/// A copy whose keys are open: what playing, verifying and repairing start from.
+pub(crate) struct Opened {
+    pub copy: Copy,
+    pub record: Record,
+    pub release: Release,
+    pub keys: ChunkKeys,
+    pub manifest: Manifest,
+    pub holder: FileHolder,
+}
+
+/// Unseals the library key with the holder, and compares the hardware (C12).
+pub(crate) fn open_copy(terminal: &Terminal, library: &Library, title: &TitleId, card: &CardChoice) -> Result<Opened> {
+    let copy = library.complete(title)?;
+    let record = copy.record()?;
+    let not = |detail: &str| refused(Code::PlayNotPermitted, detail);
+    let holder = terminal.holder(card, Some(library.path()))?;
+    let grant = holder.sealed().grant(record.listed.grant_id).ok_or_else(|| not("the card holds no keys for it"))?;
+    let (library_key, _) = open_and_check(terminal, &holder, grant, library.path(), Purpose::Play)?;
+    let release = copy.release(&record)?;
+    let keys = copy.keys(&record, &LibraryKey::new(library_key))?;
+    let manifest = copy.manifest(&release, &keys)?;
+    Ok(Opened { copy, record, release, keys, manifest, holder })
+}
+
+/// A title that can be read. Shared between threads by `Arc`.
+pub struct Title {
+    listed: Listed,
+    release: Release,
+    manifest: Arc<Manifest>,
+    reader: Reader,
+}
+
+/// A file of a title, ready to be read.
+#[derive(Clone, Debug)]
+pub struct FileInfo {
+    view: FileView,
+    path: String,
+    executable: bool,
+}
+
+impl FileInfo {
+    /// Bytes.
+    pub fn size(&self) -> u64 {
+        self.view.size()
+    }
+
+    /// Its path in the title, links followed.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Whether it can be run.
+    pub fn executable(&self) -> bool {
+        self.executable
+    }
+}
+
+/// What an entry of a directory is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryType {
+    /// A file.
+    File,
+    /// A directory.
+    Directory,
+    /// A link to one of the two.
+    Link,
+}
+
+/// An entry of a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirEntry {
+    /// Without its directory.
+    pub name: String,
+    /// What it is.
+    pub kind: EntryType,
+    /// Bytes, of a file.
+    pub size: u64,
+}
+
+/// Opens a title: unseals the library key, compares the hardware, opens the manifest. Nothing is asked of anybody, nothing written.
+///
+/// # Errors
+/// [`Code::PlayNotPermitted`] (C12, C13); [`crate::LibraryError`]; [`crate::card::HolderError`]; what the system said.
+pub fn open_title(terminal: &Terminal, library: &Library, title: &TitleId, card: &CardChoice) -> Result<Title> {
+    let Opened { copy, record, release, keys, manifest, .. } = open_copy(terminal, library, title, card)?;
+    let manifest = Arc::new(manifest);
+    let open = move |name: &ObjectName| {
+        let pack: Box<dyn ReadAt> = copy.io.open(&copy.pack(name))?;
+        Ok(pack)
+    };
+    let reader = Reader::new(Arc::clone(&manifest), keys, CACHE, open);
+    Ok(Title { listed: Listed { complete: true, ..record.listed }, release, manifest, reader })
+}
+
+impl Title {
+    /// What it is.
+    pub fn listed(&self) -> &Listed {
+        &self.listed
+    }
+
+    /// Path of what is run or played first.
+    pub fn entry_point(&self) -> Option<&str> {
+        self.release.entry.as_deref()
+    }
+
+    /// All that it holds.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// A file, links followed.
+    ///
+    /// # Errors
+    /// [`PlayError::NotFound`], [`PlayError::Kind`].
+    pub fn file(&self, path: &str) -> Result<FileInfo> {
+        let directory = || PlayError::Kind { path: path.to_owned(), is: "a directory" };
+        let index = self.resolve(path)?.ok_or_else(directory)?;
+        self.file_at(index).ok_or_else(|| directory().into())
+    }
+
+    /// The file at an index of the manifest.
+    pub(crate) fn file_at(&self, index: usize) -> Option<FileInfo> {
+        let entry = self.manifest.entry(index);
+        let EntryKind::File { executable, .. } = entry.kind else { return None };
+        Some(FileInfo { view: self.reader.file(index)?, path: entry.path.to_owned(), executable })
+    }
+
+    /// What is in a directory, by name; `""` is the root.
+    ///
+    /// # Errors
+    /// As [`file`](Self::file).
+    pub fn list(&self, path: &str) -> Result<Vec<DirEntry>> {
+        let directory = self.resolve(path)?;
+        if directory.is_some_and(|index| !matches!(self.manifest.entry(index).kind, EntryKind::Directory)) {
+            return Err(PlayError::Kind { path: path.to_owned(), is: "a file" }.into());
+        }
+        let entry = |index| {
+            let entry = self.manifest.entry(index);
+            let (kind, size) = match entry.kind {
+                EntryKind::Directory => (EntryType::Directory, 0),
+                EntryKind::File { size, .. } => (EntryType::File, size),
+                EntryKind::Link { .. } => (EntryType::Link, 0),
+            };
+            DirEntry { name: name_of(entry.path).to_owned(), kind, size }
+        };
+        Ok(self.manifest.children(directory).map(entry).collect())
+    }
+
+    /// Fills `buffer` from `offset` of a file; fewer bytes only at its end.
+    ///
+    /// # Errors
+    /// [`PlayError::Damaged`], with file and offset.
+    pub fn read(&self, file: &FileInfo, offset: u64, buffer: &mut [u8]) -> Result<usize> {
+        let read = self.reader.read_at(&file.view, offset, buffer);
+        Ok(read.map_err(|source| PlayError::Damaged { source, title: self.listed.title.clone() })?)
+    }
+
+    /// Writes a range of a file; returns how many bytes, fewer than asked for only at the file's end.
+    ///
+    /// # Errors
+    /// [`PlayError::Damaged`], [`PlayError::Output`].
+    pub fn copy_range(&self, file: &FileInfo, range: Range<u64>, to: &mut dyn Write) -> Result<u64> {
+        let mut buffer = vec![0; 256 * 1024];
+        let mut at = range.start;
+        while at < range.end {
+            let wanted = usize::try_from(range.end - at).unwrap_or(usize::MAX).min(buffer.len());
+            let count = self.read(file, at, &mut buffer[..wanted])?;
+            if count == 0 {
+                break;
+            }
+            to.write_all(&buffer[..count]).map_err(PlayError::Output)?;
+            at += count as u64;
+        }
+        to.flush().map_err(PlayError::Output)?;
+        Ok(at - range.start)
+    }
+
+    /// The index of what a path leads to, links followed; `None` is the root.
+    fn resolve(&self, path: &str) -> Result<Option<usize>> {
+        let not_found = || PlayError::NotFound { title: self.listed.title.clone(), path: path.to_owned() };
+        let mut here = String::new();
+        let mut rest: Vec<String> = path.split('/').rev().map(str::to_owned).collect();
+        let mut links = 0;
+        while let Some(name) = rest.pop() {
+            match name.as_str() {
+                "" | "." => continue,
+                ".." => {
+                    let up = here.rfind('/').unwrap_or(0);
+                    here.truncate(up);
+                    continue;
+                }
+                _ => {}
+            }
+            let next = if here.is_empty() { name } else { format!("{here}/{name}") };
+            let index = self.manifest.find(&next).ok_or_else(not_found)?;
+            if let EntryKind::Link { target } = self.manifest.entry(index).kind {
+                links += 1;
+                if links > MOST_LINKS {
+                    return Err(not_found().into());
+                }
+                rest.extend(target.split('/').rev().map(str::to_owned));
+            } else {
+                here = next;
+            }
+        }
+        if here.is_empty() { Ok(None) } else { Ok(Some(self.manifest.find(&here).ok_or_else(not_found)?)) }
+    }
+}
+
+/// A path without its directory.
+pub(crate) fn name_of(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}

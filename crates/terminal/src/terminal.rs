@@ -1,0 +1,295 @@
+//! A terminal: home, hardware, clock, randomness, and the way to the authority; what every operation hangs from.
+
+use crate::card::{CardChoice, FileHolder, Holder};
+use crate::clock::{Clock, SystemClock};
+use crate::error::Result;
+use crate::hardware::{HardwareIds, Read};
+use crate::home::{Authority, Home, HomeError};
+use crate::io::{Io, IoFailure, RealIo};
+use crate::transport::{HttpTransport, Timeouts, Transport, TransportError};
+use counterfoil_core::rules::binding::{Binding, Hardware};
+use counterfoil_core::wire::{AuthorityDocument, HolderKind};
+use counterfoil_core::{DeviceId, DriveId};
+use counterfoil_format::jwt::KeyList;
+use counterfoil_format::secret::{Random, SystemRandom};
+use counterfoil_format::sign::VerifyingKey;
+use std::env;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Where everything is.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// State of this device.
+    pub home: PathBuf,
+    /// Below which the hardware is read.
+    pub hardware_root: PathBuf,
+    /// The authority's address, in place of those that are known.
+    pub server: Option<String>,
+    /// PEM file of the certificate authority that vouches for the server.
+    pub ca: Option<PathBuf>,
+    /// The card, where none is named on the command line.
+    pub card: Option<PathBuf>,
+}
+
+impl Setup {
+    /// From `COUNTERFOIL_HOME`, `COUNTERFOIL_HARDWARE_ROOT`, `COUNTERFOIL_SERVER`, `COUNTERFOIL_CA` and `COUNTERFOIL_CARD`.
+    pub fn from_env() -> Self {
+        let path = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let data = || {
+            let data = path("XDG_DATA_HOME").filter(|path| path.is_absolute());
+            data.or_else(|| path("HOME").map(|home| home.join(".local/share"))).unwrap_or_else(|| PathBuf::from("."))
+        };
+        Self {
+            home: path("COUNTERFOIL_HOME").unwrap_or_else(|| data().join("counterfoil")),
+            hardware_root: path("COUNTERFOIL_HARDWARE_ROOT").unwrap_or_else(|| PathBuf::from("/")),
+            server: env::var("COUNTERFOIL_SERVER").ok().filter(|value| !value.is_empty()),
+            ca: path("COUNTERFOIL_CA"),
+            card: path("COUNTERFOIL_CARD"),
+        }
+    }
+}
+
+/// Makes the way to an authority from its addresses.
+pub type Connect = Box<dyn Fn(&[String]) -> std::result::Result<Arc<dyn Transport>, TransportError> + Send + Sync>;
+
+/// What a terminal stands on, each replaceable in tests.
+pub struct Parts {
+    /// Files.
+    pub io: Arc<dyn Io>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub random: Box<dyn Random + Send>,
+    /// The network.
+    pub connect: Connect,
+}
+
+/// A terminal.
+pub struct Terminal {
+    setup: Setup,
+    io: Arc<dyn Io>,
+    clock: Arc<dyn Clock>,
+    random: Mutex<Box<dyn Random + Send>>,
+    connect: Connect,
+    home: Home,
+    hardware: HardwareIds,
+}
+
+impl Terminal {
+    /// On this computer.
+    ///
+    /// # Errors
+    /// What the system said of the home.
+    pub fn open(setup: Setup) -> Result<Self> {
+        let ca = setup.ca.clone();
+        let connect: Connect = Box::new(move |urls| {
+            let transport = HttpTransport::new(urls.to_vec(), ca.as_deref(), Timeouts::default())?;
+            Ok(Arc::new(transport) as Arc<dyn Transport>)
+        });
+        Self::with_parts(setup, Parts { io: Arc::new(RealIo), clock: Arc::new(SystemClock), random: Box::new(SystemRandom), connect })
+    }
+
+    /// On other parts.
+    ///
+    /// # Errors
+    /// What the system said of the home.
+    pub fn with_parts(setup: Setup, parts: Parts) -> Result<Self> {
+        let Parts { io, clock, random, connect } = parts;
+        let home = Home::open(io.clone(), &setup.home)?;
+        let hardware = HardwareIds::new(&setup.hardware_root);
+        Ok(Self { setup, io, clock, random: Mutex::new(random), connect, home, hardware })
+    }
+
+    /// State of this device.
+    pub fn home(&self) -> &Home {
+        &self.home
+    }
+
+    /// What the hardware says of itself.
+    pub fn hardware(&self) -> &HardwareIds {
+        &self.hardware
+    }
+
+    /// Files.
+    pub fn io(&self) -> &Arc<dyn Io> {
+        &self.io
+    }
+
+    /// Time.
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    /// Runs something that needs randomness.
+    pub fn with_random<T>(&self, run: impl FnOnce(&mut dyn Random) -> T) -> T {
+        run(&mut **self.random.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The authority that this home knows, without asking anybody.
+    ///
+    /// # Errors
+    /// [`HomeError::Profile`]; what the system said.
+    pub fn authority(&self) -> Result<Option<Authority>> {
+        Ok(self.home.profile()?.authority)
+    }
+
+    /// The authority that this home knows, or else the one at `--server` or at `urls` (a medium's), which is pinned from now on.
+    ///
+    /// # Errors
+    /// [`TransportError`]; what the system said.
+    pub fn meet(&self, urls: &[String]) -> Result<Authority> {
+        if let Some(known) = self.authority()? {
+            return Ok(known);
+        }
+        let document = self.transport(urls)?.document()?;
+        let authority = Authority { document, pinned_at: self.clock.now() };
+        self.home.remember(|profile| profile.authority = Some(authority.clone()))?;
+        Ok(authority)
+    }
+
+    /// Asks the authority for its document again: new keys and addresses.
+    ///
+    /// # Errors
+    /// [`HomeError::OtherAuthority`] where name and keys have nothing in common with what is pinned; [`TransportError`].
+    pub fn refresh(&self) -> Result<Authority> {
+        let Some(known) = self.authority()? else { return self.meet(&[]) };
+        let document = self.transport(&known.document.urls)?.document()?;
+        let pinned = known.document.name.clone();
+        if document.name != pinned {
+            return Err(HomeError::OtherAuthority { pinned, found: format!("`{}` answered", document.name) }.into());
+        }
+        // Retired keys stay listed, so an authority that has merely rotated its keys still shows one that is known here.
+        let kept = key_list(&known.document).keys.iter().any(|key| {
+            let found = key_list(&document).find(&key.kid).and_then(|found| found.verifying_key());
+            found.is_some() && found == key.verifying_key()
+        });
+        if !kept {
+            return Err(HomeError::OtherAuthority { pinned, found: "none of its keys is known here any more".into() }.into());
+        }
+        let authority = Authority { document, pinned_at: self.clock.now() };
+        self.home.remember(|profile| profile.authority = Some(authority.clone()))?;
+        Ok(authority)
+    }
+
+    /// The way to `--server`, or else to `urls`.
+    pub(crate) fn transport(&self, urls: &[String]) -> Result<Arc<dyn Transport>> {
+        let named = self.setup.server.as_ref().map(std::slice::from_ref);
+        let urls = named.unwrap_or(urls);
+        if urls.is_empty() {
+            return Err(TransportError::NoAddress.into());
+        }
+        Ok((self.connect)(urls)?)
+    }
+
+    /// Where the card lies when the command line does not say.
+    pub fn default_card(&self) -> PathBuf {
+        self.setup.card.clone().unwrap_or_else(|| self.home.card())
+    }
+
+    /// The holder of keys: the card chosen, or where there is none the device's or the drive's own store (C5). What is registered comes
+    /// before what is not.
+    ///
+    /// # Errors
+    /// [`crate::card::HolderError`]; what the system said.
+    pub fn holder(&self, choice: &CardChoice, library: Option<&Path>) -> Result<FileHolder> {
+        let mut places = Vec::new();
+        match choice {
+            CardChoice::File(path) => return FileHolder::open(self.io.clone(), path, HolderKind::Card),
+            CardChoice::Default => places.push((self.default_card(), HolderKind::Card)),
+            CardChoice::None => {}
+        }
+        places.push((self.home.device(), HolderKind::Device));
+        places.extend(library.map(|library| (drive_keys(library), HolderKind::Drive)));
+        let mut first = None;
+        for (path, kind) in &places {
+            if !self.exists(path)? {
+                continue;
+            }
+            let holder = FileHolder::open(self.io.clone(), path, *kind)?;
+            if holder.sealed().user.is_some() {
+                return Ok(holder);
+            }
+            first.get_or_insert(holder);
+        }
+        match (first, places.first()) {
+            (Some(holder), _) => Ok(holder),
+            (None, Some((path, kind))) => FileHolder::open(self.io.clone(), path, *kind),
+            (None, None) => unreachable!("the device's own store is always a place"),
+        }
+    }
+
+    /// The device's own keys, where it has been registered once.
+    ///
+    /// # Errors
+    /// [`crate::card::HolderError`]; what the system said.
+    pub fn device_keys(&self) -> Result<Option<FileHolder>> {
+        let path = self.home.device();
+        if self.exists(&path)? { FileHolder::open(self.io.clone(), &path, HolderKind::Device).map(Some) } else { Ok(None) }
+    }
+
+    /// This device as it was registered, while its hardware still says so; else as its hardware or what was typed says.
+    ///
+    /// # Errors
+    /// [`crate::hardware::HardwareError`]; [`HomeError::Profile`].
+    pub fn device_id(&self) -> Result<DeviceId> {
+        let profile = self.home.profile()?;
+        pick(self.hardware.devices(), &profile.devices, profile.typed_device).map_or_else(|| Ok(self.hardware.device()?.id), Ok)
+    }
+
+    /// The drive under `library`, likewise.
+    ///
+    /// # Errors
+    /// As [`device_id`](Self::device_id).
+    pub fn drive_id(&self, library: &Path) -> Result<DriveId> {
+        let profile = self.home.profile()?;
+        let typed = profile.typed_drives.get(&absolute(library)).copied();
+        pick(self.hardware.drives(library), &profile.drives, typed).map_or_else(|| Ok(self.hardware.drive(library)?.id), Ok)
+    }
+
+    /// The hardware as it compares with what keys are bound to (C10, C12): any of its sources may speak for it.
+    pub(crate) fn hardware_for(&self, binding: &Binding, library: &Path) -> Result<Hardware> {
+        let profile = self.home.profile()?;
+        let bound_device: Vec<_> = binding.device_id.into_iter().collect();
+        let bound_drive: Vec<_> = binding.drive_id.into_iter().collect();
+        let typed_drive = profile.typed_drives.get(&absolute(library)).copied();
+        Ok(Hardware {
+            device: pick(self.hardware.devices(), &bound_device, profile.typed_device),
+            drive: pick(self.hardware.drives(library), &bound_drive, typed_drive),
+        })
+    }
+
+    pub(crate) fn exists(&self, path: &Path) -> Result<bool> {
+        match self.io.metadata(path) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(IoFailure::at("read", path)(error).into()),
+        }
+    }
+}
+
+/// Of all that the hardware says, what is wanted, else the first; what was typed only where it says nothing.
+fn pick<T: Copy + PartialEq>(read: Vec<Read<T>>, wanted: &[T], typed: Option<T>) -> Option<T> {
+    let known = read.iter().find(|one| wanted.contains(&one.id)).or(read.first());
+    known.map(|one| one.id).or(typed)
+}
+
+/// Where the keys of a drive lie that is a holder itself (C5).
+pub(crate) fn drive_keys(library: &Path) -> PathBuf {
+    library.join("drive.json")
+}
+
+/// A path that means the same from every working directory.
+pub(crate) fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// The keys that an authority signs with; none where its document is not as it should be.
+pub(crate) fn key_list(document: &AuthorityDocument) -> KeyList {
+    serde_json::to_vec(&document.keys.jwks).ok().and_then(|json| KeyList::parse(&json).ok()).unwrap_or_default()
+}
+
+/// The key of that name, to verify what an authority signed.
+pub(crate) fn signing_key(document: &AuthorityDocument, kid: &str) -> Option<VerifyingKey> {
+    key_list(document).find(kid).and_then(|key| key.verifying_key())
+}

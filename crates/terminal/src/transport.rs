@@ -1,0 +1,259 @@
+//! How requests reach an authority, and content comes from a contents server: HTTP, or whatever a test puts in its place.
+
+use counterfoil_core::wire::AuthorityDocument;
+use counterfoil_core::{Code, Refusal};
+use counterfoil_format::encoding::parse_strict;
+use serde::Deserialize;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Longest answer that is read, in bytes: a signed answer with grants for every title that a medium can carry.
+const LONGEST_ANSWER: u64 = 1 << 20;
+
+/// A way to an authority.
+pub trait Transport: Send + Sync {
+    /// What the authority says of itself (`/.well-known/counterfoil`).
+    fn document(&self) -> Result<AuthorityDocument, TransportError>;
+    /// Sends an envelope (JSON), returns the signed answer (compact JWS), which is not believed before it was verified.
+    fn exchange(&self, envelope: &[u8]) -> Result<String, TransportError>;
+    /// Reads an object from `from` to its end, from a contents server.
+    fn fetch(&self, object: &str, from: u64) -> Result<Box<dyn io::Read + Send>, TransportError>;
+}
+
+/// Why nothing came back that could be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransportError {
+    /// No address to ask at.
+    #[error("no authority is known yet")]
+    NoAddress,
+    /// Nobody answered, or the line broke. Whether the request was carried out is unknown; repeating it is safe.
+    #[error("{url} cannot be reached: {reason}")]
+    Unreachable {
+        /// Where.
+        url: String,
+        /// Why, as far as is known.
+        reason: String,
+    },
+    /// Refused before anything was opened.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// An answer that is an error.
+    #[error("{url} answered {status}: {detail}")]
+    Status {
+        /// Who.
+        url: String,
+        /// HTTP status.
+        status: u16,
+        /// What it said.
+        detail: String,
+    },
+    /// An answer that is not one.
+    #[error("{url} does not answer as an authority does: {reason}")]
+    NotAnAuthority {
+        /// Who.
+        url: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The certificate file cannot be used.
+    #[error("{} is no file of PEM certificates: {reason}", path.display())]
+    Certificates {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl TransportError {
+    /// Stable, for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            TransportError::NoAddress => "no_authority",
+            TransportError::Unreachable { .. } => "unreachable",
+            TransportError::Refused(refusal) => refusal.code.as_str(),
+            TransportError::Status { .. } => "server_error",
+            TransportError::NotAnAuthority { .. } => "not_an_authority",
+            TransportError::Certificates { .. } => "bad_certificates",
+        }
+    }
+
+    /// What a person can do.
+    pub fn hint(&self) -> String {
+        match self {
+            TransportError::NoAddress => "Name it: `--server URL`. Media carry it as well: `counterfoil inspect MEDIUM`.".into(),
+            TransportError::Unreachable { .. } => {
+                "Check the network and the address, then repeat the command: nothing is issued or charged twice.".into()
+            }
+            TransportError::Refused(refusal) => refusal.hint.clone(),
+            TransportError::Status { .. } => "Repeat the command later: nothing is issued or charged twice.".into(),
+            TransportError::NotAnAuthority { .. } => "Check the address given with `--server`.".into(),
+            TransportError::Certificates { .. } => "Give the certificate authority's certificate in PEM form: `--ca FILE`.".into(),
+        }
+    }
+}
+
+/// How long to wait.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// For a connection, name lookup and TLS included.
+    pub connect: Duration,
+    /// For a whole exchange. Not applied to content, which takes as long as it takes.
+    pub exchange: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(10), exchange: Duration::from_secs(60) }
+    }
+}
+
+/// An HTTP client that trusts the public certificate authorities and, where given, those of a PEM file.
+///
+/// # Errors
+/// [`TransportError::Certificates`].
+pub fn agent(ca: Option<&Path>, timeouts: Timeouts) -> Result<ureq::Agent, TransportError> {
+    use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let tls = TlsConfig::builder().provider(TlsProvider::Rustls).unversioned_rustls_crypto_provider(provider);
+    let tls = match ca {
+        None => tls.root_certs(RootCerts::WebPki),
+        // Whoever names a certificate authority means that one: the public ones would only widen whom a private server is believed from.
+        Some(path) => tls.root_certs(RootCerts::Specific(Arc::new(certificates(path)?))),
+    };
+    let config = ureq::Agent::config_builder()
+        .tls_config(tls.build())
+        .timeout_connect(Some(timeouts.connect))
+        .timeout_recv_response(Some(timeouts.exchange))
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .user_agent(concat!("counterfoil/", env!("CARGO_PKG_VERSION")))
+        .build();
+    Ok(config.into())
+}
+
+fn certificates(path: &Path) -> Result<Vec<ureq::tls::Certificate<'static>>, TransportError> {
+    let bad = |reason: String| TransportError::Certificates { path: path.to_owned(), reason };
+    let pem = fs::read(path).map_err(|error| bad(error.to_string()))?;
+    let mut certificates = Vec::new();
+    for item in ureq::tls::parse_pem(&pem) {
+        if let ureq::tls::PemItem::Certificate(certificate) = item.map_err(|error| bad(error.to_string()))? {
+            certificates.push(certificate);
+        }
+    }
+    if certificates.is_empty() { Err(bad("it holds no certificate".into())) } else { Ok(certificates) }
+}
+
+/// HTTP, to the first address that answers.
+pub struct HttpTransport {
+    agent: ureq::Agent,
+    urls: Vec<String>,
+    timeouts: Timeouts,
+}
+
+/// RFC 9457, as much of it as matters here.
+#[derive(Deserialize)]
+struct Problem {
+    #[serde(default)]
+    title: String,
+    detail: Option<String>,
+    code: Option<String>,
+    hint: Option<String>,
+}
+
+impl HttpTransport {
+    /// To `urls`, best first.
+    ///
+    /// # Errors
+    /// [`TransportError::NoAddress`], [`TransportError::Certificates`].
+    pub fn new(urls: Vec<String>, ca: Option<&Path>, timeouts: Timeouts) -> Result<Self, TransportError> {
+        if urls.is_empty() {
+            return Err(TransportError::NoAddress);
+        }
+        Ok(Self { agent: agent(ca, timeouts)?, urls, timeouts })
+    }
+
+    /// Tries address after address while nobody answers there at all.
+    fn first<T>(&self, path: &str, ask: impl Fn(&str) -> Result<T, TransportError>) -> Result<T, TransportError> {
+        let mut last = TransportError::NoAddress;
+        for base in &self.urls {
+            match ask(&format!("{}{path}", base.trim_end_matches('/'))) {
+                Err(error @ TransportError::Unreachable { .. }) => last = error,
+                other => return other,
+            }
+        }
+        Err(last)
+    }
+
+    fn body(&self, url: &str, answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Vec<u8>, TransportError> {
+        let mut answer = answer.map_err(|error| unreachable(url, &error))?;
+        let status = answer.status().as_u16();
+        let body = answer.body_mut().with_config().limit(LONGEST_ANSWER).read_to_vec().map_err(|error| unreachable(url, &error))?;
+        if status == 200 { Ok(body) } else { Err(problem(url, status, &body)) }
+    }
+}
+
+impl Transport for HttpTransport {
+    fn document(&self) -> Result<AuthorityDocument, TransportError> {
+        self.first("/.well-known/counterfoil", |url| {
+            let answer = self.agent.get(url).config().timeout_global(Some(self.timeouts.exchange)).build().call();
+            let body = self.body(url, answer)?;
+            parse_strict(&body).map_err(|error| TransportError::NotAnAuthority { url: url.into(), reason: error.to_string() })
+        })
+    }
+
+    fn exchange(&self, envelope: &[u8]) -> Result<String, TransportError> {
+        #[derive(Deserialize)]
+        struct Sealed {
+            answer: String,
+        }
+        self.first("/v1/terminal/exchange", |url| {
+            let request = self.agent.post(url).config().timeout_global(Some(self.timeouts.exchange)).build();
+            let body = self.body(url, request.content_type("application/json").send(envelope))?;
+            let sealed: Sealed =
+                parse_strict(&body).map_err(|error| TransportError::NotAnAuthority { url: url.into(), reason: error.to_string() })?;
+            Ok(sealed.answer)
+        })
+    }
+
+    fn fetch(&self, object: &str, from: u64) -> Result<Box<dyn io::Read + Send>, TransportError> {
+        self.first(&format!("/contents/{object}"), |url| {
+            let mut request = self.agent.get(url);
+            if from > 0 {
+                request = request.header("range", format!("bytes={from}-"));
+            }
+            let answer = request.call().map_err(|error| unreachable(url, &error))?;
+            let status = answer.status().as_u16();
+            let expected = if from > 0 { 206 } else { 200 };
+            if status != expected {
+                let body = answer.into_body().with_config().limit(LONGEST_ANSWER).read_to_vec().unwrap_or_default();
+                return Err(problem(url, status, &body));
+            }
+            Ok(Box::new(answer.into_body().into_reader()) as Box<dyn io::Read + Send>)
+        })
+    }
+}
+
+fn unreachable(url: &str, error: &ureq::Error) -> TransportError {
+    TransportError::Unreachable { url: url.to_owned(), reason: error.to_string() }
+}
+
+fn problem(url: &str, status: u16, body: &[u8]) -> TransportError {
+    let Ok(problem) = serde_json::from_slice::<Problem>(body) else {
+        return TransportError::Status { url: url.into(), status, detail: "no explanation".into() };
+    };
+    let code: Option<Code> = problem.code.and_then(|code| serde_json::from_value(code.into()).ok());
+    match code {
+        Some(code) => {
+            let mut refusal = Refusal::from(code);
+            refusal.detail = problem.detail;
+            refusal.hint = problem.hint.unwrap_or(refusal.hint);
+            TransportError::Refused(refusal)
+        }
+        None => TransportError::Status { url: url.into(), status, detail: problem.detail.unwrap_or(problem.title) },
+    }
+}
