@@ -256,3 +256,37 @@ fn child_that_moves_coins() {
         }
     });
 }
+
+// The certificate is the cluster's own, so it is trusted only where it is named.
+#[test]
+fn postgres_is_reached_by_tls_and_its_certificate_is_verified() {
+    on(
+        Engine::Postgres,
+        |_| (),
+        async |db: TestDb| {
+            let beside = db.beside().await;
+            let certificate = beside.query_one("SELECT pg_read_file('server.crt', 0, 100000, true)", &[]).await.unwrap().get::<_, Option<String>>(0);
+            let certificate = certificate.expect("the cluster has no certificate: scripts/postgres makes one where openssl is installed");
+            let directory = tempfile::tempdir().unwrap();
+            let file = directory.path().join("root.pem");
+            std::fs::write(&file, certificate).unwrap();
+
+            let cluster = std::env::var("COUNTERFOIL_TEST_POSTGRES").unwrap();
+            let name = db.url.to_string().rsplit_once('/').unwrap().1.to_owned();
+            let plain = format!("{}/{name}", cluster.rsplit_once('/').unwrap().0);
+            let trusted = format!("{plain}?sslmode=require&sslrootcert={}", file.display()).parse().unwrap();
+            let tls = Db::open(&trusted).await.unwrap();
+            let encrypted = async |tx: &mut Tx| -> Result<i64, DbError> {
+                let sql = "SELECT CAST(ssl AS INTEGER) FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+                Ok(tx.query(sql).one::<(i64,)>().await?.0)
+            };
+            assert_eq!(tls.write("encrypted", "x", encrypted).await.unwrap(), 1);
+            assert_eq!(tls.read("encrypted", encrypted).await.unwrap(), 1);
+            assert_eq!(db.read("encrypted", encrypted).await.unwrap(), 0, "the other way round, the question can be answered with no");
+            tls.close().await;
+
+            let unknown = Db::open(&format!("{plain}?sslmode=require").parse().unwrap()).await.unwrap_err();
+            assert!(unknown.to_string().contains("certificate"), "{unknown}");
+        },
+    );
+}

@@ -109,8 +109,11 @@ pub(super) enum Access {
 /// BEGIN goes out together with the first statements. Jobs of one family run one after the other, families side by side.
 async fn transaction(session: &Rc<Session>, jobs: &mut [Box<dyn Job>], settings: &Settings) -> Result<Vec<Attempt>, DbError> {
     let single = jobs.len() == 1;
-    let (begin, chains) =
-        join(session.control("BEGIN"), join_all(by_family(jobs).into_iter().map(|chain| run(session, chain, settings)))).await;
+    let (begin, chains) = join(
+        session.control("BEGIN ISOLATION LEVEL READ COMMITTED"),
+        join_all(by_family(jobs).into_iter().map(|chain| run(session, chain, settings))),
+    )
+    .await;
     begin?;
 
     let mut attempts: Vec<(usize, Attempt, bool)> = chains.into_iter().flatten().collect();

@@ -26,8 +26,23 @@ fn collect(directory: &Path, found: &mut Vec<Statement>) {
             collect(&path, found);
         } else if path.extension().is_some_and(|extension| extension == "rs") && path.file_name().is_some_and(|name| name != "db.rs") {
             let literals = literals(&std::fs::read_to_string(&path).unwrap());
-            found.extend(literals.into_iter().filter(|text| is_statement(text)).map(|sql| Statement { file: path.clone(), sql }));
+            found.extend(
+                literals.into_iter().filter(|text| is_statement(text)).map(|sql| Statement { file: path.clone(), sql: completed(&sql) }),
+            );
         }
+    }
+}
+
+/// A statement over many rows is made from a template: here it gets one.
+fn completed(sql: &str) -> String {
+    let sql = sql.replace("{}", "$1");
+    match sql.trim_end().strip_suffix("VALUES") {
+        Some(insert) => {
+            let columns = insert.split(['(', ')']).nth(1).map_or(0, |columns| columns.split(',').count());
+            let places: Vec<_> = (1..=columns).map(|place| format!("${place}")).collect();
+            format!("{insert}VALUES ({})", places.join(", "))
+        }
+        None => sql,
     }
 }
 
