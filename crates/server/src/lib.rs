@@ -17,3 +17,5 @@ pub mod problem;
 pub mod router;
 pub mod store;
 pub mod jobs;
+pub mod commands;
+pub mod server;

@@ -59,7 +59,7 @@ pub async fn answer(app: &App, envelope: &Envelope) -> Result<String, Problem> {
     let operation = request.operation.name();
     let decided = decide(app, &asked, &request, now).await?;
     let code = decided.as_ref().map_or_else(|refusal| refusal.code.as_str(), |_| "granted");
-    metrics::counter!("counterfoil_terminal_requests_total", "operation" => operation, "outcome" => code).increment(1);
+    crate::metrics::operation(operation, code);
     tracing::info!(operation, outcome = code, request = %asked.request_id, "decided");
     let outcome = decided.map_or_else(Outcome::Refusal, Outcome::Result);
     let answer = Answer { request_id: asked.request_id, server_time: now, outcome };

@@ -1,0 +1,167 @@
+//! The operator's command line: one subcommand a file.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::app::App;
+use crate::clock::{Clock, Rng};
+use crate::config::Config;
+use crate::db::Db;
+use crate::server;
+
+pub use failure::Failure;
+
+mod audit;
+mod backup;
+mod config;
+mod doctor;
+mod failure;
+mod init;
+mod keys;
+mod logs;
+mod migrate;
+mod serve;
+mod tls;
+mod token;
+
+/// The Counterfoil authority: who owns what, and who gets the keys.
+#[derive(Parser)]
+#[command(name = "counterfoild", version, arg_required_else_help = true, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every subcommand understands.
+#[derive(Args, Clone, Debug)]
+pub struct Global {
+    /// Configuration file [default: counterfoild.toml in the data directory]
+    #[arg(long, global = true, env = "COUNTERFOILD_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Data directory, made by `init`
+    #[arg(long, global = true, env = "COUNTERFOILD_DATA", value_name = "DIR", default_value = "counterfoil-data")]
+    data: PathBuf,
+    /// Output as JSON, for programs
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make a new authority: configuration, keys, database, first operator token
+    Init(init::Init),
+    /// Serve, until SIGTERM or SIGINT
+    Serve(serve::Serve),
+    /// Make, list and take back bearer tokens
+    #[command(subcommand)]
+    Token(token::Command),
+    /// List and rotate keys
+    #[command(subcommand)]
+    Keys(keys::Command),
+    /// Verify, checkpoint and show the audit log
+    #[command(subcommand)]
+    Audit(audit::Command),
+    /// Check configuration, files, database, certificates and clock, and say what to do
+    Doctor,
+    /// Copy the database while it is in use
+    Backup(backup::Backup),
+    /// Put a backup in place of the database
+    Restore(backup::Restore),
+    /// Bring the database to the schema of this version
+    Migrate,
+    /// Show the configuration
+    #[command(subcommand)]
+    Config(config::Command),
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors. Nobody is left to tell where the output is closed.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let json = cli.global.json;
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Failure::operation(format!("no runtime: {error}")).report(json),
+    };
+    match runtime.block_on(run(cli)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(json),
+    }
+}
+
+async fn run(cli: Cli) -> Result<(), Failure> {
+    let global = &cli.global;
+    match cli.command {
+        Command::Init(init) => init.run(global).await,
+        Command::Serve(serve) => serve.run(global).await,
+        Command::Token(command) => command.run(global).await,
+        Command::Keys(command) => command.run(global).await,
+        Command::Audit(command) => command.run(global).await,
+        Command::Doctor => doctor::run(global).await,
+        Command::Backup(backup) => backup.run(global).await,
+        Command::Restore(restore) => restore.run(global).await,
+        Command::Migrate => migrate::run(global).await,
+        Command::Config(command) => command.run(global),
+    }
+}
+
+impl Global {
+    /// Where the configuration is.
+    fn config_path(&self) -> PathBuf {
+        self.config.clone().unwrap_or_else(|| self.data.join("counterfoild.toml"))
+    }
+
+    /// The configuration.
+    fn config(&self) -> Result<Config, Failure> {
+        let path = self.config_path();
+        if !path.exists() {
+            return Err(Failure::operation(format!("there is no configuration at {}", path.display()))
+                .hint("Run `counterfoild init`, or say where it is: --data DIR or --config FILE."));
+        }
+        Ok(Config::load(&path)?)
+    }
+
+    /// The configuration and its database, opened.
+    async fn database(&self) -> Result<(Config, Db), Failure> {
+        let config = self.config()?;
+        let db = Db::open(&config.database_url()?).await?;
+        Ok((config, db))
+    }
+
+    /// Everything a use case needs.
+    async fn app(&self) -> Result<App, Failure> {
+        let (config, db) = self.database().await?;
+        let listen = config.server.listen;
+        Ok(server::assemble(config, listen, db, Clock::System, Rng::System).await?)
+    }
+
+    /// Prints a value: as JSON, or what `human` makes of it.
+    fn print<T: serde::Serialize>(&self, value: &T, human: impl FnOnce(&T) -> String) -> Result<(), Failure> {
+        let text = if self.json { serde_json::to_string_pretty(value).map_err(Failure::operation)? } else { human(value) };
+        say(&text)
+    }
+}
+
+/// Writes a line to standard output; a reader who has gone is no error.
+fn say(text: &str) -> Result<(), Failure> {
+    use std::io::{ErrorKind, Write};
+    match writeln!(std::io::stdout().lock(), "{text}") {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        result => result.map_err(Failure::operation),
+    }
+}
+
+/// A failure of a file operation, with the file.
+fn at(path: &Path) -> impl FnOnce(std::io::Error) -> Failure + '_ {
+    move |error| Failure::operation(format!("{}: {error}", path.display()))
+}

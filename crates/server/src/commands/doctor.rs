@@ -1,0 +1,187 @@
+//! `counterfoild doctor`: looks at everything that a server stands on, and says what to do about what is wrong.
+
+use std::fs;
+use std::path::Path;
+
+use counterfoil_core::Timestamp;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use serde::Serialize;
+
+use super::{Failure, Global};
+use crate::clock::{Clock, Rng, rfc3339};
+use crate::config::Config;
+use crate::db::{Db, DbError, Tx};
+use crate::keys::root::too_open;
+use crate::keys::{Keys, RootSource};
+
+/// Days before the end of a certificate at which one is warned.
+const SOON: i64 = 30;
+/// No clock shows a time before this program was written: 2025-01-01.
+const WRITTEN: i64 = 1_735_689_600_000;
+
+#[derive(Serialize)]
+struct Check {
+    what: &'static str,
+    verdict: Verdict,
+    found: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remedy: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Verdict {
+    Good,
+    Warning,
+    Wrong,
+}
+
+fn good(what: &'static str, found: impl Into<String>) -> Check {
+    Check { what, verdict: Verdict::Good, found: found.into(), remedy: None }
+}
+
+fn wrong(what: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Check {
+    Check { what, verdict: Verdict::Wrong, found: found.into(), remedy: Some(remedy.into()) }
+}
+
+fn warning(what: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Check {
+    Check { verdict: Verdict::Warning, ..wrong(what, found, remedy) }
+}
+
+/// Checks, prints, and fails where something is wrong.
+pub async fn run(global: &Global) -> Result<(), Failure> {
+    let config = global.config()?;
+    let now = Clock::System.now();
+    let mut checks = vec![good("configuration", global.config_path().display().to_string())];
+    checks.extend(root_key(&config));
+    let newest = database(&config, &mut checks).await;
+    checks.push(clock(now, newest));
+    checks.push(contents(&config));
+    checks.extend(tls(&config, now));
+    checks.push(address(&config));
+    let wrong = checks.iter().filter(|check| check.verdict == Verdict::Wrong).count();
+    global.print(&checks, |checks| checks.iter().map(line).collect::<Vec<_>>().join("\n"))?;
+    if wrong == 0 { Ok(()) } else { Err(Failure::operation(format!("{wrong} of {} checks failed", checks.len())).hint("What to do stands beside each.")) }
+}
+
+fn line(check: &Check) -> String {
+    let mark = match check.verdict {
+        Verdict::Good => "good   ",
+        Verdict::Warning => "warning",
+        Verdict::Wrong => "WRONG  ",
+    };
+    let remedy = check.remedy.as_ref().map(|remedy| format!("\n                        → {remedy}")).unwrap_or_default();
+    format!("{mark}  {:<13}  {}{remedy}", check.what, check.found)
+}
+
+fn root_key(config: &Config) -> Option<Check> {
+    const WHAT: &str = "root key";
+    let RootSource::File(path) = config.root_source() else { return Some(good(WHAT, "given by the environment")) };
+    Some(match too_open(&path) {
+        Err(error) => wrong(WHAT, format!("{}: {error}", path.display()), "Put the file back from where you keep its copy."),
+        Ok(true) => wrong(WHAT, format!("{} can be read by others", path.display()), format!("chmod 600 {}", path.display())),
+        Ok(false) => good(WHAT, path.display().to_string()),
+    })
+}
+
+/// Answers with the time of the newest audit record, which no clock may lie before.
+async fn database(config: &Config, checks: &mut Vec<Check>) -> Option<Timestamp> {
+    let url = match config.database_url() {
+        Ok(url) => url,
+        Err(error) => {
+            checks.push(wrong("database", error.to_string(), "Correct [database] in the configuration."));
+            return None;
+        }
+    };
+    // Opening would make an empty one.
+    if let Some(path) = config.database.url.strip_prefix("sqlite:").filter(|path| config.database.url_file.is_none() && !Path::new(path).exists()) {
+        checks.push(wrong("database", format!("{path} is not there"), "Restore a backup: `counterfoild restore FILE`."));
+        return None;
+    }
+    let db = match Db::open(&url).await {
+        Ok(db) => db,
+        Err(error) => {
+            checks.push(wrong("database", error.to_string(), "Check that the database runs and that its address is right."));
+            return None;
+        }
+    };
+    match db.migration_status().await.and_then(|status| status.check().map(|()| status)) {
+        Ok(status) => checks.push(good("database", format!("{url}, schema {}", status.database))),
+        Err(error @ DbError::SchemaOlder { .. }) => checks.push(wrong("database", error.to_string(), "Make a backup, then run `counterfoild migrate`.")),
+        Err(error) => checks.push(wrong("database", error.to_string(), "Use the version of counterfoild that belongs to this database.")),
+    }
+    match Keys::load(&db, config.root_source()).await {
+        Ok(keys) => match keys.sign("counterfoil-doctor+jwt", &"", Clock::System.now()) {
+            Ok(_) => checks.push(good("keys", "the root key opens them all")),
+            Err(error) => checks.push(wrong("keys", error.to_string(), "Run `counterfoild keys rotate --what signing`.")),
+        },
+        Err(error) => checks.push(wrong("keys", error.to_string(), "Use the root key that this database was made with.")),
+    }
+    let newest = db
+        .read("newest audit", async |tx: &mut Tx| -> Result<_, DbError> { tx.query("SELECT CAST(max(at) AS BIGINT) FROM audit").opt::<(Option<i64>,)>().await })
+        .await
+        .ok()
+        .flatten();
+    db.close().await;
+    newest.and_then(|(at,)| at).map(Timestamp)
+}
+
+fn clock(now: Timestamp, newest: Option<Timestamp>) -> Check {
+    const REMEDY: &str = "Set the clock, and keep it right with NTP: requests that are a day off are refused.";
+    match newest {
+        _ if now.0 < WRITTEN => wrong("clock", rfc3339(now), REMEDY),
+        Some(newest) if now < newest => wrong("clock", format!("{}, but the audit log goes on until {}", rfc3339(now), rfc3339(newest)), REMEDY),
+        _ => good("clock", rfc3339(now)),
+    }
+}
+
+fn contents(config: &Config) -> Check {
+    let directory = &config.contents.dir;
+    let probe = directory.join(format!(".doctor-{:016x}", u64::from_be_bytes(Rng::System.bytes())));
+    match fs::write(&probe, b"").and_then(|()| fs::remove_file(&probe)) {
+        Ok(()) => good("contents", directory.display().to_string()),
+        Err(error) => wrong("contents", format!("{}: {error}", directory.display()), "Make the directory, and let the user that runs counterfoild write in it."),
+    }
+}
+
+fn tls(config: &Config, now: Timestamp) -> Vec<Check> {
+    let (Some(cert), Some(key)) = (&config.tls.cert_file, &config.tls.key_file) else { return vec![] };
+    let mut checks = vec![];
+    match too_open(key) {
+        Err(error) => checks.push(wrong("TLS key", format!("{}: {error}", key.display()), "Correct key_file in section [tls].")),
+        Ok(true) => checks.push(wrong("TLS key", format!("{} can be read by others", key.display()), format!("chmod 600 {}", key.display()))),
+        Ok(false) => checks.push(good("TLS key", key.display().to_string())),
+    }
+    checks.push(match expiry(cert) {
+        Err(error) => wrong("certificate", format!("{}: {error}", cert.display()), "Correct cert_file in section [tls]."),
+        Ok(end) => {
+            let (days, written) = ((end.0 - now.0) / Timestamp::DAY, format!("{}, until {}", cert.display(), rfc3339(end)));
+            match days {
+                _ if end <= now => wrong("certificate", written, "It has ended. Renew it, and restart the server."),
+                ..=SOON => warning("certificate", written, format!("It ends in {days} days. Renew it.")),
+                _ => good("certificate", written),
+            }
+        }
+    });
+    checks
+}
+
+/// When the first certificate of a file ends.
+fn expiry(path: &Path) -> Result<Timestamp, String> {
+    let der = CertificateDer::from_pem_file(path).map_err(|error| error.to_string())?;
+    let (_, certificate) = x509_parser::parse_x509_certificate(&der).map_err(|error| error.to_string())?;
+    Ok(Timestamp(certificate.validity().not_after.timestamp() * 1000))
+}
+
+fn address(config: &Config) -> Check {
+    let listen = config.server.listen;
+    if !config.has_tls() && !listen.ip().is_loopback() {
+        let remedy = "Configure [tls], or have a proxy do TLS, and say allow_plain.";
+        return if config.server.allow_plain { warning("address", format!("{listen}, without TLS"), remedy) } else { wrong("address", format!("{listen}, without TLS"), remedy) };
+    }
+    if config.server.public_urls.is_empty() && !listen.ip().is_loopback() {
+        return warning("address", format!("{listen}, and no public_urls"), "Say in public_urls how terminals reach this server: it is written on every medium.");
+    }
+    good("address", listen.to_string())
+}

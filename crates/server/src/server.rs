@@ -1,0 +1,178 @@
+//! A running server: parts put together from the configuration, served over TLS or plainly on loopback, ended in good order.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum_server::Handle;
+use axum_server::tls_rustls::RustlsConfig;
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use crate::app::{App, Parts};
+use crate::blobs::Blobs;
+use crate::clock::{Clock, Rng};
+use crate::config::{Config, ConfigError};
+use crate::db::{Db, DbError};
+use crate::jobs::{self, Jobs};
+use crate::keys::{Keys, KeysError};
+use crate::router;
+use crate::store::setting;
+
+/// Why a server cannot start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The database.
+    #[error("database: {0}")]
+    Db(#[from] DbError),
+    /// The keys.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// The contents' directory.
+    #[error("contents: {0}")]
+    Contents(std::io::Error),
+    /// The address cannot be listened on.
+    #[error("{address}: {error}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// Certificate or key.
+    #[error("TLS: {0}")]
+    Tls(String),
+    /// Neither TLS, nor loopback, nor told that it is meant so.
+    #[error("{0} is not loopback, and there is no TLS")]
+    Plain(SocketAddr),
+    /// `init` was not run.
+    #[error("this database belongs to no authority yet")]
+    NotInitialized,
+}
+
+/// A server that answers requests. Dropping it ends it at once; see [`Running::stop`].
+pub struct Running {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its parts.
+    pub app: App,
+    handle: Handle<SocketAddr>,
+    task: JoinHandle<std::io::Result<()>>,
+    _jobs: Jobs,
+}
+
+/// Puts the parts together, with the database opened and its schema checked.
+///
+/// # Errors
+/// Whatever is missing or does not fit.
+pub async fn assemble(config: Config, address: SocketAddr, db: Db, clock: Clock, rng: Rng) -> Result<App, StartError> {
+    db.migration_status().await?.check()?;
+    let name = db.read("authority name", async |tx| setting::find(tx, setting::AUTHORITY_NAME).await).await?;
+    let name = name.ok_or(StartError::NotInitialized)?;
+    let keys = Keys::load(&db, config.root_source()).await?;
+    let blobs = Blobs::open(&config.contents.dir).map_err(StartError::Contents)?;
+    let scheme = if config.has_tls() { "https" } else { "http" };
+    let urls = if config.server.public_urls.is_empty() { vec![format!("{scheme}://{address}")] } else { config.server.public_urls.clone() };
+    Ok(App::new(Parts { db, blobs, keys, clock, rng, config, name, urls, outbox: Notify::new() }))
+}
+
+/// Listens and serves with the system's clock and randomness.
+///
+/// # Errors
+/// Whatever keeps it from starting.
+pub async fn start(config: Config) -> Result<Running, StartError> {
+    let db = Db::open(&config.database_url()?).await?;
+    start_with(config, db, Clock::System, Rng::System).await
+}
+
+/// Listens and serves with these parts.
+///
+/// # Errors
+/// As for [`start`].
+pub async fn start_with(config: Config, db: Db, clock: Clock, rng: Rng) -> Result<Running, StartError> {
+    let asked = config.server.listen;
+    if !config.has_tls() && !config.server.allow_plain && !asked.ip().is_loopback() {
+        return Err(StartError::Plain(asked));
+    }
+    let tls = match (&config.tls.cert_file, &config.tls.key_file) {
+        (Some(cert), Some(key)) => Some(RustlsConfig::from_config(Arc::new(tls(cert, key)?))),
+        _ => None,
+    };
+    let cannot = |error| StartError::Listen { address: asked, error };
+    let listener = TcpListener::bind(asked).map_err(cannot)?;
+    listener.set_nonblocking(true).map_err(cannot)?;
+    let address = listener.local_addr().map_err(cannot)?;
+    let app = assemble(config, address, db, clock, rng).await?;
+    crate::metrics::install();
+    let handle = Handle::new();
+    let service = router::router(app.clone()).into_make_service_with_connect_info::<SocketAddr>();
+    let serving = handle.clone();
+    let task = match tls {
+        Some(tls) => {
+            let server = axum_server::from_tcp_rustls(listener, tls).map_err(cannot)?.handle(serving);
+            tokio::spawn(patient(server).serve(service))
+        }
+        None => {
+            let server = axum_server::from_tcp(listener).map_err(cannot)?.handle(serving);
+            tokio::spawn(patient(server).serve(service))
+        }
+    };
+    Ok(Running { address, _jobs: jobs::start(&app), app, handle, task })
+}
+
+/// Bounds how long a client may take for its headers, so that idle connections cannot pile up.
+fn patient<A: axum_server::Address, T>(mut server: axum_server::Server<A, T>) -> axum_server::Server<A, T> {
+    let builder = server.http_builder();
+    builder.http1().timer(hyper_util::rt::TokioTimer::new()).header_read_timeout(Duration::from_secs(20)).max_buf_size(64 * 1024);
+    builder.http2().timer(hyper_util::rt::TokioTimer::new()).keep_alive_interval(Duration::from_secs(30)).max_concurrent_streams(64);
+    server
+}
+
+fn tls(cert: &Path, key: &Path) -> Result<ServerConfig, StartError> {
+    let wrong = |path: &Path, error: &dyn std::fmt::Display| StartError::Tls(format!("{}: {error}", path.display()));
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(cert).map_err(|error| wrong(cert, &error))?.collect();
+    let chain = chain.map_err(|error| wrong(cert, &error))?;
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| wrong(key, &error))?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, private))
+        .map_err(|error| wrong(cert, &error))?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+impl Running {
+    /// Whether it serves HTTPS.
+    pub fn url(&self) -> String {
+        let scheme = if self.app.config.has_tls() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// Takes no new requests, lets those under way finish, and closes the database.
+    ///
+    /// # Errors
+    /// What the server ended with.
+    pub async fn stop(self) -> std::io::Result<()> {
+        self.handle.graceful_shutdown(Some(Duration::from_secs(self.app.config.limits.shutdown_seconds)));
+        let ended = self.task.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        self.app.db.close().await;
+        ended
+    }
+
+    /// Returns when the server has ended by itself.
+    ///
+    /// # Errors
+    /// What it ended with.
+    pub async fn ended(&mut self) -> std::io::Result<()> {
+        (&mut self.task).await.unwrap_or_else(|error| Err(std::io::Error::other(error)))
+    }
+}
