@@ -1,0 +1,81 @@
+//! The command line: one screen of what there is.
+
+use clap::{Parser, Subcommand};
+
+use crate::context::{Context, Global};
+use crate::failure::Failure;
+use crate::{authority, card, completions, copy, inspect, library, play, press, publish, publisher, register, status};
+
+/// Counterfoil: content on media that can be copied once, into your own library, and played from there
+///
+/// Exit status: 0 done, 1 refused, 2 wrong usage, 3 could not reach or operate.
+#[derive(Parser, Debug)]
+#[command(name = "counterfoil", version, propagate_version = true, max_term_width = 110)]
+#[command(after_help = "For people who own media:
+  counterfoil card new
+  counterfoil register --library ~/Library
+  counterfoil copy /media/disc --library ~/Library
+  counterfoil play TITLE --run
+
+For publishers:
+  counterfoil publisher login --server https://counterfoil.example --token-file token.txt
+  counterfoil publish ./sky-raider --title sky-raider --version 1.0.0
+  counterfoil press --title sky-raider --count 1000 --out ./discs")]
+pub struct Arguments {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    #[command(subcommand)]
+    Card(card::CardCommand),
+    Register(register::Register),
+    Inspect(inspect::Inspect),
+    Copy(copy::Copy),
+    List(library::List),
+    Verify(library::Verify),
+    Remove(library::Remove),
+    Play(play::Play),
+    #[command(visible_alias = "whoami")]
+    Status(status::Status),
+    #[command(subcommand)]
+    Authority(authority::AuthorityCommand),
+    /// For publishers: who you are at the authority
+    #[command(subcommand)]
+    Publisher(PublisherCommand),
+    Publish(publish::Publish),
+    Press(press::Press),
+    Completions(completions::Completions),
+}
+
+/// Below `publisher`.
+#[derive(Subcommand, Debug)]
+pub enum PublisherCommand {
+    Login(publisher::login::Login),
+}
+
+impl Command {
+    /// Does it.
+    pub fn run(self, context: &Context) -> Result<(), Failure> {
+        match self {
+            Command::Card(command) => command.run(context),
+            Command::Register(command) => command.run(context),
+            Command::Inspect(command) => command.run(context),
+            Command::Copy(command) => command.run(context),
+            Command::List(command) => command.run(context),
+            Command::Verify(command) => command.run(context),
+            Command::Remove(command) => command.run(context),
+            Command::Play(command) => command.run(context),
+            Command::Status(command) => command.run(context),
+            Command::Authority(command) => command.run(context),
+            Command::Publisher(PublisherCommand::Login(command)) => command.run(context),
+            Command::Publish(command) => command.run(context),
+            Command::Press(command) => command.run(context),
+            Command::Completions(command) => command.run(context),
+        }
+    }
+}

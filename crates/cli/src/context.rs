@@ -1,0 +1,94 @@
+//! What every command is told: where its state lies, which authority and card, how to talk.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use counterfoil_terminal::CardChoice;
+
+use crate::failure::Failure;
+use crate::output::Output;
+
+/// Options that every command takes.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Options of every command")]
+pub struct Global {
+    /// Where this device's state lies [default: the data directory of the user]
+    #[arg(long, global = true, env = "COUNTERFOIL_HOME", value_name = "DIR", hide_env = false)]
+    home: Option<PathBuf>,
+    /// The card [default: the file `card` in the home]
+    #[arg(long, global = true, env = "COUNTERFOIL_CARD", value_name = "FILE")]
+    card: Option<PathBuf>,
+    /// Address of the authority [default: the one known, or the one on the medium]
+    #[arg(long, global = true, env = "COUNTERFOIL_SERVER", value_name = "URL")]
+    server: Option<String>,
+    /// The certificate authority to trust instead of the public ones, PEM
+    #[arg(long, global = true, env = "COUNTERFOIL_CA", value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// One JSON document instead of words, errors included
+    #[arg(long, global = true)]
+    json: bool,
+    /// No progress and no notes
+    #[arg(long, short, global = true)]
+    quiet: bool,
+}
+
+/// The same, with defaults filled in.
+pub struct Context {
+    /// State of this device.
+    pub home: PathBuf,
+    /// The card named, if one was.
+    pub card: Option<PathBuf>,
+    /// The authority named, if one was.
+    pub server: Option<String>,
+    /// A further certificate authority.
+    pub ca: Option<PathBuf>,
+    /// How to talk.
+    pub output: Output,
+}
+
+impl Global {
+    /// Fills in the defaults.
+    pub fn context(&self) -> Context {
+        Context {
+            home: self.home.clone().unwrap_or_else(|| counterfoil_terminal::Setup::from_env().home),
+            card: self.card.clone(),
+            server: self.server.clone(),
+            ca: self.ca.clone(),
+            output: Output { json: self.json, quiet: self.quiet },
+        }
+    }
+}
+
+impl Context {
+    /// The terminal of this device.
+    pub fn terminal(&self) -> Result<counterfoil_terminal::Terminal, Failure> {
+        let setup = counterfoil_terminal::Setup::from_env();
+        let (home, server, ca) = (self.home.clone(), self.server.clone(), self.ca.clone());
+        Ok(counterfoil_terminal::Terminal::open(counterfoil_terminal::Setup { home, server, ca, ..setup })?)
+    }
+
+    /// The card named, the usual one, or none.
+    pub fn card_choice(&self, none: bool) -> CardChoice {
+        match (none, &self.card) {
+            (true, _) => CardChoice::None,
+            (false, Some(path)) => CardChoice::File(path.clone()),
+            (false, None) => CardChoice::Default,
+        }
+    }
+
+    /// A token given besides the profile.
+    pub fn environment_token(&self) -> Option<String> {
+        std::env::var("COUNTERFOIL_TOKEN").ok().filter(|token| !token.is_empty())
+    }
+
+    /// The certificate authority, to be remembered wherever the next command is run.
+    pub fn absolute_ca(&self) -> Result<Option<PathBuf>, Failure> {
+        let absolute = |path: &PathBuf| std::fs::canonicalize(path).map_err(|error| Failure::file("read", path, &error));
+        self.ca.as_ref().map(absolute).transpose()
+    }
+}
+
+/// What HTTP is spoken through, with the terminal's own settings.
+pub fn agent(ca: Option<&Path>) -> Result<ureq::Agent, Failure> {
+    counterfoil_terminal::transport::agent(ca, counterfoil_terminal::transport::Timeouts::default()).map_err(Into::into)
+}

@@ -1,0 +1,198 @@
+//! `list`, `verify` and `remove`: what is in the library, whether it is whole, and how it goes.
+
+use std::io::IsTerminal as _;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::Args;
+use counterfoil_core::TitleId;
+use counterfoil_terminal::Medium;
+use counterfoil_terminal::Terminal;
+use counterfoil_terminal::{Library, Listed, default_library};
+use counterfoil_terminal::{Report, repair, verify};
+use serde_json::json;
+
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::progress::Progress;
+use crate::units;
+
+/// Which library.
+#[derive(Args, Debug)]
+pub struct Which {
+    /// The library [default: the one used last]
+    #[arg(long, value_name = "DIR")]
+    library: Option<PathBuf>,
+}
+
+impl Which {
+    /// The one named, or the one used last.
+    pub fn open(&self, terminal: &Terminal) -> Result<Library, Failure> {
+        let path = match &self.library {
+            Some(path) => path.clone(),
+            None => default_library(terminal)?
+                .ok_or_else(|| Failure::usage("no library is known yet").hint("Say where it is: `--library DIR`."))?,
+        };
+        Ok(Library::open(terminal, &path)?)
+    }
+}
+
+/// List the titles in the library
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  counterfoil list --library ~/Library")]
+pub struct List {
+    #[command(flatten)]
+    which: Which,
+}
+
+/// Check every byte of a title in the library, and heal it from its medium
+///
+/// Damage is named by pack and offset, and by the files that it lies in. To heal it, give the medium that the title was copied
+/// from; the authority is asked for the keys of exactly what is damaged.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  counterfoil verify sky-raider
+  counterfoil verify sky-raider --repair-from ./discs/0001")]
+pub struct Verify {
+    /// Which title
+    #[arg(value_name = "TITLE")]
+    title: TitleId,
+    #[command(flatten)]
+    which: Which,
+    /// The medium to heal it from
+    #[arg(long, value_name = "MEDIUM")]
+    repair_from: Option<PathBuf>,
+    /// Packs checked side by side [default: one for each processor]
+    #[arg(long, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
+    /// Use the keys in the device's own store, or the drive's
+    #[arg(long)]
+    no_card: bool,
+}
+
+/// Remove a title from the library
+///
+/// The medium that it was copied from stays spent: a title that was removed cannot be copied from it again.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  counterfoil remove sky-raider --yes")]
+pub struct Remove {
+    /// Which title
+    #[arg(value_name = "TITLE")]
+    title: TitleId,
+    #[command(flatten)]
+    which: Which,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+}
+
+impl List {
+    /// Needs no key.
+    pub fn run(self, context: &Context) -> Result<(), Failure> {
+        let terminal = context.terminal()?;
+        let library = self.which.open(&terminal)?;
+        let titles = library.list()?;
+        let value = json!({ "library": library.path(), "titles": titles.iter().map(listed).collect::<Vec<_>>() });
+        context.output.result(&value, || match titles.is_empty() {
+            true => format!("no titles in {}\n", library.path().display()),
+            false => titles.iter().map(line).collect(),
+        })
+    }
+}
+
+fn listed(title: &Listed) -> serde_json::Value {
+    json!({
+        "title": title.title, "name": title.name, "kind": title.kind, "release": title.release, "entry": title.entry,
+        "size": title.size, "packed": title.packed, "files": title.files, "medium_id": title.medium_id, "grant_id": title.grant_id,
+        "copied_at": units::moment(title.copied_at), "complete": title.complete,
+    })
+}
+
+fn line(title: &Listed) -> String {
+    let state = if title.complete { "" } else { "  (copy not finished)" };
+    let (size, files) = (units::bytes(title.size), units::count(title.files, "file", "files"));
+    format!("{:<24} {:<12} {:<6} {size:>10}  {files}  {}{state}\n", title.title, title.release, title.kind, title.name)
+}
+
+impl Verify {
+    /// Finds damage; heals it where a medium is given, and looks again.
+    pub fn run(self, context: &Context) -> Result<(), Failure> {
+        let terminal = context.terminal()?;
+        let library = self.which.open(&terminal)?;
+        let card = context.card_choice(self.no_card);
+        let check = || {
+            let progress = Progress::new(&context.output, "checked");
+            verify(&terminal, &library, &self.title, &card, self.jobs, &|at| progress.at(at.done, at.total))
+        };
+        let report = check()?;
+        let damaged = report.damaged.len();
+        let report = match &self.repair_from {
+            Some(path) if damaged > 0 => {
+                let medium = Medium::open(&terminal, path)?;
+                repair(&terminal, &library, &self.title, &card, &medium, &report)?;
+                check()?
+            }
+            _ => report,
+        };
+        if !report.damaged.is_empty() {
+            return Err(broken(&self.title, &report, self.repair_from.is_some()));
+        }
+        let value = json!({ "title": self.title, "packs": report.packs, "bytes": report.bytes, "damaged": 0, "repaired": damaged });
+        context.output.result(&value, || {
+            let whole = format!("{} is whole: {} in {} checked\n", self.title, units::bytes(report.bytes), packs(&report));
+            if damaged == 0 { whole } else { format!("{} healed\n{whole}", units::count(damaged as u64, "place was", "places were")) }
+        })
+    }
+}
+
+fn packs(report: &Report) -> String {
+    units::count(report.packs as u64, "pack", "packs")
+}
+
+/// Every damaged place by pack and offset, and by file and offset.
+fn broken(title: &TitleId, report: &Report, tried: bool) -> Failure {
+    /// More than these nobody reads.
+    const NAMED: usize = 50;
+    let places = units::count(report.damaged.len() as u64, "place", "places");
+    let mut fact = format!("{title} is damaged in {places}:");
+    for damage in report.damaged.iter().take(NAMED) {
+        fact += &format!("\n  pack {} at offset {}, {} bytes: {}", damage.pack, damage.offset, damage.length, damage.what);
+        for (path, offset) in &damage.files {
+            fact += &format!("\n    in {path} from offset {offset}");
+        }
+    }
+    if report.damaged.len() > NAMED {
+        fact += &format!("\n  and {} more", report.damaged.len() - NAMED);
+    }
+    let failure = Failure::refused("damaged", fact);
+    match tried {
+        false => {
+            failure.hint(format!("Heal it with the medium that it was copied from: `counterfoil verify {title} --repair-from MEDIUM`."))
+        }
+        true => failure.hint("The medium is damaged in the same places; another one of the same batch may not be."),
+    }
+}
+
+impl Remove {
+    /// Asks first, where there is somebody to ask.
+    pub fn run(self, context: &Context) -> Result<(), Failure> {
+        let terminal = context.terminal()?;
+        let library = self.which.open(&terminal)?;
+        if !self.yes && !self.agreed(context)? {
+            return Err(Failure::refused("not_confirmed", format!("{} was not removed", self.title)).hint("To remove it, add `--yes`."));
+        }
+        let freed = library.remove(&self.title)?;
+        let value = json!({ "title": self.title, "freed": freed });
+        context.output.result(&value, || format!("removed {}: {} freed\n", self.title, units::bytes(freed)))
+    }
+
+    fn agreed(&self, context: &Context) -> Result<bool, Failure> {
+        if context.output.json || !std::io::stdin().is_terminal() {
+            return Ok(false);
+        }
+        eprint!("Remove {} from the library? Its medium cannot be copied again. [y/N] ", self.title);
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer).map_err(|error| Failure::operation("io", format!("cannot read the answer: {error}")))?;
+        Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    }
+}

@@ -1,0 +1,60 @@
+//! What a command says: results on standard output, notes and errors on standard error, JSON where that was asked for.
+
+use std::io::{self, ErrorKind, Write as _};
+
+use serde::Serialize;
+use serde_json::json;
+
+use crate::failure::Failure;
+
+/// How a command talks.
+#[derive(Clone, Copy, Debug)]
+pub struct Output {
+    /// One JSON document instead of words.
+    pub json: bool,
+    /// No notes and no progress.
+    pub quiet: bool,
+}
+
+impl Output {
+    /// The result: `words` for people, or `value` as JSON.
+    ///
+    /// # Errors
+    /// Standard output cannot be written; silently so where its reader has gone.
+    pub fn result(&self, value: &impl Serialize, words: impl FnOnce() -> String) -> Result<(), Failure> {
+        let text = if self.json { serde_json::to_string_pretty(value).expect("results are plain data with text keys") } else { words() };
+        let mut stdout = io::stdout().lock();
+        let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+        stdout.write_all(text.as_bytes()).and_then(|()| stdout.write_all(end.as_bytes())).and_then(|()| stdout.flush()).map_err(unwritable)
+    }
+
+    /// Something worth knowing on the way.
+    pub fn note(&self, text: &str) {
+        if !self.json && !self.quiet {
+            // Nobody to tell that nobody listens.
+            let _ = writeln!(io::stderr().lock(), "{text}");
+        }
+    }
+
+    /// `error:` the fact, `hint:` the remedy.
+    pub fn failure(&self, failure: &Failure) {
+        if self.json {
+            let document = json!({ "error": failure });
+            let _ = writeln!(io::stdout().lock(), "{document:#}");
+            return;
+        }
+        let mut stderr = io::stderr().lock();
+        let _ = writeln!(stderr, "error: {}", failure.message);
+        if let Some(hint) = &failure.hint {
+            let _ = writeln!(stderr, "hint: {hint}");
+        }
+    }
+}
+
+/// What a failed write to standard output means.
+pub fn unwritable(error: io::Error) -> Failure {
+    match error.kind() {
+        ErrorKind::BrokenPipe => Failure::silent(),
+        _ => Failure::operation("io", format!("cannot write the output: {error}")),
+    }
+}

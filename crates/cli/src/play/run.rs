@@ -1,0 +1,101 @@
+//! `play --run`: starts a program inside a private view of its title, and ends as it ends.
+
+use std::ffi::OsString;
+use std::io::IsTerminal as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, Command, ExitStatus};
+use std::sync::Arc;
+
+use counterfoil_terminal::Terminal;
+use counterfoil_terminal::Title;
+use counterfoil_terminal::mount_private;
+use rustix::process::{Pid, Signal, kill_process};
+use signal_hook::consts::SIGINT;
+use signal_hook::iterator::Signals;
+
+use super::signals;
+use crate::failure::Failure;
+
+/// Starts `path`, or the entry, with `arguments`.
+pub fn run(terminal: &Terminal, title: Arc<Title>, path: Option<&str>, arguments: &[OsString]) -> Result<(), Failure> {
+    let program = match path.or_else(|| title.entry_point()) {
+        Some(program) => program.to_owned(),
+        None => {
+            let fact = format!("{} names no entry to start", title.listed().title);
+            return Err(Failure::refused("no_entry", fact).hint("Say which file: `counterfoil play TITLE PATH --run`."));
+        }
+    };
+    if !title.file(&program)?.executable() {
+        return Err(Failure::refused("not_executable", format!("{program} is not a program"))
+            .hint("Play it to standard output, with `--serve`, or from a view with `--mount`."));
+    }
+    let signals = signals()?;
+    let mounted = mount_private(title, terminal)?;
+    let started = Command::new(mounted.path().join(&program)).args(arguments).current_dir(mounted.path()).spawn();
+    let status = match started {
+        Ok(child) => wait(child, signals),
+        Err(error) => Err(Failure::operation("not_started", format!("cannot start {program}: {error}"))),
+    };
+    // Whatever came of the program, the view goes.
+    let unmounted = mounted.unmount();
+    let status = status?;
+    unmounted?;
+    match exit_code(status) {
+        0 => Ok(()),
+        code => Err(Failure::status(code)),
+    }
+}
+
+/// Waits for the program, and hands on to it what is sent to us.
+fn wait(mut child: Child, mut signals: Signals) -> Result<ExitStatus, Failure> {
+    let handle = signals.handle();
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    // At a terminal an interrupt reaches the program by itself.
+    let own_interrupt = std::io::stdin().is_terminal();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            for signal in signals.forever() {
+                if let (Some(pid), Some(number), false) = (pid, Signal::from_named_raw(signal), own_interrupt && signal == SIGINT) {
+                    // It may have ended just now.
+                    let _ = kill_process(pid, number);
+                }
+            }
+        });
+        let status = child.wait();
+        handle.close();
+        status.map_err(|error| Failure::operation("io", format!("cannot wait for the program: {error}")))
+    })
+}
+
+/// As shells have it: 128 and the signal where one ended it.
+fn exit_code(status: ExitStatus) -> u8 {
+    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+    u8::try_from(code).unwrap_or(u8::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_counts_from_128() {
+        assert_eq!(exit_code(ExitStatus::from_raw(15)), 143);
+        assert_eq!(exit_code(ExitStatus::from_raw(7 << 8)), 7);
+    }
+
+    #[test]
+    fn signals_are_handed_on_to_the_program() {
+        // The shell ends by itself only if nobody interrupts it, and says so by another status.
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "trap 'exit 9' TERM; echo; while :; do sleep 0.05; done"]).stdout(std::process::Stdio::piped());
+        let mut child = shell.spawn().expect("a shell");
+        let mut ready = [0];
+        std::io::Read::read_exact(&mut child.stdout.take().expect("piped"), &mut ready).expect("the trap is set");
+        let signals = signals().expect("signals");
+        let own = Pid::from_raw(i32::try_from(std::process::id()).expect("a pid")).expect("not zero");
+        let sender = std::thread::spawn(move || kill_process(own, Signal::TERM).expect("to ourselves"));
+        let status = wait(child, signals).expect("waited");
+        sender.join().expect("sent");
+        assert_eq!(status.code(), Some(9));
+    }
+}

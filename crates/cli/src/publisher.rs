@@ -1,0 +1,5 @@
+//! The publisher's tools: who they act for, and how they speak to the authority.
+
+pub mod api;
+pub mod login;
+pub mod profile;

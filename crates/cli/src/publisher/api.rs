@@ -1,0 +1,226 @@
+//! The authority's HTTP API as the publisher's tools use it.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use ureq::Body;
+use ureq::http::Response;
+use zeroize::Zeroizing;
+
+use super::profile::Profile;
+use crate::context::Context;
+use crate::failure::Failure;
+
+/// Longest answer that is held in memory, in bytes.
+const MAX_ANSWER: u64 = 4 * 1024 * 1024;
+
+/// One authority, spoken to with one token. Cheap to share between threads.
+#[derive(Clone)]
+pub struct Api {
+    agent: ureq::Agent,
+    server: String,
+    token: Zeroizing<String>,
+}
+
+/// RFC 9457, as far as people are told of it.
+#[derive(serde::Deserialize)]
+struct Problem {
+    code: Option<String>,
+    title: Option<String>,
+    detail: Option<String>,
+    hint: Option<String>,
+    request_id: Option<String>,
+}
+
+impl Api {
+    /// As the profile and the command line say.
+    pub fn connect(context: &Context) -> Result<(Self, Profile), Failure> {
+        let mut profile = Profile::load(&context.home)?;
+        let token = match (context.environment_token(), &profile) {
+            (Some(token), _) => token,
+            (None, Some(profile)) => profile.token.clone(),
+            (None, None) => return Err(not_logged_in()),
+        };
+        let server = context.server.clone().or_else(|| profile.as_ref().map(|profile| profile.server.clone())).ok_or_else(not_logged_in)?;
+        let ca = context.ca.clone().or_else(|| profile.as_ref().and_then(|profile| profile.ca.clone()));
+        let api = Self::new(&server, &token, ca.as_deref())?;
+        let publisher = profile.as_mut().and_then(|profile| profile.publisher.take());
+        Ok((api, Profile { server, token, publisher, ca }))
+    }
+
+    /// With everything said.
+    pub fn new(server: &str, token: &str, ca: Option<&Path>) -> Result<Self, Failure> {
+        let server = server.trim_end_matches('/').to_owned();
+        if !server.starts_with("https://") && !server.starts_with("http://") {
+            return Err(Failure::usage(format!("{server} is not an address: it begins with neither https:// nor http://")));
+        }
+        Ok(Self { agent: crate::context::agent(ca)?, server, token: Zeroizing::new(token.to_owned()) })
+    }
+
+    /// The address, as in the profile.
+    pub fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// A resource.
+    pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        self.json(self.answered(self.authorized(self.agent.get(self.url(path))).call())?)
+    }
+
+    /// A resource that may not exist.
+    pub fn find<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, Failure> {
+        let response = self.authorized(self.agent.get(self.url(path))).call();
+        match response {
+            Ok(response) if response.status() == 404 => Ok(None),
+            response => self.json(self.answered(response)?).map(Some),
+        }
+    }
+
+    /// Makes something. `key` makes it safe to send twice.
+    pub fn post<T: DeserializeOwned>(&self, path: &str, key: Option<&str>, body: &impl Serialize) -> Result<T, Failure> {
+        let mut request = self.authorized(self.agent.post(self.url(path)));
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        self.json(self.answered(request.send_json(body))?)
+    }
+
+    /// Lines of JSON to the authority.
+    pub fn post_lines<T: DeserializeOwned>(&self, path: &str, lines: &str) -> Result<T, Failure> {
+        let request = self.authorized(self.agent.post(self.url(path))).header("content-type", "application/x-ndjson");
+        self.json(self.answered(request.send(lines))?)
+    }
+
+    /// Sets something.
+    pub fn put<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failure> {
+        self.json(self.answered(self.authorized(self.agent.put(self.url(path))).send_json(body))?)
+    }
+
+    /// Whether the contents server holds an object.
+    pub fn has_object(&self, object: &str) -> Result<bool, Failure> {
+        let response = self.authorized(self.agent.head(self.url(&format!("/contents/{object}")))).call();
+        match response {
+            Ok(response) if response.status() == 404 => Ok(false),
+            response => self.answered(response).map(|_| true),
+        }
+    }
+
+    /// Stores an object of the contents server.
+    pub fn put_object(&self, object: &str, length: u64, bytes: File) -> Result<(), Failure> {
+        let request = self.authorized(self.agent.put(self.url(&format!("/v1/contents/{object}"))));
+        let request = request.header("content-type", "application/octet-stream").header("content-length", length.to_string());
+        let response = request.send(ureq::SendBody::from_owned_reader(bytes));
+        self.answered(response).map(|_| ())
+    }
+
+    /// An object's bytes from `from` on.
+    pub fn object(&self, object: &str, from: u64) -> Result<Box<dyn Read + Send>, Failure> {
+        let mut request = self.agent.get(self.url(&format!("/contents/{object}")));
+        if from > 0 {
+            request = request.header("range", format!("bytes={from}-"));
+        }
+        let response = self.answered(request.call())?;
+        if from > 0 && response.status() != 206 {
+            return Err(Failure::operation("range_ignored", format!("{} does not answer with parts of objects", self.server)));
+        }
+        Ok(Box::new(response.into_body().into_reader()))
+    }
+
+    /// An answer of any length, read as it comes.
+    pub fn stream(&self, path: &str) -> Result<Box<dyn Read + Send>, Failure> {
+        let response = self.answered(self.authorized(self.agent.get(self.url(path))).call())?;
+        Ok(Box::new(response.into_body().into_reader()))
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.server)
+    }
+
+    fn authorized<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
+        request.header("authorization", format!("Bearer {}", *self.token)).header("accept", "application/json")
+    }
+
+    /// The answer, if it is one that says yes.
+    fn answered(&self, response: Result<Response<Body>, ureq::Error>) -> Result<Response<Body>, Failure> {
+        let mut response = response.map_err(|error| unreachable(&self.server, &error))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let problem = response.body_mut().with_config().limit(MAX_ANSWER).read_json::<Problem>().ok();
+        Err(failed(&self.server, status.as_u16(), problem))
+    }
+
+    fn json<T: DeserializeOwned>(&self, mut response: Response<Body>) -> Result<T, Failure> {
+        response.body_mut().with_config().limit(MAX_ANSWER).read_json().map_err(|error| {
+            Failure::operation("answer_invalid", format!("{} answered with something else than was asked for: {error}", self.server))
+        })
+    }
+}
+
+/// A request that got no answer.
+fn unreachable(server: &str, error: &ureq::Error) -> Failure {
+    Failure::operation("unreachable", format!("cannot reach {server}: {error}"))
+        .hint("Check the address and the network; for a private certificate authority give `--ca FILE`. Repeating the command is safe.")
+}
+
+/// A "no", or a failure of the server.
+fn failed(server: &str, status: u16, problem: Option<Problem>) -> Failure {
+    let problem = problem.unwrap_or(Problem { code: None, title: None, detail: None, hint: None, request_id: None });
+    let mut message = match (problem.title, problem.detail) {
+        (Some(title), Some(detail)) if title != detail => format!("{title}: {detail}"),
+        (Some(text), _) | (None, Some(text)) => text,
+        (None, None) => format!("{server} answered with status {status}"),
+    };
+    if status < 500 {
+        let hint = problem.hint.or_else(|| match status {
+            401 => Some("Run `counterfoil publisher login` with a token that is still good.".to_owned()),
+            403 => Some("This takes a token with another role; the operator hands them out.".to_owned()),
+            _ => None,
+        });
+        let code = problem.code.unwrap_or_else(|| format!("http_{status}"));
+        let failure = Failure::refused(&code, message);
+        return match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        };
+    }
+    if let Some(request) = problem.request_id {
+        message = format!("{message} (request {request})");
+    }
+    let code = problem.code.unwrap_or_else(|| format!("http_{status}"));
+    Failure::operation(&code, message)
+        .hint(problem.hint.unwrap_or_else(|| "Repeat the command; if it stays, tell the operator the request ID.".to_owned()))
+}
+
+fn not_logged_in() -> Failure {
+    Failure::operation("not_logged_in", "no authority and token are known to the publisher's tools")
+        .hint("Run `counterfoil publisher login --server URL --token TOKEN`.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_becomes_fact_and_remedy() {
+        let problem = serde_json::from_str(r#"{"title":"release exists","code":"release_exists","hint":"use another version"}"#).ok();
+        let failure = failed("http://x", 409, problem);
+        assert_eq!((failure.code.as_str(), failure.message.as_str()), ("release_exists", "release exists"));
+        assert_eq!(failure.hint.as_deref(), Some("use another version"));
+    }
+
+    #[test]
+    fn an_answer_that_is_no_problem_document_still_says_something() {
+        let failure = failed("http://x", 502, None);
+        assert_eq!((failure.code.as_str(), failure.message.as_str()), ("http_502", "http://x answered with status 502"));
+    }
+
+    #[test]
+    fn an_address_without_a_scheme_is_wrong_usage() {
+        assert_eq!(Api::new("example.org", "t", None).map(|_| ()).expect_err("no scheme").code, "usage");
+    }
+}

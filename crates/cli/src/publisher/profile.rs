@@ -1,0 +1,115 @@
+//! What a publisher's tools remember between commands: which authority, which token, which publisher, and the signing key.
+
+use std::path::Path;
+
+use counterfoil_format::holder::{HolderKeys, HolderKind, MAX_FILE};
+use counterfoil_format::secret::SystemRandom;
+use serde::{Deserialize, Serialize};
+use zeroize::{Zeroize as _, Zeroizing};
+
+use crate::failure::Failure;
+use crate::files;
+
+const PROFILE: &str = "publisher.toml";
+const KEY: &str = "publisher.key";
+const LIMIT: u64 = 64 * 1024;
+
+/// `publisher.toml`, private to its owner.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// Address of the authority.
+    pub server: String,
+    /// A bearer token of role publisher or operator.
+    pub token: String,
+    /// Which publisher the tools act for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publisher: Option<String>,
+    /// Further certificate authorities to trust, a PEM file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<std::path::PathBuf>,
+}
+
+impl Drop for Profile {
+    fn drop(&mut self) {
+        self.token.zeroize();
+    }
+}
+
+impl Profile {
+    /// The one in `home`, if there is one.
+    pub fn load(home: &Path) -> Result<Option<Self>, Failure> {
+        let path = home.join(PROFILE);
+        let Some(bytes) = files::read_private(&path, LIMIT)?.map(Zeroizing::new) else { return Ok(None) };
+        let text = std::str::from_utf8(&bytes).ok();
+        text.and_then(|text| toml::from_str(text).ok()).map(Some).ok_or_else(|| {
+            // What the parser says would repeat the line, and the line may be the token.
+            Failure::operation("profile_invalid", format!("{} is not a publisher's profile", path.display()))
+                .hint("Run `counterfoil publisher login` again.")
+        })
+    }
+
+    /// Writes it into `home`.
+    pub fn save(&self, home: &Path) -> Result<(), Failure> {
+        files::create_directory(home)?;
+        let text = Zeroizing::new(toml::to_string(self).expect("a profile is plain text fields"));
+        files::replace(&home.join(PROFILE), text.as_bytes(), 0o600)
+    }
+}
+
+/// The signing key in `home`, made there if there is none. It stays on this machine; the authority gets the public half.
+pub fn signing_key(home: &Path) -> Result<(HolderKeys, bool), Failure> {
+    if let Some(keys) = existing_signing_key(home)? {
+        return Ok((keys, false));
+    }
+    let keys = HolderKeys::generate(HolderKind::Publisher, &mut SystemRandom);
+    files::create_private(&home.join(KEY), &keys.to_json())?;
+    Ok((keys, true))
+}
+
+/// The signing key in `home`, which must be there.
+pub fn required_signing_key(home: &Path) -> Result<HolderKeys, Failure> {
+    existing_signing_key(home)?.ok_or_else(|| {
+        Failure::operation("no_signing_key", format!("there is no signing key at {}", home.join(KEY).display()))
+            .hint("Run `counterfoil publisher login --publisher ID --name NAME`, or put the publisher's key file there.")
+    })
+}
+
+fn existing_signing_key(home: &Path) -> Result<Option<HolderKeys>, Failure> {
+    let path = home.join(KEY);
+    let Some(bytes) = files::read_private(&path, MAX_FILE as u64)?.map(Zeroizing::new) else { return Ok(None) };
+    match HolderKeys::parse(&bytes) {
+        Ok(keys) if keys.kind == HolderKind::Publisher => Ok(Some(keys)),
+        Ok(keys) => Err(Failure::operation("key_file_invalid", format!("{} is the key file of a {}", path.display(), keys.kind))),
+        Err(error) => Err(Failure::operation("key_file_invalid", format!("{}: {error}", path.display()))
+            .hint("Restore the file from a copy. Releases signed by another key are refused by terminals.")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_profile_is_private_and_read_back() {
+        let home = tempfile::tempdir().expect("a directory");
+        assert!(Profile::load(home.path()).expect("no error").is_none());
+        let profile = Profile { server: "http://127.0.0.1:1".into(), token: "cft_x".into(), publisher: Some("p".into()), ca: None };
+        profile.save(home.path()).expect("saved");
+        let loaded = Profile::load(home.path()).expect("readable").expect("there");
+        assert_eq!((loaded.token.as_str(), loaded.publisher.as_deref()), ("cft_x", Some("p")));
+        std::fs::write(home.path().join(PROFILE), "token = cft_secret_without_quotes").expect("overwritten");
+        let failure = Profile::load(home.path()).map(|_| ()).expect_err("not TOML");
+        assert!(!failure.message.contains("cft_secret"), "{}", failure.message);
+    }
+
+    #[test]
+    fn the_signing_key_is_made_once() {
+        let home = tempfile::tempdir().expect("a directory");
+        assert_eq!(required_signing_key(home.path()).map(|_| ()).expect_err("none yet").code, "no_signing_key");
+        let (first, made) = signing_key(home.path()).expect("made");
+        let (second, again) = signing_key(home.path()).expect("read");
+        assert_eq!((made, again), (true, false));
+        assert_eq!(first.public(), second.public());
+    }
+}

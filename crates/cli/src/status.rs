@@ -1,0 +1,60 @@
+//! `status`: who and what this is, without asking anybody.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use counterfoil_terminal::card_show;
+use counterfoil_terminal::default_library;
+use serde_json::{Value, json};
+
+use crate::context::Context;
+use crate::failure::Failure;
+
+/// Show who you are here: home, authority, card, user, device, drive (offline)
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  counterfoil status --json")]
+pub struct Status {
+    /// The library whose drive is shown [default: the one used last]
+    #[arg(long, value_name = "DIR")]
+    library: Option<PathBuf>,
+}
+
+impl Status {
+    /// Reads what is here; what cannot be read is said, and is no failure.
+    pub fn run(self, context: &Context) -> Result<(), Failure> {
+        let terminal = context.terminal()?;
+        let mut rows: Vec<(&str, Value, String)> = Vec::new();
+        let mut row = |name, value: Value, words: String| rows.push((name, value, words));
+        row("home", json!(context.home), context.home.display().to_string());
+        match terminal.authority() {
+            Ok(Some(authority)) => row("authority", json!(authority.document.name), authority.document.name.clone()),
+            Ok(None) => row("authority", Value::Null, "none met yet".to_owned()),
+            Err(error) => row("authority", Value::Null, error.to_string()),
+        }
+        match card_show(&terminal, &context.card_choice(false)) {
+            Ok(card) => {
+                row("card", json!(card.card_id), card.card_id.to_string());
+                let user = card.user_id.map_or_else(|| "not registered".to_owned(), |user| user.to_string());
+                row("user", json!(card.user_id), user);
+            }
+            Err(error) => row("card", Value::Null, error.to_string()),
+        }
+        match terminal.hardware().device() {
+            Ok(read) => row("device", json!({ "id": read.id, "source": read.source }), format!("{} (from {})", read.id, read.source)),
+            Err(error) => row("device", Value::Null, error.to_string()),
+        }
+        let library = match self.library {
+            Some(path) => Some(path),
+            None => default_library(&terminal).ok().flatten(),
+        };
+        if let Some(library) = library {
+            row("library", json!(library), library.display().to_string());
+            match terminal.hardware().drive(&library) {
+                Ok(read) => row("drive", json!({ "id": read.id, "source": read.source }), format!("{} (from {})", read.id, read.source)),
+                Err(error) => row("drive", Value::Null, error.to_string()),
+            }
+        }
+        let value: serde_json::Map<String, Value> = rows.iter().map(|(name, value, _)| ((*name).to_owned(), value.clone())).collect();
+        context.output.result(&value, || rows.iter().map(|(name, _, words)| format!("{name:<10} {words}\n")).collect())
+    }
+}

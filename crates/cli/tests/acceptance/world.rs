@@ -1,0 +1,454 @@
+//! A world for one scenario: an authority, publishers and people with devices, all in one directory that goes with it.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use counterfoil_core::Code;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Makes a test of a scenario for each database engine.
+macro_rules! scenario {
+    ($name:ident, |$world:ident| $body:block) => {
+        mod $name {
+            #[allow(unused_imports, reason = "not every scenario needs what its file imports")]
+            use super::*;
+
+            fn scenario($world: &mut $crate::world::World) $body
+
+            #[test]
+            fn sqlite() {
+                scenario(&mut $crate::world::World::new($crate::world::Engine::Sqlite));
+            }
+
+            #[test]
+            fn postgres() {
+                scenario(&mut $crate::world::World::new($crate::world::Engine::Postgres));
+            }
+        }
+    };
+}
+pub(crate) use scenario;
+
+/// What the authority keeps its data in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+/// Longest that anything is waited for before the test fails.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+pub struct World {
+    dir: TempDir,
+    database: Option<String>,
+    server: Option<Child>,
+    settings: Vec<(String, String)>,
+    pub url: String,
+    pub token: String,
+}
+
+/// A person's device: where its state lies and what its hardware says.
+#[derive(Clone)]
+pub struct Device {
+    pub home: PathBuf,
+    pub root: PathBuf,
+    pub library: PathBuf,
+    pub url: String,
+}
+
+/// How a command ended.
+pub struct Outcome {
+    said: String,
+    pub output: Output,
+}
+
+impl World {
+    /// With an authority that runs.
+    pub fn new(engine: Engine) -> Self {
+        Self::with_settings(engine, &[])
+    }
+
+    /// With an authority that is configured by environment variables.
+    pub fn with_settings(engine: Engine, settings: &[(&str, &str)]) -> Self {
+        let dir = tempfile::Builder::new().prefix("counterfoil-world-").tempdir().expect("a directory");
+        let database = (engine == Engine::Postgres).then(create_database);
+        let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let mut world = Self { dir, database, server: None, settings, url: String::new(), token: String::new() };
+        let mut init = Command::new(counterfoild());
+        init.args(["init", "--json", "--data"]).arg(world.path("server"));
+        if let Some(database) = &world.database {
+            init.arg("--database").arg(database);
+        }
+        let init = outcome(init).done().json();
+        world.token = init["token"].as_str().expect("init prints the first operator token").to_owned();
+        world.start();
+        world
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Starts the server, at the same address as before if it has had one.
+    pub fn start(&mut self) {
+        let ready = self.path("ready");
+        let _ = fs::remove_file(&ready);
+        let listen = if self.url.is_empty() { "127.0.0.1:0" } else { self.url.trim_start_matches("http://") };
+        let log = File::options().create(true).append(true).open(self.path("server.log")).expect("a log");
+        let mut serve = Command::new(counterfoild());
+        serve.args(["serve", "--listen", listen, "--data"]).arg(self.path("server")).arg("--ready-file").arg(&ready);
+        serve.envs(self.settings.iter().map(|(name, value)| (name, value)));
+        serve.stdout(log.try_clone().expect("the same log")).stderr(log).stdin(Stdio::null());
+        let mut server = serve.spawn().expect("the server starts");
+        wait_until("the server is ready", || {
+            if let Some(status) = server.try_wait().expect("asked") {
+                panic!("the server ended: {status}\n{}", fs::read_to_string(self.path("server.log")).unwrap_or_default());
+            }
+            fs::read_to_string(&ready).is_ok_and(|text| text.ends_with('\n') || text.starts_with("http"))
+        });
+        self.url = fs::read_to_string(&ready).expect("ready").trim().to_owned();
+        self.server = Some(server);
+    }
+
+    /// `SIGKILL`, as a power cut would.
+    pub fn kill(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            server.kill().expect("killed");
+            server.wait().expect("gone");
+        }
+    }
+
+    /// A device that nobody has registered.
+    pub fn device(&self, name: &str) -> Device {
+        let device = Device {
+            home: self.path(&format!("{name}/home")),
+            root: self.path(&format!("{name}/root")),
+            library: self.path(&format!("{name}/library")),
+            url: self.url.clone(),
+        };
+        device.set_hardware(&format!("{name}'s computer"), &format!("{name}'s drive"));
+        device
+    }
+
+    /// A person with a card, registered with card, device and drive.
+    pub fn person(&self, name: &str) -> Device {
+        let device = self.device(name);
+        device.run(["card", "new"]).done();
+        device.run([OsStr::new("register"), OsStr::new("--library"), device.library.as_os_str()]).done();
+        device
+    }
+
+    /// A publisher who is logged in; made on first use.
+    pub fn publisher(&self) -> Device {
+        let device = self.device("publisher");
+        if !device.home.join("publisher.toml").exists() {
+            let login = ["publisher", "login", "--server", &self.url, "--token", &self.token, "--publisher", "acme", "--name", "Acme"];
+            device.run(login).done();
+        }
+        device
+    }
+
+    /// Publishes what is below `tree`.
+    pub fn publish(&self, title: &str, version: &str, tree: &Path, more: &[&str]) -> Outcome {
+        let publisher = self.publisher();
+        let mut command = publisher.command(["publish", "--json", "--title", title, "--version", version]);
+        command.arg(tree).args(more);
+        outcome(command)
+    }
+
+    /// Presses directories, and gives them in order.
+    pub fn press(&self, title: &str, count: usize) -> Vec<PathBuf> {
+        let out = self.path(&format!("discs-{title}"));
+        let count_text = count.to_string();
+        let mut command = self.publisher().command(["press", "--title", title, "--count", &count_text, "--out"]);
+        command.arg(&out);
+        outcome(command).done();
+        (1..=count).map(|serial| out.join(format!("{serial:04}"))).collect()
+    }
+
+    /// A small title, pressed on so many media: the usual beginning.
+    pub fn discs(&self, count: usize) -> Vec<PathBuf> {
+        self.publish("sky-raider", "1.0.0", &self.small_tree(), &["--entry", "bin/game", "--kind", "game"]).done();
+        self.press("sky-raider", count)
+    }
+
+    /// A few files of many kinds, about 300 kB.
+    pub fn small_tree(&self) -> PathBuf {
+        let tree = self.path("small");
+        if !tree.exists() {
+            write(&tree.join("bin/game"), b"#!/bin/sh\necho \"played with $*\"\nexit ${STATUS:-0}\n");
+            set_mode(&tree.join("bin/game"), 0o755);
+            write(&tree.join("data/level-1"), &noise(1, 200_000));
+            write(&tree.join("data/text"), &CANARY.repeat(3000));
+            write(&tree.join("empty"), b"");
+        }
+        tree
+    }
+
+    /// One file of noise that fills several packs.
+    pub fn large_tree(&self, bytes: usize) -> PathBuf {
+        let tree = self.path("large");
+        write(&tree.join("film.mkv"), &noise(2, bytes));
+        write(&tree.join("text"), &CANARY.repeat(3000));
+        tree
+    }
+
+    /// Asks the authority's API as the operator. Status and document.
+    pub fn api(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
+        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let url = format!("{}{path}", self.url);
+        let token = format!("Bearer {}", self.token);
+        let mut response = match (method, body) {
+            ("POST", body) => agent.post(url).header("authorization", token).send_json(body.unwrap_or(Value::Null)),
+            _ => agent.get(url).header("authorization", token).call(),
+        }
+        .expect("the authority answers");
+        let document = response.body_mut().read_json().unwrap_or(Value::Null);
+        (response.status().as_u16(), document)
+    }
+
+    /// Every plain place where a device or the authority keeps something.
+    pub fn root(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+/// Text that must be on no disk but the publisher's own.
+pub const CANARY: &[u8] = b"the canary sings in plain text. ";
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            let log = fs::read_to_string(self.path("server.log")).unwrap_or_default();
+            let last: Vec<&str> = log.lines().rev().take(30).collect();
+            eprintln!("the server's last lines:\n{}", last.into_iter().rev().collect::<Vec<_>>().join("\n"));
+        }
+        if let Some(database) = self.database.take() {
+            drop_database(&database);
+        }
+    }
+}
+
+impl Device {
+    /// What the hardware says from now on.
+    pub fn set_hardware(&self, device: &str, drive: &str) {
+        write(&self.root.join("etc/counterfoil/device-id"), device.as_bytes());
+        write(&self.root.join("etc/counterfoil/drive-id"), drive.as_bytes());
+    }
+
+    /// A command of the client on this device.
+    pub fn command<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, arguments: I) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_counterfoil"));
+        self.environment(&mut command);
+        command.args(arguments).stdin(Stdio::null());
+        command
+    }
+
+    /// What makes a program run on this device.
+    pub fn environment(&self, command: &mut Command) {
+        for name in ["COUNTERFOIL_CARD", "COUNTERFOIL_TOKEN", "COUNTERFOIL_CA"] {
+            command.env_remove(name);
+        }
+        command.env("COUNTERFOIL_HOME", &self.home).env("COUNTERFOIL_HARDWARE_ROOT", &self.root).env("COUNTERFOIL_SERVER", &self.url);
+    }
+
+    /// Runs it to its end.
+    pub fn run<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, arguments: I) -> Outcome {
+        outcome(self.command(arguments))
+    }
+
+    /// Copies a medium into the library.
+    pub fn copy(&self, medium: &Path) -> Outcome {
+        self.run([OsStr::new("copy"), medium.as_os_str(), OsStr::new("--library"), self.library.as_os_str()])
+    }
+
+    /// Bytes of a file of a title, as played.
+    pub fn play(&self, title: &str, path: &str) -> Outcome {
+        self.run([OsStr::new("play"), OsStr::new(title), OsStr::new(path), OsStr::new("--library"), self.library.as_os_str()])
+    }
+
+    /// Every file of `tree` plays as it was published.
+    pub fn plays_all(&self, title: &str, tree: &Path) {
+        for path in files_below(tree) {
+            let name = path.strip_prefix(tree).expect("below").to_str().expect("UTF-8");
+            let played = self.play(title, name).done().output.stdout;
+            assert!(played == fs::read(&path).expect("readable"), "{name} plays differently");
+        }
+    }
+
+    /// The command is refused with `code`, in words for people and in JSON for programs.
+    pub fn refuses<S: AsRef<OsStr> + Clone>(&self, arguments: &[S], code: Code) {
+        self.run(arguments.iter().cloned()).refused(code);
+        let json = self.run(arguments.iter().map(AsRef::as_ref).chain([OsStr::new("--json")]));
+        assert_eq!(json.output.status.code(), Some(1), "{json}");
+        assert_eq!(json.json()["error"]["code"], code.as_str(), "{json}");
+    }
+}
+
+impl Outcome {
+    #[track_caller]
+    pub fn done(self) -> Self {
+        assert!(self.output.status.success(), "{self}");
+        self
+    }
+
+    /// Exit status 1, the words of the code, and what to do next.
+    #[track_caller]
+    pub fn refused(self, code: Code) -> Self {
+        assert_eq!(self.output.status.code(), Some(1), "{self}");
+        let words = self.stderr();
+        assert!(words.contains(code.message()), "no {:?} in {self}", code.message());
+        assert!(words.contains("\nhint: "), "no hint in {self}");
+        self
+    }
+
+    /// Exit status and words on standard error.
+    #[track_caller]
+    pub fn failed(self, status: i32, words: &str) -> Self {
+        assert_eq!(self.output.status.code(), Some(status), "{self}");
+        assert!(self.stderr().contains(words), "no {words:?} in {self}");
+        assert!(self.stderr().starts_with("error: "), "{self}");
+        self
+    }
+
+    pub fn stderr(&self) -> String {
+        String::from_utf8_lossy(&self.output.stderr).into_owned()
+    }
+
+    pub fn stdout(&self) -> String {
+        String::from_utf8_lossy(&self.output.stdout).into_owned()
+    }
+
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.output.stdout).unwrap_or_else(|error| panic!("no JSON ({error}): {self}"))
+    }
+}
+
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}\n{}\n--- stdout\n{:.4000}\n--- stderr\n{:.4000}", self.said, self.output.status, self.stdout(), self.stderr())
+    }
+}
+
+/// Runs a command to its end.
+pub fn outcome(mut command: Command) -> Outcome {
+    let said = format!("{command:?}");
+    Outcome { output: command.output().unwrap_or_else(|error| panic!("{said}: {error}")), said }
+}
+
+/// Looks again and again, without holding the processor, until it is so.
+#[track_caller]
+pub fn wait_until(what: &str, mut so: impl FnMut() -> bool) {
+    let begun = now();
+    while !so() {
+        assert!(now() - begun < PATIENCE, "{what}: not within {PATIENCE:?}");
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "limits how long a test waits")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+pub fn write(path: &Path, bytes: &[u8]) {
+    fs::create_dir_all(path.parent().expect("a parent")).expect("made");
+    fs::write(path, bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+}
+
+pub fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).expect("chmod");
+}
+
+/// Bytes that do not compress, the same for the same seed (xorshift).
+pub fn noise(seed: u64, bytes: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut noise = Vec::with_capacity(bytes + 8);
+    while noise.len() < bytes {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        noise.extend_from_slice(&state.to_le_bytes());
+    }
+    noise.truncate(bytes);
+    noise
+}
+
+/// Regular files below a directory.
+pub fn files_below(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut waiting = vec![directory.to_owned()];
+    while let Some(directory) = waiting.pop() {
+        for entry in fs::read_dir(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display())) {
+            let entry = entry.expect("an entry");
+            match entry.file_type().expect("a type") {
+                kind if kind.is_dir() => waiting.push(entry.path()),
+                kind if kind.is_file() => found.push(entry.path()),
+                _ => {}
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Files below `directory` that hold `bytes`.
+pub fn files_with(directory: &Path, bytes: &[u8]) -> Vec<PathBuf> {
+    files_below(directory).into_iter().filter(|path| contains(&fs::read(path).unwrap_or_default(), bytes)).collect()
+}
+
+fn contains(hay: &[u8], needle: &[u8]) -> bool {
+    hay.windows(needle.len()).any(|window| window == needle)
+}
+
+/// Copies a directory as somebody with a file manager would.
+pub fn copy_tree(from: &Path, to: &Path) {
+    for path in files_below(from) {
+        let target = to.join(path.strip_prefix(from).expect("below"));
+        fs::create_dir_all(target.parent().expect("a parent")).expect("made");
+        fs::copy(&path, &target).expect("copied");
+    }
+}
+
+/// The server's binary, which `cargo build --bins` puts beside the client's.
+fn counterfoild() -> PathBuf {
+    let path = Path::new(env!("CARGO_BIN_EXE_counterfoil")).with_file_name("counterfoild");
+    assert!(path.exists(), "{} is missing: run `cargo build -p counterfoil-server` first", path.display());
+    path
+}
+
+/// A database of this scenario's own in the cluster that COUNTERFOIL_TEST_POSTGRES names.
+fn create_database() -> String {
+    static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let name = format!("acceptance_{}_{number}", std::process::id());
+    psql(&format!("CREATE DATABASE {name}"));
+    let cluster = cluster();
+    let (server, _) = cluster.rsplit_once('/').expect("an address with a database");
+    format!("{server}/{name}")
+}
+
+fn drop_database(url: &str) {
+    let (_, name) = url.rsplit_once('/').expect("an address with a database");
+    psql(&format!("DROP DATABASE {name} WITH (FORCE)"));
+}
+
+fn cluster() -> String {
+    std::env::var("COUNTERFOIL_TEST_POSTGRES")
+        .expect("COUNTERFOIL_TEST_POSTGRES is not set: run `export COUNTERFOIL_TEST_POSTGRES=$(scripts/postgres start)` first")
+}
+
+fn psql(statement: &str) {
+    let mut psql = Command::new("psql");
+    psql.args(["-qX", "-v", "ON_ERROR_STOP=1", "-c", statement]).arg(cluster());
+    let result = outcome(psql);
+    // While another test drops or creates one, the template is busy for a moment; everything else is a failure.
+    assert!(result.output.status.success() || std::thread::panicking(), "{result}");
+}
