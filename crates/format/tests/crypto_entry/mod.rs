@@ -12,8 +12,11 @@ use counterfoil_format::secret::Secret;
 use counterfoil_format::sign::SigningKey;
 use counterfoil_format::wrap::{self, Kek, RowId};
 
-/// Every target: its name, what it runs on any bytes, answering whether they were accepted.
-pub const TARGETS: [(&str, fn(&[u8]) -> bool); 5] =
+/// A target: its name, and what it runs on any bytes, answering whether they were accepted.
+pub type Target = (&'static str, fn(&[u8]) -> bool);
+
+/// Every target.
+pub const TARGETS: [Target; 5] =
     [("envelope", envelope), ("signed", signed), ("wrapped", wrapped), ("key_file", key_file), ("grant", grant)];
 
 /// The key that the corpus was sealed to or signed with.
