@@ -201,10 +201,10 @@ pub fn copy(
         titles.push(title.copy(&LibraryKey::new(library_key), &content_key, options.jobs, progress)?);
         superseded.extend(library.set_current(&source.on_medium.title, grant.grant_id)?);
     }
-    progress(Step::Confirming);
-    confirm(terminal, &authority, &mut holder, &claimant, medium, &grants, &superseded)?;
     let path = library.path().to_owned();
     terminal.home().remember(|profile| profile.library = Some(path))?;
+    progress(Step::Confirming);
+    confirm(terminal, &authority, &mut holder, &claimant, medium, &grants, &superseded)?;
     Ok(Copied { titles, resumed })
 }
 
@@ -268,7 +268,7 @@ fn claim(
     sealed.add(grants);
     holder.store(sealed)?;
     grants_for(holder, medium, sources)?;
-    accepted.applied(terminal)?;
+    accepted.applied(terminal);
     Ok(())
 }
 
@@ -409,6 +409,6 @@ fn confirm(
     // What these copies stood in for opens nothing any more.
     sealed.grants.retain(|grant| !superseded.contains(&grant.grant_id));
     holder.store(sealed)?;
-    accepted.applied(terminal)?;
+    accepted.applied(terminal);
     Ok(())
 }

@@ -78,9 +78,10 @@ pub(crate) struct Accepted<T> {
 
 impl<T> Accepted<T> {
     /// The effect of the answer is durable: the request is not to be repeated.
-    pub fn applied(self, terminal: &Terminal) -> Result<T> {
-        forget(terminal, &self.stored)?;
-        Ok(self.result)
+    pub fn applied(self, terminal: &Terminal) -> T {
+        // Where it cannot be removed it may stay: sent again, it gets the same answer or a refusal, and never a second effect.
+        let _ = forget(terminal, &self.stored);
+        self.result
     }
 }
 

@@ -54,7 +54,7 @@ pub fn inspect(terminal: &Terminal, medium: Option<&Medium>, card: &CardChoice) 
     {
         proofs.push((id, keys.signer()));
     }
-    exchange(terminal, &authority, Operation::Inspect(operation), &proofs)?.applied(terminal)
+    Ok(exchange(terminal, &authority, Operation::Inspect(operation), &proofs)?.applied(terminal))
 }
 
 /// A medium is asked about at its own authority only: another would say that it is unknown.

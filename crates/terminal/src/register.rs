@@ -134,7 +134,7 @@ pub fn register(terminal: &Terminal, options: &RegisterOptions) -> Result<Regist
         profile.library = library.clone().or(profile.library.take());
     })?;
     let result = Registered { user_id: open_user(&holder)?, holder: holder.kind(), card_id, device: device_id, drive: drive_id, library };
-    accepted.applied(terminal)?;
+    accepted.applied(terminal);
     Ok(result)
 }
 

@@ -171,7 +171,7 @@ fn healing_keys<'a>(
     let device_name = claimant.device_name();
     let proofs = claimant.proofs(&opened.holder, &device_name);
     // Nothing of the answer is kept, so nothing is lost by forgetting the request at once.
-    let result: HealResult = exchange(terminal, authority, Operation::Heal(operation), &proofs)?.applied(terminal)?;
+    let result: HealResult = exchange(terminal, authority, Operation::Heal(operation), &proofs)?.applied(terminal);
     let sealed: SealedBox = serde_json::from_value(result.keys).map_err(|error| ExchangeError::Shape(error.to_string()))?;
     let keys = sealed.open(opened.holder.dh(), &["heal", &listed.grant_id.to_string()]).map_err(|_| HolderError::NotOpened)?;
     if keys.len() != 32 * ids.len() {
