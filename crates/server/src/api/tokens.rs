@@ -2,12 +2,13 @@
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use crate::actions;
 use crate::app::App;
 use crate::auth::{Caller, Role};
+use crate::db::Tx;
+use crate::idempotency::{Once, Reply};
 use crate::problem::{ApiCode, Body, Problem, ProblemDetails};
 use crate::store::token::{self, TokenRow};
 
@@ -114,19 +115,26 @@ pub async fn list(State(app): State<App>, Query(page): Query<Page>) -> Result<Js
 /// Makes a token and shows it this once.
 #[utoipa::path(post, path = "/v1/tokens", tag = "tokens", request_body = NewToken,
     responses((status = 201, body = MadeToken), (status = 422, body = ProblemDetails)))]
-pub async fn create(State(app): State<App>, caller: Caller, Body(new): Body<NewToken>) -> Result<(StatusCode, Json<MadeToken>), Problem> {
+pub async fn create(State(app): State<App>, caller: Caller, once: Once, Body(new): Body<NewToken>) -> Result<Reply, Problem> {
     let new = actions::token::New { role: new.role, tenant: new.tenant, name: new.name, expires_in_days: new.expires_in_days };
     let prepared = new.prepare(app.clock.now(), &app.rng)?;
     let (row, actor) = (prepared.row.clone(), caller.actor());
-    app.db.write("make token", token::FAMILY, async move |tx| actions::token::make(tx, &row, &actor).await).await?;
-    Ok((StatusCode::CREATED, Json(MadeToken { token: prepared.token, about: prepared.row.into() })))
+    let made = MadeToken { token: prepared.token, about: prepared.row.into() };
+    once.write(&app, "make token", token::FAMILY.to_owned(), async move |tx: &mut Tx| {
+        actions::token::make(tx, &row, &actor).await?;
+        Ok(Reply::created(&made))
+    })
+    .await
 }
 
 /// Takes a token back. It stops being good at once.
 #[utoipa::path(delete, path = "/v1/tokens/{id}", tag = "tokens", params(("id" = String, Path, description = "The part of the token that is no secret")),
     responses((status = 204), (status = 404, body = ProblemDetails)))]
-pub async fn revoke(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+pub async fn revoke(State(app): State<App>, caller: Caller, once: Once, Path(id): Path<String>) -> Result<Reply, Problem> {
     let (now, actor) = (app.clock.now(), caller.actor());
-    let there = app.db.write("revoke token", token::FAMILY, async move |tx| actions::token::revoke(tx, &id, now, &actor).await).await?;
-    if there { Ok(StatusCode::NO_CONTENT) } else { Err(ApiCode::NotFound.into()) }
+    once.write(&app, "revoke token", token::FAMILY.to_owned(), async move |tx: &mut Tx| {
+        let there = actions::token::revoke(tx, &id, now, &actor).await?;
+        if there { Ok(Reply::no_content()) } else { Err(ApiCode::NotFound.into()) }
+    })
+    .await
 }

@@ -35,7 +35,7 @@ pub struct TestServer {
     pub fox: String,
     /// A token of the publisher `red-owl`.
     pub owl: String,
-    directory: tempfile::TempDir,
+    pub directory: tempfile::TempDir,
 }
 
 /// An answer, read to its end.

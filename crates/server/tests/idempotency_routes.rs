@@ -1,0 +1,281 @@
+//! Every mutating route of the OpenAPI document, sent a hundred times at once: one effect, one answer; another body is refused.
+
+#![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
+
+#[path = "support/catalogue.rs"]
+mod catalogue;
+mod support;
+
+use std::collections::BTreeSet;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::Method;
+use axum::middleware::{Next, from_fn};
+use catalogue::{Answer, NOW, TestServer, publish, publisher_key, release};
+use counterfoil_core::{CardId, MediumId, Timestamp};
+use counterfoil_format::content::ObjectName;
+use counterfoil_format::hpke::{DiffieHellman as _, SealingKey};
+use counterfoil_format::secret::Secret;
+use counterfoil_server::router;
+use serde_json::{Value, json};
+use support::{TestDb, db_test};
+
+/// One request to a mutating route, and another body for the same route.
+struct Case {
+    method: Method,
+    template: &'static str,
+    path: String,
+    body: String,
+    other: String,
+    /// Counts the effect: once done, it has grown by one, however often it was asked for.
+    effect: &'static str,
+}
+
+/// Routes that need no key: an upload's name says what it holds, a publisher's key is set once, and a terminal's request has an ID of its own.
+const NATURAL: &[&str] = &["PUT /v1/contents/{object}", "PUT /v1/publishers/{publisher}/key", "POST /v1/terminal/exchange"];
+
+async fn cases(server: &TestServer) -> Vec<Case> {
+    publish(server, "blue-fox", "sky-raider", "1.0").await;
+    let batch = catalogue::press(server, &server.operator, "sky-raider", 5).await["batch"].as_str().unwrap().to_owned();
+    let imported = json!({ "titles": [{ "title": "sky-raider" }], "imported": true });
+    let elsewhere = server.post(&server.operator, "/v1/batches", &imported).await.expect(201)["batch"].as_str().unwrap().to_owned();
+    for bytes in [catalogue::manifest_bytes("sky-raider", "2.0"), catalogue::pack_bytes("sky-raider", "2.0")] {
+        server.put(&server.operator, &format!("/v1/contents/{}", ObjectName::of(&bytes)), bytes).await.expect(201);
+    }
+    let token = server.post(&server.operator, "/v1/tokens", &json!({ "role": "operator", "name": "old" })).await.expect(201);
+    let card = CardId::from_bytes([1; 16]).to_string();
+    server.post(&server.operator, "/v1/cards", &json!({ "cards": [card] })).await.expect(200);
+    let medium = MediumId::pressed(batch.parse().unwrap(), 1);
+    let recipient = |seed| json!({ "recipient": SealingKey::from_seed(&Secret::new([seed; 32])).public_key() });
+    let case = |method: Method, template, path: String, body: Value, other: Value, effect| Case {
+        method,
+        template,
+        path,
+        body: if body.is_null() { String::new() } else { body.to_string() },
+        other: other.to_string(),
+        effect,
+    };
+    let mut release_other = release("blue-fox", "sky-raider", "2.0");
+    release_other["objects"].as_array_mut().unwrap().reverse();
+    let title = |name: &str| json!({ "title": "moon-raider", "name": name, "kind": "game", "publisher": "blue-fox" });
+    let medium_line = |id: &str| json!({ "medium_id": id });
+    vec![
+        case(
+            Method::POST,
+            "/v1/publishers",
+            "/v1/publishers".into(),
+            json!({ "id": "red-owl", "name": "Red Owl", "key": publisher_key("red-owl").1 }),
+            json!({ "id": "red-owl", "name": "Other" }),
+            "SELECT count(*) FROM audit WHERE event = 'publisher.made'",
+        ),
+        case(
+            Method::POST,
+            "/v1/titles",
+            "/v1/titles".into(),
+            title("Moon"),
+            title("Sun"),
+            "SELECT count(*) FROM audit WHERE event = 'title.made'",
+        ),
+        case(
+            Method::POST,
+            "/v1/titles/{title}/content-key",
+            "/v1/titles/sky-raider/content-key".into(),
+            recipient(1),
+            recipient(2),
+            "SELECT count(*) FROM audit WHERE event = 'content_key.handed_out'",
+        ),
+        case(
+            Method::POST,
+            "/v1/titles/{title}/releases",
+            "/v1/titles/sky-raider/releases".into(),
+            release("blue-fox", "sky-raider", "2.0"),
+            release_other,
+            "SELECT count(*) FROM audit WHERE event = 'release.published'",
+        ),
+        case(
+            Method::POST,
+            "/v1/batches",
+            "/v1/batches".into(),
+            json!({ "titles": [{ "title": "sky-raider" }], "count": 3 }),
+            json!({ "titles": [{ "title": "sky-raider" }], "count": 4 }),
+            "SELECT count(*) FROM batch",
+        ),
+        case(
+            Method::POST,
+            "/v1/batches/{batch}/media",
+            format!("/v1/batches/{elsewhere}/media"),
+            medium_line("DISC-1"),
+            medium_line("DISC-2"),
+            "SELECT count(*) FROM audit WHERE event = 'media.imported'",
+        ),
+        case(
+            Method::POST,
+            "/v1/media/{medium_id}/retire",
+            format!("/v1/media/{medium}/retire"),
+            json!({ "reason": "a" }),
+            json!({ "reason": "b" }),
+            "SELECT count(*) FROM audit WHERE event = 'medium.retired'",
+        ),
+        case(
+            Method::POST,
+            "/v1/cards",
+            "/v1/cards".into(),
+            json!({ "cards": [CardId::from_bytes([2; 16])] }),
+            json!({ "cards": [CardId::from_bytes([3; 16])] }),
+            "SELECT count(*) FROM holder",
+        ),
+        case(
+            Method::POST,
+            "/v1/cards/{card_id}/revoke",
+            format!("/v1/cards/{card}/revoke"),
+            json!({ "reason": "a" }),
+            json!({ "reason": "b" }),
+            "SELECT count(*) FROM holder WHERE state = 'dead'",
+        ),
+        case(
+            Method::POST,
+            "/v1/tokens",
+            "/v1/tokens".into(),
+            json!({ "role": "operator", "name": "one" }),
+            json!({ "role": "operator", "name": "two" }),
+            "SELECT count(*) FROM token",
+        ),
+        case(
+            Method::DELETE,
+            "/v1/tokens/{id}",
+            format!("/v1/tokens/{}", token["id"].as_str().unwrap()),
+            Value::Null,
+            json!("a body"),
+            "SELECT count(*) FROM token WHERE revoked_at IS NOT NULL",
+        ),
+    ]
+}
+
+async fn send(server: &TestServer, case: &Case, key: &str, body: &str) -> Answer {
+    let kind = if case.path.ends_with("/media") { "application/x-ndjson" } else { "application/json" };
+    let request = catalogue::request(case.method.clone(), &case.path, &server.operator)
+        .header("content-type", kind)
+        .header("idempotency-key", key)
+        .body(Body::from(body.to_owned()));
+    server.send(request.unwrap()).await
+}
+
+/// What is wrong with how a route keeps the promise; nothing when it does.
+async fn complaints(db: &TestDb, server: &TestServer, case: &Case) -> Vec<String> {
+    let name = format!("{} {}", case.method, case.template);
+    let before = db.number(case.effect).await;
+    let answers = futures_util::future::join_all((0..100).map(|_| send(server, case, "key-1", &case.body))).await;
+    let mut complaints = vec![];
+    let first = &answers[0];
+    if !first.status.is_success() {
+        complaints.push(format!("{name}: {} {}", first.status, String::from_utf8_lossy(&first.body)));
+    }
+    if answers.iter().any(|answer| (answer.status, &answer.body) != (first.status, &first.body)) {
+        complaints.push(format!("{name}: a hundred requests were answered differently"));
+    }
+    let effects = db.number(case.effect).await - before;
+    if effects != 1 {
+        complaints.push(format!("{name}: {effects} effects of a hundred requests"));
+    }
+    let other = send(server, case, "key-1", &case.other).await;
+    if (other.status.as_u16(), other.code().as_str()) != (422, "idempotency_mismatch") {
+        complaints.push(format!("{name}: another body was answered {} {}", other.status, other.code()));
+    }
+    // The next day but one, the key is new again; until then it is remembered.
+    if db.number(case.effect).await - before != 1 {
+        complaints.push(format!("{name}: another body had an effect"));
+    }
+    complaints
+}
+
+db_test!(every_mutating_route_takes_effect_once, async |db: TestDb| {
+    let server = TestServer::new(&db).await;
+    let cases = cases(&server).await;
+    let openapi = serde_json::to_value(router::openapi(&server.app)).unwrap();
+    let mut described = BTreeSet::new();
+    for (path, item) in openapi["paths"].as_object().unwrap() {
+        for method in ["post", "put", "patch", "delete"] {
+            if item.get(method).is_some() {
+                described.insert(format!("{} {path}", method.to_uppercase()));
+            }
+        }
+    }
+    let covered: BTreeSet<String> =
+        cases.iter().map(|case| format!("{} {}", case.method, case.template)).chain(NATURAL.iter().map(|name| (*name).to_owned())).collect();
+    assert_eq!(described, covered, "every mutating route is tried, and no other");
+    let mut wrong = vec![];
+    for case in &cases {
+        wrong.extend(complaints(&db, &server, case).await);
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+});
+
+db_test!(the_runner_notices_when_the_layer_is_gone, async |db: TestDb| {
+    let server = TestServer::new(&db).await;
+    let cases = cases(&server).await;
+    // The planted bug: keys never reach the layer.
+    async fn without_key(mut request: Request, next: Next) -> axum::response::Response {
+        request.headers_mut().remove("idempotency-key");
+        next.run(request).await
+    }
+    let broken = TestServer { router: Router::new().merge(server.router.clone()).layer(from_fn(without_key)), ..server };
+    for case in &cases {
+        let wrong = complaints(&db, &broken, case).await;
+        assert!(!wrong.is_empty(), "{} {} passes without the layer", case.method, case.template);
+    }
+});
+
+db_test!(a_key_is_the_callers_own_and_is_forgotten_after_a_day, async |db: TestDb| {
+    let server = TestServer::new(&db).await;
+    publish(&server, "blue-fox", "sky-raider", "1.0").await;
+    let body = json!({ "titles": [{ "title": "sky-raider" }], "count": 1 });
+    let post = async |token: &str, key: &str| {
+        let request = catalogue::request(Method::POST, "/v1/batches", token).header("content-type", "application/json").header("idempotency-key", key);
+        server.send(request.body(body.to_string().into()).unwrap()).await
+    };
+    let first = post(&server.fox, "k").await.expect(201);
+    assert_eq!(post(&server.fox, "k").await.expect(201), first);
+    assert_ne!(post(&server.operator, "k").await.expect(201), first, "the key of another caller");
+    assert_ne!(post(&server.fox, "l").await.expect(201), first, "another key");
+    server.app.clock.set(Timestamp(NOW.0 + Timestamp::DAY - 1));
+    assert_eq!(post(&server.fox, "k").await.expect(201), first);
+    server.app.clock.set(Timestamp(NOW.0 + Timestamp::DAY + 1));
+    assert_ne!(post(&server.fox, "k").await.expect(201), first, "a day later");
+    for bad in ["", &"x".repeat(256)] {
+        assert_eq!(post(&server.fox, bad).await.status, 400);
+    }
+});
+
+db_test!(a_refused_request_leaves_its_key_free_for_the_same_request, async |db: TestDb| {
+    let server = TestServer::new(&db).await;
+    publish(&server, "blue-fox", "sky-raider", "1.0").await;
+    let new = json!({ "title": "later", "name": "Later", "kind": "app", "publisher": "red-owl" });
+    let post = async || {
+        let request = catalogue::request(Method::POST, "/v1/titles", &server.operator).header("content-type", "application/json").header("idempotency-key", "k");
+        server.send(request.body(new.to_string().into()).unwrap()).await
+    };
+    assert_eq!(post().await.status, 422, "no such publisher yet");
+    server.post(&server.operator, "/v1/publishers", &json!({ "id": "red-owl", "name": "Red Owl" })).await.expect(201);
+    let made = post().await.expect(201);
+    assert_eq!(post().await.expect(201), made);
+});
+
+db_test!(a_recorded_token_is_not_readable_in_the_database, async |db: TestDb| {
+    let server = TestServer::new(&db).await;
+    let request = catalogue::request(Method::POST, "/v1/tokens", &server.operator)
+        .header("content-type", "application/json")
+        .header("idempotency-key", "k")
+        .body(json!({ "role": "operator", "name": "n" }).to_string().into());
+    let token = server.send(request.unwrap()).await.expect(201)["token"].as_str().unwrap().to_owned();
+    let answers = db
+        .read("test", async |tx: &mut counterfoil_server::db::Tx| -> Result<Vec<(Vec<u8>,)>, counterfoil_server::db::DbError> {
+            tx.query("SELECT answer FROM request").all().await
+        })
+        .await
+        .unwrap();
+    assert_eq!(answers.len(), 2, "the key's, and the effect's");
+    let secret = token.rsplit('_').next().unwrap().as_bytes();
+    assert!(answers.iter().all(|(answer,)| !answer.windows(8).any(|window| window == &secret[..8])));
+});
