@@ -4,13 +4,13 @@ use clap::{Parser, Subcommand};
 
 use crate::context::{Context, Global};
 use crate::failure::Failure;
-use crate::{authority, card, completions, copy, inspect, library, play, press, publish, publisher, register, status};
+use crate::{authority, card, completions, copy, inspect, library, play, press, publish, publisher, register, server, status};
 
 /// Counterfoil: content on media that can be copied once, into your own library, and played from there
 ///
 /// Exit status: 0 done, 1 refused, 2 wrong usage, 3 could not reach or operate.
 #[derive(Parser, Debug)]
-#[command(name = "counterfoil", version, propagate_version = true, max_term_width = 110)]
+#[command(name = "counterfoil", version, max_term_width = 110)]
 #[command(after_help = "For people who own media:
   counterfoil card new
   counterfoil register --library ~/Library
@@ -50,6 +50,12 @@ pub enum Command {
     Publish(publish::Publish),
     Press(press::Press),
     Completions(completions::Completions),
+    /// For operators: make a new authority (`counterfoild init`)
+    #[command(disable_help_flag = true)]
+    Init(server::Passed),
+    /// For operators: serve (`counterfoild serve`)
+    #[command(disable_help_flag = true)]
+    Serve(server::Passed),
 }
 
 /// Below `publisher`.
@@ -76,6 +82,18 @@ impl Command {
             Command::Publish(command) => command.run(context),
             Command::Press(command) => command.run(context),
             Command::Completions(command) => command.run(context),
+            Command::Init(command) | Command::Serve(command) => command.run(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
     }
 }

@@ -26,7 +26,7 @@ pub enum CardCommand {
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  counterfoil card new\n  counterfoil card new --out /media/stick/card")]
 pub struct New {
-    /// Where to [default: the file `card` in the home]
+    /// Where to [default: `card.json` in the home]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }

@@ -15,7 +15,7 @@ pub struct Global {
     /// Where this device's state lies [default: the data directory of the user]
     #[arg(long, global = true, env = "COUNTERFOIL_HOME", value_name = "DIR", hide_env = false)]
     home: Option<PathBuf>,
-    /// The card [default: the file `card` in the home]
+    /// The card [default: `card.json` in the home]
     #[arg(long, global = true, env = "COUNTERFOIL_CARD", value_name = "FILE")]
     card: Option<PathBuf>,
     /// Address of the authority [default: the one known, or the one on the medium]

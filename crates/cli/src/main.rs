@@ -19,6 +19,7 @@ mod progress;
 mod publish;
 mod publisher;
 mod register;
+mod server;
 mod status;
 mod units;
 

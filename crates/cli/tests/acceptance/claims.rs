@@ -60,8 +60,8 @@ scenario!(c8_the_same_user_on_a_second_device_is_refused, |world| {
     let user = anna.run(["card", "show", "--json"]).done().json()["user_id"].as_str().expect("registered").to_owned();
 
     let laptop = world.device("annas-laptop");
-    write(&laptop.home.join("card"), &fs::read(anna.home.join("card")).expect("her card"));
-    crate::world::set_mode(&laptop.home.join("card"), 0o600);
+    write(&laptop.home.join("card.json"), &fs::read(anna.home.join("card.json")).expect("her card"));
+    crate::world::set_mode(&laptop.home.join("card.json"), 0o600);
     let register = ["register", "--user", &user, "--library", laptop.library.to_str().expect("UTF-8")];
     laptop.run(register).done();
     laptop.refuses(&copy_arguments(&laptop, &disc), Code::MediumSpent);
@@ -104,7 +104,7 @@ scenario!(c8_as_many_copies_as_the_rights_say_and_no_more, |world| {
 /// Puts a copy of somebody's card into somebody's hands.
 fn lend_card(from: &Device, to: &Device) -> String {
     let lent = to.home.join("lent-card");
-    write(&lent, &fs::read(from.home.join("card")).expect("a card"));
+    write(&lent, &fs::read(from.home.join("card.json")).expect("a card"));
     crate::world::set_mode(&lent, 0o600);
     lent.to_str().expect("UTF-8").to_owned()
 }
@@ -234,12 +234,12 @@ scenario!(c2_no_key_and_no_plaintext_lies_anywhere_in_plain, |world| {
     assert!(everywhere.iter().all(|path| path.starts_with(world.small_tree())), "plaintext in {everywhere:?}");
     assert!(everywhere.len() == 1 && files_below(&anna.library).len() >= 3, "the search must have something to find");
     // The card's and the device's seeds are in their own files and nowhere else.
-    let card: Value = serde_json::from_slice(&fs::read(anna.home.join("card")).expect("the card")).expect("JSON");
+    let card: Value = serde_json::from_slice(&fs::read(anna.home.join("card.json")).expect("the card")).expect("JSON");
     let seeds = find_strings(&card, "seed");
     assert!(!seeds.is_empty(), "the card file has seeds: {:?}", card.as_object().map(|card| card.keys().collect::<Vec<_>>()));
     for seed in seeds {
         let found = crate::world::files_with(world.root(), seed.as_bytes());
-        assert_eq!(found, [anna.home.join("card")]);
+        assert_eq!(found, [anna.home.join("card.json")]);
     }
 });
 

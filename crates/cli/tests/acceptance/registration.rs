@@ -18,7 +18,7 @@ scenario!(c2_c3_a_card_is_made_shown_and_registered, |world| {
     let anna = world.device("anna");
     let made = anna.run(["card", "new", "--json"]).done().json();
     let card_id = made["card_id"].as_str().expect("its ID is shown").to_owned();
-    let file = anna.home.join("card");
+    let file = anna.home.join("card.json");
     assert_eq!(std::fs::metadata(&file).expect("there").permissions().mode() & 0o777, 0o600);
     anna.run(["card", "new"]).failed(if cfg!(unix) { 3 } else { 1 }, "");
 

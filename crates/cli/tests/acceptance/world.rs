@@ -109,9 +109,10 @@ impl World {
             if let Some(status) = server.try_wait().expect("asked") {
                 panic!("the server ended: {status}\n{}", fs::read_to_string(self.path("server.log")).unwrap_or_default());
             }
-            fs::read_to_string(&ready).is_ok_and(|text| text.ends_with('\n') || text.starts_with("http"))
+            fs::read(&ready).is_ok_and(|text| serde_json::from_slice::<Value>(&text).is_ok())
         });
-        self.url = fs::read_to_string(&ready).expect("ready").trim().to_owned();
+        let ready: Value = serde_json::from_slice(&fs::read(&ready).expect("ready")).expect("JSON");
+        self.url = ready["url"].as_str().expect("an address").to_owned();
         self.server = Some(server);
     }
 
