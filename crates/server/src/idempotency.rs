@@ -118,7 +118,8 @@ impl Once {
                     request::Once::Fresh => {
                         let reply = action(tx).await?;
                         let answer = sealed::seal(&keyed.secret, &keyed.id, salt, &reply);
-                        request::record(tx, &scope, &keyed.id, &keyed.digest, &Recorded { status: STATUS, answer }, now.0, now.0 + KEPT).await?;
+                        request::record(tx, &scope, &keyed.id, &keyed.digest, &Recorded { status: STATUS, answer }, now.0, now.0 + KEPT)
+                            .await?;
                         Ok(reply)
                     }
                 }
@@ -138,7 +139,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Once {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        parts.extensions.get::<Once>().cloned().ok_or_else(|| Problem::internal("a handler writes on a route without the layer of idempotency"))
+        parts
+            .extensions
+            .get::<Once>()
+            .cloned()
+            .ok_or_else(|| Problem::internal("a handler writes on a route without the layer of idempotency"))
     }
 }
 

@@ -48,7 +48,10 @@ fn recorder() -> Result<PrometheusHandle, BuildError> {
 fn describe() {
     metrics::describe_counter!("counterfoil_http_requests_total", "Requests answered, by route, method and status.");
     metrics::describe_histogram!("counterfoil_http_request_seconds", "Time until the answer begins, by route and method.");
-    metrics::describe_counter!("counterfoil_operations_total", "Operations of terminals, by name and outcome: granted, or the code of the refusal.");
+    metrics::describe_counter!(
+        "counterfoil_operations_total",
+        "Operations of terminals, by name and outcome: granted, or the code of the refusal."
+    );
     metrics::describe_counter!("counterfoil_rate_limited_total", "Requests refused because there were too many.");
     metrics::describe_gauge!("counterfoil_build_info", "1, with the version as a label.");
     metrics::gauge!("counterfoil_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);

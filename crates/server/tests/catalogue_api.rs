@@ -6,8 +6,8 @@
 mod catalogue;
 mod support;
 
-use catalogue::{TestServer, json_request, press, publish, publisher_key, release, release_with};
 use axum::http::Method;
+use catalogue::{TestServer, json_request, press, publish, publisher_key, release, release_with};
 use counterfoil_core::MediumId;
 use counterfoil_core::wire::{IdentityArea, IdentityClaims};
 use counterfoil_format::encoding::{from_base64url, to_base64url};
@@ -36,7 +36,9 @@ db_test!(a_publisher_is_made_once_and_its_key_never_changes, async |db: TestDb| 
     assert_eq!(server.send(put(&other, &server.operator)).await.code(), "conflict");
     assert_eq!(server.send(put(&json!({ "key": "AAAA" }), &server.fox)).await.status, 422);
 
-    for (bad, status) in [(json!({ "id": "Blue Fox", "name": "x" }), 422), (json!({ "id": "x", "name": " " }), 422), (json!({ "id": "x" }), 422)] {
+    for (bad, status) in
+        [(json!({ "id": "Blue Fox", "name": "x" }), 422), (json!({ "id": "x", "name": " " }), 422), (json!({ "id": "x" }), 422)]
+    {
         assert_eq!(server.post(&server.operator, "/v1/publishers", &bad).await.status, status, "{bad}");
     }
 });
@@ -79,7 +81,8 @@ db_test!(titles_belong_to_one_publisher, async |db: TestDb| {
     let server = TestServer::new(&db).await;
     publish(&server, "blue-fox", "sky-raider", "1.0").await;
     publish(&server, "red-owl", "night-owl", "1.0").await;
-    let list = |body: Value| body["items"].as_array().unwrap().iter().map(|item| item["title"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    let list =
+        |body: Value| body["items"].as_array().unwrap().iter().map(|item| item["title"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
     assert_eq!(list(server.get(&server.operator, "/v1/titles").await.expect(200)), ["night-owl", "sky-raider"]);
     assert_eq!(list(server.get(&server.fox, "/v1/titles").await.expect(200)), ["sky-raider"]);
     let first = server.get(&server.operator, "/v1/titles?limit=1").await.expect(200);
@@ -126,13 +129,21 @@ db_test!(a_release_is_taken_only_when_all_of_it_is_right, async |db: TestDb| {
         (change(|release| release.manifest.length += 1), "a manifest of another length"),
         (json!({ "document": first["document"], "objects": [] }), "no objects"),
         (json!({ "document": first["document"], "objects": [first["objects"][0], first["objects"][0]] }), "an object twice"),
-        (json!({ "document": first["document"], "objects": [first["objects"][0], { "object": first["objects"][1]["object"], "length": 1 }] }), "a length"),
+        (
+            json!({ "document": first["document"], "objects": [first["objects"][0], { "object": first["objects"][1]["object"], "length": 1 }] }),
+            "a length",
+        ),
     ] {
         assert_eq!(server.post(&server.fox, path, &wrong).await.status, 422, "{what}");
     }
     publish(&server, "blue-fox", "sky-raider", "2.0").await;
     let list = server.get(&server.fox, path).await.expect(200);
-    let versions: Vec<_> = list["items"].as_array().unwrap().iter().map(|item| (item["version"].as_str().unwrap(), item["number"].as_i64().unwrap())).collect();
+    let versions: Vec<_> = list["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| (item["version"].as_str().unwrap(), item["number"].as_i64().unwrap()))
+        .collect();
     assert_eq!(versions, [("2.0", 2), ("1.0", 1)]);
     let one = server.get(&server.fox, "/v1/titles/sky-raider/releases/1.0").await.expect(200);
     assert_eq!((&one["document"], one["objects"].as_array().unwrap().len()), (&first["document"], 2));
@@ -147,7 +158,10 @@ db_test!(b1_b2_every_identity_of_a_batch_is_signed_and_streamed_in_order, async 
     let new = json!({ "name": "first run", "titles": [{ "title": "sky-raider" }, { "title": "moon-raider", "version": "1.0" }], "count": 700,
                       "rights": { "copies": 2, "attributes": { "region": "eu" } } });
     let batch = server.post(&server.fox, "/v1/batches", &new).await.expect(201);
-    assert_eq!((&batch["count"], &batch["origin"], &batch["rights"]["copies"], &batch["rights"]["play"]), (&json!(700), &json!("pressed"), &json!(2), &json!(true)));
+    assert_eq!(
+        (&batch["count"], &batch["origin"], &batch["rights"]["copies"], &batch["rights"]["play"]),
+        (&json!(700), &json!("pressed"), &json!(2), &json!(true))
+    );
     let id = batch["batch"].as_str().unwrap();
 
     let all = server.get(&server.fox, &format!("/v1/batches/{id}/identities")).await;
@@ -158,7 +172,8 @@ db_test!(b1_b2_every_identity_of_a_batch_is_signed_and_streamed_in_order, async 
     for (serial, line) in (1u64..).zip(&lines) {
         assert!(line.len() < IdentityArea::LIMIT);
         let area: IdentityArea = serde_json::from_str(line).unwrap();
-        let claims: IdentityClaims = verify_compact(&area.identity, "counterfoil-identity+jwt", |kid| server.app.keys.verifying_key(kid)).unwrap();
+        let claims: IdentityClaims =
+            verify_compact(&area.identity, "counterfoil-identity+jwt", |kid| server.app.keys.verifying_key(kid)).unwrap();
         assert_eq!((claims.serial, claims.epoch, claims.iss.as_str(), claims.rights.copies), (serial, 1, "test.example", 2));
         assert_eq!(claims.medium_id, MediumId::pressed(claims.batch, serial));
         assert_eq!(claims.titles.iter().map(|on| on.title.as_str()).collect::<Vec<_>>(), ["sky-raider", "moon-raider"]);
@@ -192,7 +207,10 @@ db_test!(b1_b2_every_identity_of_a_batch_is_signed_and_streamed_in_order, async 
         (json!({ "titles": [{ "title": "sky-raider", "version": "9" }], "count": 1 }), "no such release"),
         (json!({ "titles": [{ "title": "night-owl" }], "count": 1 }), "another's title"),
         (json!({ "titles": [{ "title": "sky-raider" }], "count": 1, "rights": { "copies": 0 } }), "no copies"),
-        (json!({ "titles": [{ "title": "sky-raider" }], "count": 1, "rights": { "attributes": { "a": "x".repeat(70_000) } } }), "too large"),
+        (
+            json!({ "titles": [{ "title": "sky-raider" }], "count": 1, "rights": { "attributes": { "a": "x".repeat(70_000) } } }),
+            "too large",
+        ),
     ] {
         assert_eq!(server.post(&server.fox, "/v1/batches", &wrong).await.status, 422, "{what}");
     }
@@ -219,7 +237,17 @@ db_test!(b1_media_with_ids_made_elsewhere_are_imported_line_by_line, async |db: 
     assert_eq!(import(&batch, many.clone()).await.expect(200), json!({ "imported": 0, "repeated": 250, "rejected": [] }));
 
     let pressed_id = MediumId::pressed(counterfoil_core::BatchId([9; 8]), 1).to_string();
-    let mixed = [line("DISC:000001"), line("new.1"), "nonsense\n".into(), "\n".into(), line("a b"), line("new.1"), line(&pressed_id), line("MED-x")].concat();
+    let mixed = [
+        line("DISC:000001"),
+        line("new.1"),
+        "nonsense\n".into(),
+        "\n".into(),
+        line("a b"),
+        line("new.1"),
+        line(&pressed_id),
+        line("MED-x"),
+    ]
+    .concat();
     let answer = import(&batch, mixed.clone()).await.expect(200);
     assert_eq!((&answer["imported"], &answer["repeated"]), (&json!(1), &json!(2)));
     let rejected: Vec<_> = answer["rejected"].as_array().unwrap().iter().map(|line| line["line"].as_u64().unwrap()).collect();
@@ -234,9 +262,16 @@ db_test!(b1_media_with_ids_made_elsewhere_are_imported_line_by_line, async |db: 
 
     assert_eq!(server.get(&server.fox, &format!("/v1/batches/{batch}")).await.expect(200)["count"], 251);
     let identities = server.get(&server.fox, &format!("/v1/batches/{batch}/identities?from=250")).await;
-    let areas: Vec<IdentityArea> = std::str::from_utf8(&identities.body).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let claims: Vec<IdentityClaims> = areas.iter().map(|area| verify_compact(&area.identity, "counterfoil-identity+jwt", |kid| server.app.keys.verifying_key(kid)).unwrap()).collect();
-    assert_eq!(claims.iter().map(|claims| (claims.serial, claims.medium_id.as_str())).collect::<Vec<_>>(), [(250, "DISC:000249"), (251, "new.1")]);
+    let areas: Vec<IdentityArea> =
+        std::str::from_utf8(&identities.body).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let claims: Vec<IdentityClaims> = areas
+        .iter()
+        .map(|area| verify_compact(&area.identity, "counterfoil-identity+jwt", |kid| server.app.keys.verifying_key(kid)).unwrap())
+        .collect();
+    assert_eq!(
+        claims.iter().map(|claims| (claims.serial, claims.medium_id.as_str())).collect::<Vec<_>>(),
+        [(250, "DISC:000249"), (251, "new.1")]
+    );
     let medium = server.get(&server.fox, "/v1/media/DISC:000249").await.expect(200);
     assert_eq!((&medium["serial"], &medium["state"], &medium["batch"]), (&json!(250), &json!("unclaimed"), &json!(batch)));
 });
@@ -252,7 +287,11 @@ db_test!(a_medium_is_known_before_it_is_touched_and_can_be_retired, async |db: T
     assert_eq!(db.number("SELECT count(*) FROM medium").await, 0, "looking makes no row");
     assert_eq!(server.get(&server.owl, &path).await.status, 404);
     for beyond in [0, 4, u64::MAX] {
-        assert_eq!(server.get(&server.operator, &format!("/v1/media/{}", MediumId::pressed(batch, beyond))).await.status, 404, "serial {beyond}");
+        assert_eq!(
+            server.get(&server.operator, &format!("/v1/media/{}", MediumId::pressed(batch, beyond))).await.status,
+            404,
+            "serial {beyond}"
+        );
     }
     let retired = server.post(&server.operator, &format!("{path}/retire"), &json!({ "reason": "recalled" })).await.expect(200);
     assert_eq!((&retired["state"], &retired["timeline"][0]["event"]), (&json!("retired"), &json!("medium.retired")));

@@ -38,7 +38,10 @@ db_test!(an_object_is_put_once_and_fetched_by_everybody, async |db: TestDb| {
     let stored = server.put(&server.fox, &inside, bytes.clone()).await.expect(201);
     assert_eq!(stored, serde_json::json!({ "object": name, "length": 400_000 }));
     assert_eq!(server.put(&server.owl, &inside, bytes.clone()).await.status, 200);
-    assert_eq!(server.send(request(Method::HEAD, &inside, &server.fox).body(Body::empty()).unwrap()).await.header("content-length"), "400000");
+    assert_eq!(
+        server.send(request(Method::HEAD, &inside, &server.fox).body(Body::empty()).unwrap()).await.header("content-length"),
+        "400000"
+    );
 
     let whole = server.get("", &outside).await;
     assert_eq!((whole.status.as_u16(), &whole.body), (200, &bytes));
@@ -48,7 +51,8 @@ db_test!(an_object_is_put_once_and_fetched_by_everybody, async |db: TestDb| {
     let head = server.send(request(Method::HEAD, &outside, "").body(Body::empty()).unwrap()).await;
     assert_eq!((head.status.as_u16(), head.header("content-length"), head.body.len()), (200, "400000", 0));
 
-    let ranged = async |range: &str| server.send(request(Method::GET, &outside, "").header("range", range).body(Body::empty()).unwrap()).await;
+    let ranged =
+        async |range: &str| server.send(request(Method::GET, &outside, "").header("range", range).body(Body::empty()).unwrap()).await;
     let part = ranged("bytes=1000-1999").await;
     assert_eq!((part.status.as_u16(), part.header("content-range"), &part.body[..]), (206, "bytes 1000-1999/400000", &bytes[1000..2000]));
     let tail = ranged("bytes=-7").await;
@@ -56,10 +60,15 @@ db_test!(an_object_is_put_once_and_fetched_by_everybody, async |db: TestDb| {
     let rest = ranged("bytes=399999-").await;
     assert_eq!((rest.status.as_u16(), rest.header("content-length"), rest.body.len()), (206, "1", 1));
     let beyond = ranged("bytes=400000-").await;
-    assert_eq!((beyond.status.as_u16(), beyond.header("content-range"), beyond.code().as_str()), (416, "bytes */400000", "range_not_satisfiable"));
-    let known = server.send(request(Method::GET, &outside, "").header("if-none-match", format!("\"{name}\"")).body(Body::empty()).unwrap()).await;
+    assert_eq!(
+        (beyond.status.as_u16(), beyond.header("content-range"), beyond.code().as_str()),
+        (416, "bytes */400000", "range_not_satisfiable")
+    );
+    let known =
+        server.send(request(Method::GET, &outside, "").header("if-none-match", format!("\"{name}\"")).body(Body::empty()).unwrap()).await;
     assert_eq!((known.status.as_u16(), known.body.len()), (304, 0));
-    let stale = request(Method::GET, &outside, "").header("range", "bytes=0-0").header("if-range", "\"other\"").body(Body::empty()).unwrap();
+    let stale =
+        request(Method::GET, &outside, "").header("range", "bytes=0-0").header("if-range", "\"other\"").body(Body::empty()).unwrap();
     assert_eq!(server.send(stale).await.status, 200);
     for odd in ["/contents/x", "/contents/..%2f..%2fetc%2fpasswd", &format!("/contents/{}", "0".repeat(63))] {
         assert_eq!(server.get("", odd).await.status, 404, "{odd}");

@@ -202,8 +202,11 @@ db_test!(every_mutating_route_takes_effect_once, async |db: TestDb| {
             }
         }
     }
-    let covered: BTreeSet<String> =
-        cases.iter().map(|case| format!("{} {}", case.method, case.template)).chain(NATURAL.iter().map(|name| (*name).to_owned())).collect();
+    let covered: BTreeSet<String> = cases
+        .iter()
+        .map(|case| format!("{} {}", case.method, case.template))
+        .chain(NATURAL.iter().map(|name| (*name).to_owned()))
+        .collect();
     assert_eq!(described, covered, "every mutating route is tried, and no other");
     let mut wrong = vec![];
     for case in &cases {
@@ -232,7 +235,9 @@ db_test!(a_key_is_the_callers_own_and_is_forgotten_after_a_day, async |db: TestD
     publish(&server, "blue-fox", "sky-raider", "1.0").await;
     let body = json!({ "titles": [{ "title": "sky-raider" }], "count": 1 });
     let post = async |token: &str, key: &str| {
-        let request = catalogue::request(Method::POST, "/v1/batches", token).header("content-type", "application/json").header("idempotency-key", key);
+        let request = catalogue::request(Method::POST, "/v1/batches", token)
+            .header("content-type", "application/json")
+            .header("idempotency-key", key);
         server.send(request.body(body.to_string().into()).unwrap()).await
     };
     let first = post(&server.fox, "k").await.expect(201);
@@ -253,7 +258,9 @@ db_test!(a_refused_request_leaves_its_key_free_for_the_same_request, async |db: 
     publish(&server, "blue-fox", "sky-raider", "1.0").await;
     let new = json!({ "title": "later", "name": "Later", "kind": "app", "publisher": "red-owl" });
     let post = async || {
-        let request = catalogue::request(Method::POST, "/v1/titles", &server.operator).header("content-type", "application/json").header("idempotency-key", "k");
+        let request = catalogue::request(Method::POST, "/v1/titles", &server.operator)
+            .header("content-type", "application/json")
+            .header("idempotency-key", "k");
         server.send(request.body(new.to_string().into()).unwrap()).await
     };
     assert_eq!(post().await.status, 422, "no such publisher yet");
