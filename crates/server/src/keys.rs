@@ -175,7 +175,9 @@ impl Keys {
     /// `Missing`.
     pub fn with_signing_key<R>(&self, now: Timestamp, then: impl FnOnce(&str, &SigningKey) -> R) -> Result<R, KeysError> {
         let ring = self.ring();
-        let current = ring.signing.iter().find(|key| key.retired_at.is_none_or(|at| now < at)).ok_or(KeysError::Missing("signing"))?;
+        // Of a key and its successor the old one, until it is retired: by then everybody has heard of the new one.
+        let usable = ring.signing.iter().filter(|key| key.retired_at.is_none_or(|at| now < at));
+        let current = usable.min_by_key(|key| key.retired_at.map_or(i64::MAX, |at| at.0)).ok_or(KeysError::Missing("signing"))?;
         Ok(then(&current.kid, &current.key))
     }
 

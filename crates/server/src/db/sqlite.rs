@@ -191,7 +191,7 @@ fn read_once(connection: &Rc<Connection>, job: &mut dyn Job) -> Result<Attempt, 
 
 pub(super) fn rows(connection: &Connection, sql: &'static str, values: &[Value<'_>]) -> Result<Vec<Row>, DbError> {
     let collect = || {
-        let mut statement = connection.prepare_cached(sql)?;
+        let mut statement = connection.prepare_cached(&numbered(sql))?;
         let columns = statement.column_count();
         let mut rows = statement.query(params_from_iter(values))?;
         let mut all = Vec::new();
@@ -205,9 +205,14 @@ pub(super) fn rows(connection: &Connection, sql: &'static str, values: &[Value<'
 }
 
 pub(super) fn execute(connection: &Connection, sql: &'static str, values: &[Value<'_>]) -> Result<u64, DbError> {
-    let run = || connection.prepare_cached(sql)?.execute(params_from_iter(values));
+    let run = || connection.prepare_cached(&numbered(sql))?.execute(params_from_iter(values));
     // A usize is never wider than 64 bits on a platform that this runs on.
     run().map(|rows| rows as u64).map_err(|error| explain(&error, sql))
+}
+
+/// `$2` is the second value on both engines. To SQLite it is a name, numbered by where it first occurs, and only `?2` is a number.
+fn numbered(sql: &str) -> String {
+    sql.replace('$', "?")
 }
 
 fn control(connection: &Connection, sql: &'static str) -> Result<(), DbError> {
