@@ -4,6 +4,7 @@
 //! the stored claim goes, packs are complete when they have their name, the title when `current` points at it, and the content key
 //! leaves the card only when the authority has noted the copy.
 
+mod error;
 mod packs;
 
 use crate::card::{CardChoice, FileHolder, Holder, SealedGrant};
@@ -24,6 +25,8 @@ use counterfoil_format::encoding::to_base64url;
 use counterfoil_format::jws::Signer;
 use counterfoil_format::secret::Secret;
 use std::num::NonZeroUsize;
+
+pub use error::CopyError;
 
 /// Left free on the drive besides the content, in bytes: names, records, the card.
 const SLACK: u64 = 1 << 20;
@@ -98,60 +101,6 @@ pub struct CopiedTitle {
     pub written: u64,
     /// Bytes found there from before.
     pub reused: u64,
-}
-
-/// Why a copy did not come to its end. Repeating the command goes on where it was.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CopyError {
-    /// Not enough room on the drive; said before anything is claimed, where it can be.
-    #[error("the drive has {free} bytes free, and {needed} are needed")]
-    Space {
-        /// Bytes to be written.
-        needed: u64,
-        /// Bytes free.
-        free: u64,
-    },
-    /// A chunk on the medium is not what its publisher signed.
-    #[error("the medium is damaged: {file} at {offset}: {reason}")]
-    Damaged {
-        /// Which file on the medium.
-        file: String,
-        /// Where the chunk begins in it.
-        offset: u64,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// Complete and playable; only the authority has not been told.
-    #[error("the copy is complete and plays, but the authority could not be told: {0}")]
-    NotConfirmed(Box<crate::Error>),
-    /// The grant is not for what is on the medium.
-    #[error("the authority's grant does not fit the medium: {0}")]
-    Grant(String),
-}
-
-impl CopyError {
-    /// Stable, for programs.
-    pub fn code(&self) -> &'static str {
-        match self {
-            CopyError::Space { .. } => "no_space",
-            CopyError::Damaged { .. } => "medium_damaged",
-            CopyError::NotConfirmed(inner) => inner.code(),
-            CopyError::Grant(_) => "answer_not_understood",
-        }
-    }
-
-    /// What a person can do.
-    pub fn hint(&self) -> String {
-        match self {
-            CopyError::Space { .. } => "Free some space on that drive, or name a library on another: nothing was used up.".into(),
-            CopyError::Damaged { .. } => {
-                "Clean the medium, or ask for another of the same kind, then repeat the command; it goes on where it was.".into()
-            }
-            CopyError::NotConfirmed(_) => "Repeat the command when the authority can be reached; nothing is copied again.".into(),
-            CopyError::Grant(_) => "Repeat the command. If it stays so, ask the publisher.".into(),
-        }
-    }
 }
 
 /// A title on the medium, verified.

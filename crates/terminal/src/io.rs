@@ -64,6 +64,8 @@ pub trait Io: Send + Sync {
     fn create_dir(&self, path: &Path, mode: u32) -> io::Result<()>;
     /// Puts a file in another's place, atomically; both are in one directory.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Gives a file another name in its directory; `AlreadyExists` where that name is taken.
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file.
     fn remove_file(&self, path: &Path) -> io::Result<()>;
     /// Removes an empty directory.
@@ -151,19 +153,12 @@ pub fn read_small(io: &dyn Io, path: &Path, limit: u64) -> Result<Option<Vec<u8>
     }
 }
 
-/// Makes a file that must not be there yet, durable with its name.
+/// Makes a file that must not be there yet: it has its name only when all of it is durable, so that half a key file never stands there.
 ///
 /// # Errors
-/// `AlreadyExists`, or what the system said; nothing is left behind then but perhaps an unfinished file under a temporary name.
+/// `AlreadyExists`, or what the system said.
 pub fn write_new(io: &dyn Io, path: &Path, bytes: &[u8], mode: u32) -> Result<(), IoFailure> {
-    let fail = || IoFailure::at("write", path);
-    let file = io.create(path, Create::New, mode).map_err(fail())?;
-    let written = file.write_all_at(bytes, 0).and_then(|()| file.sync()).and_then(|()| io.sync_dir(parent(path)));
-    written.map_err(|error| {
-        // Half a key file would stand in the way of the next attempt.
-        let _ = io.remove_file(path);
-        fail()(error)
-    })
+    write_as(io, path, bytes, mode, |temporary| io.rename_new(temporary, path))
 }
 
 /// Makes a private file (0600, `O_EXCL`), durable with its name.
@@ -179,10 +174,21 @@ pub fn write_private(io: &dyn Io, path: &Path, bytes: &[u8]) -> Result<(), IoFai
 /// # Errors
 /// What the system said; the old content is still there then, or the new.
 pub fn replace(io: &dyn Io, path: &Path, bytes: &[u8], mode: u32) -> Result<(), IoFailure> {
+    write_as(io, path, bytes, mode, |temporary| io.rename(temporary, path))
+}
+
+fn write_as(
+    io: &dyn Io,
+    path: &Path,
+    bytes: &[u8],
+    mode: u32,
+    put: impl FnOnce(&Path) -> io::Result<()>,
+) -> Result<(), IoFailure> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     let temporary = path.with_file_name(name);
     let write = || -> io::Result<()> {
+        // Left behind by a process that was killed.
         match io.remove_file(&temporary) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -190,7 +196,7 @@ pub fn replace(io: &dyn Io, path: &Path, bytes: &[u8], mode: u32) -> Result<(), 
         let file = io.create(&temporary, Create::New, mode)?;
         file.write_all_at(bytes, 0)?;
         file.sync()?;
-        io.rename(&temporary, path)?;
+        put(&temporary)?;
         io.sync_dir(parent(path))
     };
     write().map_err(|error| {

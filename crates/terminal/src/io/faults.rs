@@ -208,6 +208,11 @@ impl Io for FaultyIo {
         self.inner.rename(from, to)
     }
 
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.state.change(to)?;
+        self.inner.rename_new(from, to)
+    }
+
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         self.state.change(path)?;
         self.inner.remove_file(path)

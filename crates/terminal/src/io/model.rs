@@ -4,8 +4,11 @@
 //! a file is kept, dropped or torn for itself, and of the unsynced changes to a directory a prefix is kept, as a journalling file system
 //! keeps their order.
 
+mod lottery;
+
 use super::{Create, File, Io, Lock, Metadata, parent};
 use counterfoil_format::content::ReadAt;
+use lottery::Lottery;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
@@ -173,19 +176,6 @@ fn write_at(content: &mut Vec<u8>, offset: u64, bytes: &[u8]) {
     content[start..end].copy_from_slice(bytes);
 }
 
-/// SplitMix64: a seed gives the same outcome every time.
-struct Lottery(u64);
-
-impl Lottery {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % limit.max(1)
-    }
-}
-
 struct ModelFile {
     model: DiskModel,
     inode: usize,
@@ -327,6 +317,13 @@ impl Io for DiskModel {
         let mut disk = self.lock_disk();
         disk.node(from)?;
         disk.change(parent(to), Change::Renamed(from.to_owned(), to.to_owned()))
+    }
+
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        if self.lock_disk().names.contains_key(to) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        self.rename(from, to)
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {

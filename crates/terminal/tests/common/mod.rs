@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails here has failed")]
 
 pub mod authority;
+pub mod buggy;
 
 use authority::{Authority, Faults, Link, NOW, PressedMedium};
 use counterfoil_core::wire::{IdentityArea, IdentityClaims, PublisherOnMedium, TitleOnMedium};
