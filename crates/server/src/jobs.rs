@@ -123,5 +123,9 @@ async fn purge(app: App) {
         if let Err(error) = request::purge(&app.db, app.clock.now().0, PURGE.1).await {
             tracing::warn!(%error, "expired requests could not be dropped");
         }
+        let since_1970 = Duration::from_millis(app.clock.now().0.unsigned_abs());
+        if let Err(error) = app.blobs.sweep(std::time::UNIX_EPOCH + since_1970) {
+            tracing::warn!(%error, "uploads that were given up could not be removed");
+        }
     }
 }

@@ -15,8 +15,10 @@ use counterfoil_format::grant::SealedBox;
 use counterfoil_format::hpke::{DiffieHellman as _, SealingKey};
 use counterfoil_format::jws::verify_compact;
 use counterfoil_format::secret::Secret;
+use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use support::{TestDb, db_test};
+use tower::ServiceExt as _;
 
 db_test!(a_publisher_is_made_once_and_its_key_never_changes, async |db: TestDb| {
     let server = TestServer::new(&db).await;
@@ -317,3 +319,31 @@ db_test!(c4_cards_are_issued_and_declared_dead, async |db: TestDb| {
     assert_eq!(db.number("SELECT count(*) FROM holder WHERE state = 'dead'").await, 1);
     assert_eq!(db.number("SELECT count(*) FROM holder WHERE state = 'issued'").await, 2);
 });
+
+db_test!(b1_pressing_many_takes_little_memory_and_time, async |db: TestDb| {
+    let server = TestServer::new(&db).await;
+    publish(&server, "blue-fox", "sky-raider", "1.0").await;
+    // Under nextest each test is a process of its own, so that its memory is its own as well.
+    let count = std::env::var("COUNTERFOIL_PRESS").ok().map_or(10_000, |count| count.parse().unwrap());
+    let id = press(&server, &server.fox, "sky-raider", count).await["batch"].as_str().unwrap().to_owned();
+    let request = catalogue::request(Method::GET, &format!("/v1/batches/{id}/identities"), &server.fox).body(axum::body::Body::empty());
+    let response = server.router.clone().oneshot(request.unwrap()).await.unwrap();
+    let before = peak_kib();
+    let (mut lines, mut bytes) = (0, 0);
+    let mut pieces = response.into_body().into_data_stream();
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.unwrap();
+        bytes += piece.len();
+        lines += piece.iter().filter(|byte| **byte == b'\n').count();
+    }
+    assert_eq!(i64::try_from(lines).unwrap(), count);
+    let grown = peak_kib() - before;
+    eprintln!("{lines} identities, {bytes} bytes, {grown} KiB more memory");
+    assert!(grown < 24 * 1024, "{grown} KiB more for {bytes} bytes");
+});
+
+/// Most memory that this process has had, where the system tells.
+fn peak_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix("kB")?.trim().parse().ok()).unwrap_or_default()
+}

@@ -278,6 +278,9 @@ db_test!(figures_are_for_this_machine_and_for_operators, async |db: TestDb| {
     publish(&server, "blue-fox", "sky-raider", "1.0").await;
     server.get(&server.fox, "/v1/titles/sky-raider").await.expect(200);
     assert_eq!(server.send(from("192.0.2.1:9", "/metrics")).await.status, 401);
+    let mut proxied = from("127.0.0.1:9", "/metrics");
+    proxied.headers_mut().insert("x-forwarded-for", "192.0.2.1".parse().unwrap());
+    assert_eq!(server.send(proxied).await.status, 401);
     assert_eq!(server.get(&server.fox, "/metrics").await.status, 403);
     assert_eq!(server.get(&server.operator, "/metrics").await.status, 200);
     for local in ["127.0.0.1:9", "[::1]:9", "[::ffff:127.0.0.1]:9"] {

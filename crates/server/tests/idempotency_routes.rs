@@ -7,20 +7,24 @@ mod catalogue;
 mod support;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::Method;
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use catalogue::{Answer, NOW, TestServer, publish, publisher_key, release};
 use counterfoil_core::{CardId, MediumId, Timestamp};
 use counterfoil_format::content::ObjectName;
 use counterfoil_format::hpke::{DiffieHellman as _, SealingKey};
 use counterfoil_format::secret::Secret;
-use counterfoil_server::router;
+use counterfoil_server::auth::{self, Admit};
+use counterfoil_server::db::{Fault, Lasting};
+use counterfoil_server::{idempotency, router};
 use serde_json::{Value, json};
 use support::{TestDb, db_test};
+use tower::ServiceExt as _;
 
 /// One request to a mutating route, and another body for the same route.
 struct Case {
@@ -285,4 +289,74 @@ db_test!(a_recorded_token_is_not_readable_in_the_database, async |db: TestDb| {
     assert_eq!(answers.len(), 2, "the key's, and the effect's");
     let secret = token.rsplit('_').next().unwrap().as_bytes();
     assert!(answers.iter().all(|(answer,)| !answer.windows(8).any(|window| window == &secret[..8])));
+});
+
+db_test!(a_failure_at_any_statement_leaves_all_or_nothing, |options| options.retry_for = Duration::from_millis(5), async |db: TestDb| {
+    let server = TestServer::new(&db).await;
+    let cases = cases(&server).await;
+    for case in &cases {
+        let name = format!("{} {}", case.method, case.template);
+        let before = db.number(case.effect).await;
+        let mut failed = 0;
+        // Each time one statement later, until there is no statement left to fail.
+        let done = loop {
+            db.faults.arm(Fault::Statement(failed), Lasting::ForGood);
+            let answer = send(&server, case, "key-1", &case.body).await;
+            let fired = db.faults.fired();
+            db.faults.disarm();
+            if fired == 0 {
+                break answer;
+            }
+            assert_eq!(answer.code(), "unavailable", "{name}, statement {failed}");
+            assert_eq!(answer.header("retry-after"), "1");
+            assert_eq!(db.number(case.effect).await, before, "{name}, statement {failed}: half an effect");
+            failed += 1;
+        };
+        assert!(done.status.is_success(), "{name}: {}", done.status);
+        assert!(failed >= 4, "{name}: only {failed} statements");
+        assert_eq!(db.number(case.effect).await, before + 1, "{name}");
+    }
+});
+
+db_test!(an_answer_of_the_database_that_is_lost_changes_nothing, async |db: TestDb| {
+    let server = TestServer::new(&db).await;
+    let cases = cases(&server).await;
+    for case in &cases {
+        let name = format!("{} {}", case.method, case.template);
+        let before = db.number(case.effect).await;
+        // The first COMMIT binds the key, the second is that of the effect.
+        db.faults.arm(Fault::CommitAnswer(1), Lasting::Once);
+        let answer = send(&server, case, "key-1", &case.body).await;
+        assert_eq!(db.faults.fired(), 1, "{name}");
+        db.faults.disarm();
+        assert!(answer.status.is_success(), "{name}: {} {}", answer.status, String::from_utf8_lossy(&answer.body));
+        assert_eq!(db.number(case.effect).await, before + 1, "{name}");
+        let again = send(&server, case, "key-1", &case.body).await;
+        assert_eq!((again.status, again.body), (answer.status, answer.body), "{name}");
+    }
+});
+
+db_test!(without_a_key_a_lost_answer_makes_no_second_batch, async |db: TestDb| {
+    let server = TestServer::new(&db).await;
+    publish(&server, "blue-fox", "sky-raider", "1.0").await;
+    db.faults.arm(Fault::CommitAnswer(0), Lasting::Once);
+    catalogue::press(&server, &server.fox, "sky-raider", 3).await;
+    assert_eq!((db.faults.fired(), db.number("SELECT count(*) FROM batch").await), (1, 1));
+});
+
+db_test!(a_write_that_goes_past_the_layer_is_noticed, async |db: TestDb| {
+    let server = TestServer::new(&db).await;
+    // A handler that forgets `Once`, behind the same layers as every other.
+    let careless = Router::new()
+        .route("/careless", axum::routing::post(async || "done"))
+        .layer(from_fn_with_state(server.app.clone(), idempotency::layer))
+        .layer(from_fn_with_state((server.app.clone(), Admit::Operator), auth::require));
+    let post = async |key: Option<&str>| {
+        let mut request = catalogue::request(Method::POST, "/careless", &server.operator);
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        careless.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap().status()
+    };
+    assert_eq!((post(None).await.as_u16(), post(Some("k")).await.as_u16()), (200, 500));
 });

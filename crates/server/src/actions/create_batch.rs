@@ -1,7 +1,7 @@
 //! Making a batch: what will be pressed, decided once, so that every identity of it can be derived.
 
-use counterfoil_core::{BatchId, MediumId, Rights};
 use counterfoil_core::wire::IdentityArea;
+use counterfoil_core::{BatchId, MediumId, Rights};
 use counterfoil_format::claim::ClaimSecretKey;
 use counterfoil_format::secret::Secret;
 use serde_json::json;
@@ -36,10 +36,8 @@ pub async fn run(app: &App, caller: &Caller, once: &Once, new: NewBatch) -> Resu
         return Err(wrong(format_args!("a medium has 1 to {MAX_TITLES} titles")));
     }
     let (scope, wanted) = (caller.scope(), new.titles);
-    let (publisher, titles) = app
-        .db
-        .read("create_batch_check", async move |tx: &mut Tx| -> Result<_, Problem> { choose(tx, &scope, &wanted).await })
-        .await?;
+    let (publisher, titles) =
+        app.db.read("create_batch_check", async move |tx: &mut Tx| -> Result<_, Problem> { choose(tx, &scope, &wanted).await }).await?;
 
     let now = app.clock.now();
     let id = BatchId(app.rng.bytes());
@@ -57,14 +55,17 @@ pub async fn run(app: &App, caller: &Caller, once: &Once, new: NewBatch) -> Resu
     let (actor, owner) = (caller.actor(), row.publisher.family());
     // In its publisher's family, because a repeat of the request would draw another ID.
     once.write(app, "create_batch", owner.clone(), async move |tx: &mut Tx| {
-        batch::insert(tx, &row).await?;
+        let made = Reply::created(&BatchDocument::of(row.clone(), &titles));
+        if !batch::insert(tx, &row).await? {
+            return Ok(made);
+        }
         for (position, on) in (1..).zip(&titles) {
             batch::insert_title(tx, id, position, on).await?;
         }
         let on: Vec<_> = titles.iter().map(|on| json!({ "title": on.title, "version": on.version })).collect();
         let detail = json!({ "batch": id, "origin": row.origin.as_str(), "count": row.count, "titles": on, "rights": row.rights });
         audit::append(tx, &owner, now.0, &actor, "batch.made", &detail).await?;
-        Ok(Reply::created(&BatchDocument::of(row.clone(), &titles)))
+        Ok(made)
     })
     .await
 }
@@ -93,7 +94,9 @@ async fn choose(tx: &mut Tx, scope: &Scope, wanted: &[NewBatchTitle]) -> Result<
             Some(version) => {
                 release::get(tx, name, version).await?.ok_or_else(|| wrong(format_args!("title {name} has no release {version}")))?
             }
-            None => release::newest(tx, name).await?.ok_or_else(|| wrong(format_args!("title {name} has no release; publish one first")))?,
+            None => {
+                release::newest(tx, name).await?.ok_or_else(|| wrong(format_args!("title {name} has no release; publish one first")))?
+            }
         };
         chosen.push(BatchTitle { title: name.clone(), version: release.version });
     }

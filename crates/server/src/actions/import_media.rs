@@ -50,9 +50,14 @@ pub async fn run(app: &App, caller: &Caller, once: &Once, id: BatchId, body: &[u
             audit::append(tx, &family, now, &actor, "media.imported", &detail).await?;
         }
         let elsewhere = lines.good.iter().filter(|(_, medium)| there.get(medium).is_some_and(|other| *other != id));
-        let mut rejected: Vec<RejectedLine> = elsewhere.map(|(line, medium)| reject(*line, medium.as_str(), "it belongs to another batch")).collect();
+        let mut rejected: Vec<RejectedLine> =
+            elsewhere.map(|(line, medium)| reject(*line, medium.as_str(), "it belongs to another batch")).collect();
         let repeated = lines.doubled + media.len() - new.len() - rejected.len();
-        rejected.extend(lines.bad.iter().map(|(line, medium, reason)| RejectedLine { line: *line, medium_id: medium.clone(), reason: reason.clone() }));
+        rejected.extend(lines.bad.iter().map(|(line, medium, reason)| RejectedLine {
+            line: *line,
+            medium_id: medium.clone(),
+            reason: reason.clone(),
+        }));
         rejected.sort_by_key(|rejected| rejected.line);
         Ok(Reply::ok(&Imported { imported: new.len(), repeated, rejected }))
     })

@@ -45,7 +45,9 @@ pub async fn create(app: &App, caller: &Caller, once: &Once, new: NewTitle) -> R
                 false => Err(Problem::with(ApiCode::Conflict, "the title's name is taken")),
             };
         }
-        publisher::get(tx, &scope, &row.publisher).await?.ok_or_else(|| Problem::with(ApiCode::Unprocessable, "there is no such publisher"))?;
+        publisher::get(tx, &scope, &row.publisher)
+            .await?
+            .ok_or_else(|| Problem::with(ApiCode::Unprocessable, "there is no such publisher"))?;
         if !title::insert(tx, &row).await? {
             return Err(tx.conflict("the title").into());
         }

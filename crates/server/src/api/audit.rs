@@ -67,7 +67,9 @@ pub async fn list(State(app): State<App>, Query(query): Query<AuditQuery>) -> Re
     let rows = query.rows();
     let found = app
         .db
-        .read("list_audit", async move |tx: &mut Tx| -> Result<Vec<Record>, Problem> { Ok(audit_log::page(tx, &family, after, rows).await?) })
+        .read("list_audit", async move |tx: &mut Tx| -> Result<Vec<Record>, Problem> {
+            Ok(audit_log::page(tx, &family, after, rows).await?)
+        })
         .await?;
     Ok(Json(Page::of(found, &query, |record| record.seq.to_string(), Into::into)))
 }

@@ -211,13 +211,7 @@ pub struct RejectedLine {
     request_body(content = String, content_type = "application/x-ndjson"),
     responses((status = 200, body = Imported), (status = 404), (status = 413), (status = 422)),
 )]
-pub async fn import(
-    State(app): State<App>,
-    caller: Caller,
-    once: Once,
-    Path(id): Path<String>,
-    body: Bytes,
-) -> Result<Reply, Problem> {
+pub async fn import(State(app): State<App>, caller: Caller, once: Once, Path(id): Path<String>, body: Bytes) -> Result<Reply, Problem> {
     let id: BatchId = id.parse().map_err(|_| ApiCode::NotFound)?;
     import_media::run(&app, &caller, &once, id, &body).await
 }

@@ -76,7 +76,11 @@ pub async fn create(State(app): State<App>, caller: Caller, once: Once, Body(new
     get, path = "/v1/publishers", tag = "publishers", operation_id = "list_publishers", params(PageQuery),
     responses((status = 200, body = Page<PublisherDocument>)),
 )]
-pub async fn list(State(app): State<App>, caller: Caller, Query(query): Query<PageQuery>) -> Result<Json<Page<PublisherDocument>>, Problem> {
+pub async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<Page<PublisherDocument>>, Problem> {
     let (scope, after, rows) = (caller.scope(), query.after(), query.rows());
     let found = app
         .db

@@ -125,12 +125,12 @@ pub async fn list(
             Ok(release::list(tx, &id, before, rows).await?)
         })
         .await?;
-    Ok(Json(Page::of(found, &query, |row| row.number.to_string(), |row| ReleaseSummary {
-        version: row.version,
-        number: row.number,
-        generation: row.generation,
-        created_at: rfc3339(row.created_at),
-    })))
+    Ok(Json(Page::of(
+        found,
+        &query,
+        |row| row.number.to_string(),
+        |row| ReleaseSummary { version: row.version, number: row.number, generation: row.generation, created_at: rfc3339(row.created_at) },
+    )))
 }
 
 /// One release.

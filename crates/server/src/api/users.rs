@@ -83,7 +83,8 @@ pub async fn get(State(app): State<App>, Path(id): Path<String>) -> Result<Json<
             let devices = devices.collect();
             let drives = user::drives(tx, id).await?;
             let owned = user::owned(tx, id).await?.into_iter();
-            let entitlements = owned.map(|own| EntitlementDocument { title: own.title, medium_id: own.medium_id, since: rfc3339(own.since.0) });
+            let entitlements =
+                owned.map(|own| EntitlementDocument { title: own.title, medium_id: own.medium_id, since: rfc3339(own.since.0) });
             let holder = HolderDocument { id: shown(entry.holder, entry.holder_kind), kind: entry.holder_kind.as_str() };
             Ok(UserDocument { user_id: id, holder, devices, drives, entitlements: entitlements.collect() })
         })

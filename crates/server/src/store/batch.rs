@@ -81,13 +81,14 @@ pub fn family(batch: BatchId) -> String {
 /// # Errors
 /// A failure of the database.
 pub async fn get(tx: &mut Tx, scope: &Scope, id: BatchId) -> Result<Option<Batch>, DbError> {
-    let batch: Option<Batch> = tx.query(
-        "SELECT batch_id, publisher_id, name, origin, count, rights, claim_key, created_at
+    let batch: Option<Batch> = tx
+        .query(
+            "SELECT batch_id, publisher_id, name, origin, count, rights, claim_key, created_at
          FROM batch WHERE batch_id = $1",
-    )
-    .bind(id.to_string())
-    .opt()
-    .await?;
+        )
+        .bind(id.to_string())
+        .opt()
+        .await?;
     Ok(batch.filter(|batch| scope.covers(batch.publisher.as_str())))
 }
 
@@ -121,27 +122,28 @@ pub async fn list(tx: &mut Tx, scope: &Scope, after: &str, limit: i64) -> Result
     }
 }
 
-/// Adds a batch.
+/// Adds a batch; false when it is there, as after a COMMIT whose answer was lost: IDs are random.
 ///
 /// # Errors
-/// `Constraint` when its ID is taken; a failure of the database.
-pub async fn insert(tx: &mut Tx, batch: &Batch) -> Result<(), DbError> {
+/// A failure of the database.
+pub async fn insert(tx: &mut Tx, batch: &Batch) -> Result<bool, DbError> {
     let rights = serde_json::to_string(&batch.rights).expect("rights have text for keys, so they are JSON");
-    tx.query(
-        "INSERT INTO batch (batch_id, publisher_id, name, origin, count, rights, claim_key, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-    )
-    .bind(batch.id.to_string())
-    .bind(batch.publisher.as_str())
-    .bind(&batch.name)
-    .bind(batch.origin.as_str())
-    .bind(batch.count)
-    .bind(rights)
-    .bind(&batch.claim_key)
-    .bind(batch.created_at)
-    .execute()
-    .await?;
-    Ok(())
+    let changed = tx
+        .query(
+            "INSERT INTO batch (batch_id, publisher_id, name, origin, count, rights, claim_key, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (batch_id) DO NOTHING",
+        )
+        .bind(batch.id.to_string())
+        .bind(batch.publisher.as_str())
+        .bind(&batch.name)
+        .bind(batch.origin.as_str())
+        .bind(batch.count)
+        .bind(rights)
+        .bind(&batch.claim_key)
+        .bind(batch.created_at)
+        .execute()
+        .await?;
+    Ok(changed == 1)
 }
 
 /// What is stored on a batch's media.

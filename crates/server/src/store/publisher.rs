@@ -76,7 +76,12 @@ pub struct Publisher {
 
 impl FromRow for Publisher {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
-        Ok(Self { id: row.column()?, name: row.column()?, key: row.column::<Option<StoredKey>>()?.map(|key| key.0), created_at: row.column()? })
+        Ok(Self {
+            id: row.column()?,
+            name: row.column()?,
+            key: row.column::<Option<StoredKey>>()?.map(|key| key.0),
+            created_at: row.column()?,
+        })
     }
 }
 

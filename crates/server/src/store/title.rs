@@ -46,14 +46,15 @@ pub fn family(title: &TitleId) -> String {
 /// # Errors
 /// A failure of the database.
 pub async fn get(tx: &mut Tx, scope: &Scope, id: &TitleId) -> Result<Option<Title>, DbError> {
-    let title: Option<Title> = tx.query(
-        "SELECT t.title_id, t.publisher_id, t.name, t.kind,
+    let title: Option<Title> = tx
+        .query(
+            "SELECT t.title_id, t.publisher_id, t.name, t.kind,
                 (SELECT max(k.generation) FROM content_key k WHERE k.title_id = t.title_id), t.created_at
          FROM title t WHERE t.title_id = $1",
-    )
-    .bind(id.as_str())
-    .opt()
-    .await?;
+        )
+        .bind(id.as_str())
+        .opt()
+        .await?;
     Ok(title.filter(|title| scope.covers(title.publisher.as_str())))
 }
 
