@@ -48,7 +48,7 @@ impl Setup {
         let published = publish(&dir.path().join("tree"), &key, &PublishOptions::default(), &mut sink, &mut |_| {}).unwrap();
         let manifest = Arc::new(published.manifest);
         let setup = Self { dir, key, library_keys, manifest };
-        setup.transcrypt("library");
+        setup.transcrypt("library", Transcrypter::BULK);
         setup
     }
 
@@ -78,9 +78,9 @@ impl Setup {
         }
     }
 
-    fn transcrypt(&self, to: &str) {
+    fn transcrypt(&self, to: &str, bulk: usize) {
         let from_keys = self.key.chunk_keys();
-        let mut transcrypter = Transcrypter::new(&from_keys, &self.library_keys);
+        let mut transcrypter = Transcrypter::with_bulk(&from_keys, &self.library_keys, bulk);
         for (index, pack) in self.manifest.packs().iter().enumerate() {
             let source = File::open(self.path("store").join(pack.name.to_string())).unwrap();
             let target = File::create(self.path(to).join(pack.name.to_string())).unwrap();
@@ -191,7 +191,12 @@ impl Measurement for Cpu {
 }
 
 /// Medians of interleaved runs, and their quotient.
+///
+/// `RATIO=transcrypt` picks those whose names contain the word.
 fn ratio(name: &str, mut ours: impl FnMut(), mut theirs: impl FnMut()) {
+    if std::env::var("RATIO").is_ok_and(|word| !name.contains(&word)) {
+        return;
+    }
     let mut times = (Vec::new(), Vec::new());
     for _ in 0..9 {
         for (run, times) in [(&mut ours as &mut dyn FnMut(), &mut times.0), (&mut theirs, &mut times.1)] {
@@ -218,7 +223,10 @@ fn content(criterion: &mut Criterion<Cpu>) {
     let mut other = vec![0; RANDOM_READ];
 
     ratio("publish / zstd -3", || setup.publish(), || setup.zstd_alone());
-    ratio("transcrypt / read and write", || setup.transcrypt("out"), || setup.read_write_loop());
+    for bulk in [256 << 10, 512 << 10, Transcrypter::BULK] {
+        let name = format!("transcrypt by {} KiB / read and write", bulk >> 10);
+        ratio(&name, || setup.transcrypt("out", bulk), || setup.read_write_loop());
+    }
     ratio(
         "random 64 KiB from library / pread",
         || {
@@ -246,7 +254,7 @@ fn content(criterion: &mut Criterion<Cpu>) {
     group.bench_function("publish", |bench| bench.iter(|| setup.publish()));
     group.bench_function("zstd -3", |bench| bench.iter(|| setup.zstd_alone()));
     group.throughput(Throughput::Bytes(setup.manifest.packed_size()));
-    group.bench_function("transcrypt", |bench| bench.iter(|| setup.transcrypt("out")));
+    group.bench_function("transcrypt", |bench| bench.iter(|| setup.transcrypt("out", Transcrypter::BULK)));
     group.bench_function("read and write", |bench| bench.iter(|| setup.read_write_loop()));
     group.throughput(Throughput::Bytes(100 * RANDOM_READ as u64));
     group.bench_function("100 random reads from library", |bench| {
