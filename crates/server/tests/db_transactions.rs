@@ -52,6 +52,25 @@ db_test!(values_come_back_as_they_went_in, async |db| {
     assert_eq!(thing, (i64::MIN, None, "Grüße \u{1F3AE}".to_owned(), vec![0, 1, 255], Some(vec![0, 1, 255])));
 });
 
+// To SQLite `$2` is a name, not a number: taken by first occurrence, these would be swapped.
+db_test!(values_are_bound_by_number, async |db| {
+    let read = async |tx: &mut Tx| -> Result<(), DbError> {
+        let sql = "SELECT CAST($2 AS TEXT), CAST($1 AS TEXT), CAST($3 AS BIGINT), CAST($1 AS TEXT), '$1'";
+        let row = tx.query(sql).bind("one").bind("two").bind(3i64).one::<(String, String, i64, String, String)>().await?;
+        assert_eq!(row, ("two".to_owned(), "one".to_owned(), 3, "one".to_owned(), "$1".to_owned()));
+        Ok(())
+    };
+    db.read("numbers", read).await.unwrap();
+    for given in [1, 3] {
+        let miscounted = async move |tx: &mut Tx| -> Result<(i64,), DbError> {
+            let query = tx.query("SELECT CAST($1 AS BIGINT) + CAST($2 AS BIGINT)");
+            (0..given).fold(query, |query, n| query.bind(n)).one().await
+        };
+        let result = db.read("miscounted", miscounted).await;
+        assert!(matches!(result, Err(DbError::Statement { .. })), "{given}: {result:?}");
+    }
+});
+
 db_test!(rows_are_read_strictly, async |db| {
     #[derive(Debug, PartialEq)]
     struct Named(String);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use rusqlite::{Connection, ErrorCode, OpenFlags, params_from_iter};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Statement};
 use tokio::sync::mpsc::Receiver;
 
 use super::error::DbError;
@@ -191,9 +191,10 @@ fn read_once(connection: &Rc<Connection>, job: &mut dyn Job) -> Result<Attempt, 
 
 pub(super) fn rows(connection: &Connection, sql: &'static str, values: &[Value<'_>]) -> Result<Vec<Row>, DbError> {
     let collect = || {
-        let mut statement = connection.prepare_cached(&numbered(sql))?;
+        let mut statement = connection.prepare_cached(sql)?;
         let columns = statement.column_count();
-        let mut rows = statement.query(params_from_iter(values))?;
+        bind(&mut statement, values)?;
+        let mut rows = statement.raw_query();
         let mut all = Vec::new();
         while let Some(row) = rows.next()? {
             let values = (0..columns).map(|column| row.get(column)).collect::<rusqlite::Result<Vec<_>>>()?;
@@ -205,14 +206,27 @@ pub(super) fn rows(connection: &Connection, sql: &'static str, values: &[Value<'
 }
 
 pub(super) fn execute(connection: &Connection, sql: &'static str, values: &[Value<'_>]) -> Result<u64, DbError> {
-    let run = || connection.prepare_cached(&numbered(sql))?.execute(params_from_iter(values));
+    let run = || {
+        let mut statement = connection.prepare_cached(sql)?;
+        bind(&mut statement, values)?;
+        statement.raw_execute()
+    };
     // A usize is never wider than 64 bits on a platform that this runs on.
     run().map(|rows| rows as u64).map_err(|error| explain(&error, sql))
 }
 
-/// `$2` is the second value on both engines. To SQLite it is a name, numbered by where it first occurs, and only `?2` is a number.
-fn numbered(sql: &str) -> String {
-    sql.replace('$', "?")
+/// Binds `$2` to the second value, as PostgreSQL does. To SQLite `$2` is a name, whose place is where it first occurs in the text.
+fn bind(statement: &mut Statement<'_>, values: &[Value<'_>]) -> rusqlite::Result<()> {
+    let wrong = |wanted| rusqlite::Error::InvalidParameterCount(values.len(), wanted);
+    let mut highest = 0;
+    for place in 1..=statement.parameter_count() {
+        let name = statement.parameter_name(place).and_then(|name| name.strip_prefix('$'));
+        let number: usize = name.and_then(|name| name.parse().ok()).ok_or_else(|| wrong(place))?;
+        let value = number.checked_sub(1).and_then(|index| values.get(index)).ok_or_else(|| wrong(number))?;
+        statement.raw_bind_parameter(place, value)?;
+        highest = highest.max(number);
+    }
+    if highest == values.len() { Ok(()) } else { Err(wrong(highest)) }
 }
 
 fn control(connection: &Connection, sql: &'static str) -> Result<(), DbError> {
