@@ -231,8 +231,11 @@ impl Config {
             .with_list_parse_key("server.public_urls")
             .try_parsing(true)
             .source(Some(ours));
-        let config: Self =
-            config::Config::builder().add_source(File::from_str(text, FileFormat::Toml)).add_source(environment).build()?.try_deserialize()?;
+        let config: Self = config::Config::builder()
+            .add_source(File::from_str(text, FileFormat::Toml))
+            .add_source(environment)
+            .build()?
+            .try_deserialize()?;
         config.check()?;
         Ok(config)
     }
@@ -302,5 +305,91 @@ impl Config {
         let mut shown = self.clone();
         shown.database.url = self.database_url().map_or_else(|_| "(not readable)".to_owned(), |url| url.to_string());
         toml::Table::try_from(&shown).expect("numbers, strings and lists have a TOML form")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use std::collections::HashMap;
+
+    const EXAMPLE: &str = include_str!("../counterfoild.example.toml");
+
+    fn with(text: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let environment: HashMap<String, String> =
+            environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Config::parse(text, environment)
+    }
+
+    #[test]
+    fn the_example_is_what_holds_without_a_file() {
+        assert_eq!(with(EXAMPLE, &[]).unwrap(), Config::default());
+        assert_eq!(with("", &[]).unwrap(), Config::default());
+        // Every key that there is stands in it, commented out where it has no default.
+        let shown = toml::Table::try_from(Config::default()).unwrap();
+        for (section, keys) in shown {
+            assert!(EXAMPLE.contains(&format!("[{section}]")), "{section}");
+            for key in keys.as_table().unwrap().keys() {
+                assert!(EXAMPLE.lines().any(|line| line.trim_start_matches("# ").starts_with(&format!("{key} ="))), "{section}.{key}");
+            }
+        }
+    }
+
+    #[test]
+    fn unknown_keys_are_errors_that_name_them() {
+        for (text, named) in
+            [("[server]\nlissten = \"x\"", "lissten"), ("[sever]\nlisten = \"x\"", "sever"), ("[registration]\nrequire = true", "require")]
+        {
+            let error = with(text, &[]).unwrap_err().to_string();
+            assert!(error.contains(named), "{error}");
+        }
+        let error = with("", &[("COUNTERFOILD__SERVER__LISSTEN", "x")]).unwrap_err().to_string();
+        assert!(error.contains("lissten"), "{error}");
+    }
+
+    #[test]
+    fn the_environment_goes_before_the_file() {
+        let config = with(
+            "[server]\nlisten = \"127.0.0.1:1\"",
+            &[
+                ("COUNTERFOILD__SERVER__LISTEN", "127.0.0.1:2"),
+                ("COUNTERFOILD__SERVER__PUBLIC_URLS", "https://a.example,https://b.example"),
+                ("COUNTERFOILD__LIMITS__BODY_BYTES", "100000"),
+                ("COUNTERFOILD__REGISTRATION__REQUIRE_CARD", "true"),
+                ("COUNTERFOILD__ROOT_KEY__KEY", "cfroot_1_x"),
+                ("COUNTERFOILD_CONFIG", "no business of it"),
+                ("PATH", "/bin"),
+            ],
+        )
+        .unwrap();
+        assert_eq!(config.server.listen.port(), 2);
+        assert_eq!(config.server.public_urls, ["https://a.example", "https://b.example"]);
+        assert_eq!((config.limits.body_bytes, config.registration.require_card), (100_000, true));
+        assert!(matches!(config.root_source(), RootSource::Given(_)));
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_and_no_secret_is_shown() {
+        for text in [
+            "[tls]\ncert_file = \"x\"",
+            "[limits]\nbody_bytes = 1",
+            "[limits]\nrequest_seconds = 0",
+            "[server]\npublic_urls = [\"example.com\"]",
+            "[server]\npublic_urls = [\"https://example.com/\"]",
+            "[server]\nlisten = \"nowhere\"",
+        ] {
+            assert!(with(text, &[]).is_err(), "{text}");
+        }
+        let secret = with("[database]\nurl = \"postgres://me:hunter2@db.example/x\"\n[root_key]\nkey = \"cfroot_1_hunter2\"", &[]).unwrap();
+        assert!(!format!("{secret:?} {}", secret.shown()).contains("hunter2"));
+    }
+
+    #[test]
+    fn paths_are_taken_from_where_the_file_lies() {
+        let config = Config::default().relative_to(Path::new("/srv/x"));
+        assert_eq!((config.root_key.file, config.contents.dir), ("/srv/x/root.key".into(), "/srv/x/contents".into()));
+        assert_eq!(config.database.url, "sqlite:/srv/x/counterfoil.db");
     }
 }

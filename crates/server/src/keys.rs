@@ -216,7 +216,8 @@ impl Keys {
     pub fn document(&self, now: Timestamp) -> AuthorityKeys {
         let ring = self.ring();
         let open = ring.sealing.iter().filter(|key| key.opens(now));
-        let sealing = open.map(|key| SealingKeyDocument { kid: key.kid.clone(), key: key.public.clone(), retired_at: key.retired_at }).collect();
+        let sealing =
+            open.map(|key| SealingKeyDocument { kid: key.kid.clone(), key: key.public.clone(), retired_at: key.retired_at }).collect();
         AuthorityKeys { jwks: serde_json::to_value(self.key_list()).expect("a list of strings has a JSON form"), sealing }
     }
 
@@ -250,8 +251,7 @@ impl Sealing {
 
 /// Reads the root key, then all keys of the database.
 async fn load(db: &Db, source: &RootSource) -> Result<Ring, KeysError> {
-    let (keks, authority) =
-        db.read("keys", async |tx| Ok::<_, DbError>((key::keks(tx).await?, key::authority_keys(tx).await?))).await?;
+    let (keks, authority) = db.read("keys", async |tx| Ok::<_, DbError>((key::keks(tx).await?, key::authority_keys(tx).await?))).await?;
     let version = keks.first().map(|row| wrap::kek_version(&row.wrapped)).transpose().map_err(|_| KeysError::WrongRoot)?;
     let root = source.read(version)?;
     let mut ring = Ring { keks: unwrap_keks(&root, &keks)?, signing: vec![], sealing: vec![], decoy: None };

@@ -130,7 +130,8 @@ db_test!(c7_a_claim_gives_both_keys_to_the_card_and_binds_them_to_device_and_dri
     let grants = owner.claim(&server, &medium).await.unwrap();
     assert_eq!((grants.len(), grants[0].holder, grants[0].with_device), (1, HolderKind::Card, true));
     let (library, content) = owner.open(&grants[0]);
-    let wrapped = db.read("key", async |tx| counterfoil_server::store::content_key::get(tx, &"sky-raider".parse().unwrap(), 1).await).await.unwrap();
+    let wrapped =
+        db.read("key", async |tx| counterfoil_server::store::content_key::get(tx, &"sky-raider".parse().unwrap(), 1).await).await.unwrap();
     let place = Place::ContentKey { title: "sky-raider", generation: 1 };
     assert!(content == server.app.keys.unwrap(&place, &wrapped.unwrap()).unwrap());
     let binding = open_binding(&library, &grants[0].binding).unwrap();
@@ -168,13 +169,22 @@ db_test!(c6_only_the_registered_user_card_device_and_drive_together_may_claim, a
     assert_eq!(refused(lent_card_and_drive.claim(&server, &medium).await), Code::DeviceNotRegistered);
     let other_drive = Terminal { card: owner.card.clone(), device: owner.device.clone(), user: owner.user, ..Terminal::new() };
     assert_eq!(refused(other_drive.claim(&server, &medium).await), Code::DeviceNotRegistered);
-    let said_only = Terminal { device: Some((owner.device_id().unwrap(), device().1)), card: owner.card.clone(), drive: owner.drive.clone(), user: owner.user };
+    let said_only = Terminal {
+        device: Some((owner.device_id().unwrap(), device().1)),
+        card: owner.card.clone(),
+        drive: owner.drive.clone(),
+        user: owner.user,
+    };
     assert_eq!(refused(said_only.claim(&server, &medium).await), Code::DeviceNotRegistered, "a device ID without its key");
     // The card's ID without its key.
     let asked = request(&server, Operation::Claim(owner.claim_operation(&medium)));
     let (device_id, device) = (owner.device_id().unwrap().to_string(), owner.device.as_ref().unwrap().1.signing_key());
     let (card_id, stranger) = (owner.card_id().unwrap().to_string(), card().signing_key());
-    let proofs = [(device_id.as_str(), Signer::Key(&device)), (card_id.as_str(), Signer::Key(&stranger)), (medium.id.as_str(), Signer::ClaimSecret(&medium.secret))];
+    let proofs = [
+        (device_id.as_str(), Signer::Key(&device)),
+        (card_id.as_str(), Signer::Key(&stranger)),
+        (medium.id.as_str(), Signer::ClaimSecret(&medium.secret)),
+    ];
     assert_eq!(refused(exchange(&server, &envelope(&server, &asked, &proofs)).await), Code::ProofInvalid);
     assert_eq!(db.number("SELECT count(*) FROM grants").await, 0);
     assert_eq!(db.number("SELECT count(*) FROM medium").await, 0, "not even touched");
@@ -394,10 +404,7 @@ db_test!(a1_a3_a7_a11_inspect_gives_a_verdict_on_each_thing_that_proves_itself, 
     let theirs = look(&other).await.medium.unwrap();
     assert_eq!((theirs.copies_left, theirs.yours), (0, false));
     // Each alone; and nothing without its proof.
-    for ask in [
-        Inspect { user_id: owner.user, ..Inspect::default() },
-        Inspect { device_id: owner.device_id(), ..Inspect::default() },
-    ] {
+    for ask in [Inspect { user_id: owner.user, ..Inspect::default() }, Inspect { device_id: owner.device_id(), ..Inspect::default() }] {
         assert!(owner.ask(&server, Operation::Inspect(ask.clone()), None).await.is_ok());
         assert!(other.ask(&server, Operation::Inspect(ask), None).await.is_err());
     }

@@ -275,7 +275,8 @@ async fn issue(tx: &mut Tx, family: &str, ask: &Claim, claimed: u32, rows: &[Gra
         let payload = json!({ "user": row.user, "grant": row.grant, "medium": ask.medium_id, "title": row.title, "at": now });
         outbox::enqueue(tx, family, &row.grant.to_string(), crate::jobs::ENTITLEMENT, &payload.to_string(), now.0, now.0).await?;
     }
-    let detail = json!({ "user": ask.user_id, "copy": copy, "grants": ids, "card": ask.card_id, "device": ask.device_id, "drive": ask.drive_id });
+    let detail =
+        json!({ "user": ask.user_id, "copy": copy, "grants": ids, "card": ask.card_id, "device": ask.device_id, "drive": ask.drive_id });
     audit::append(tx, family, now.0, &actor(ask), "claim.granted", &detail).await?;
     Ok(ids)
 }

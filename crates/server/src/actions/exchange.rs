@@ -68,7 +68,11 @@ pub async fn answer(app: &App, envelope: &Envelope) -> Result<String, Problem> {
 
 async fn open(app: &App, envelope: &Envelope, now: Timestamp) -> Result<(Asked, Request), Problem> {
     let invalid = |why: &str| Problem::from(Refusal::with(Code::EnvelopeInvalid, why));
-    let key = app.keys.sealing_key(&app.db, &envelope.kid, now).await?.ok_or_else(|| invalid("it is sealed to a key that is not, or no longer, used"))?;
+    let key = app
+        .keys
+        .sealing_key(&app.db, &envelope.kid, now)
+        .await?
+        .ok_or_else(|| invalid("it is sealed to a key that is not, or no longer, used"))?;
     let proofs = envelope.open(&*key).map_err(|error| invalid(&error.to_string()))?;
     // Its words may repeat what was sealed, so they are not told.
     let request: Request = parse_strict(&proofs.payload).map_err(|_| invalid("it holds no request that this server understands"))?;
@@ -99,11 +103,16 @@ pub fn stranger(who: &str) -> String {
 ///
 /// # Errors
 /// A failure of the database: a refusal that cannot be recorded is not given.
-pub async fn refuse(app: &App, family: String, operation: &'static str, actor: &str, refusal: Refusal, now: Timestamp) -> Result<Decided, Problem> {
+pub async fn refuse(
+    app: &App,
+    family: String,
+    operation: &'static str,
+    actor: &str,
+    refusal: Refusal,
+    now: Timestamp,
+) -> Result<Decided, Problem> {
     let (code, actor) = (refusal.code, actor.to_owned());
-    app.db
-        .write("refuse", family.clone(), async move |tx| audit_refusal(tx, &family, operation, &actor, code, now).await)
-        .await?;
+    app.db.write("refuse", family.clone(), async move |tx| audit_refusal(tx, &family, operation, &actor, code, now).await).await?;
     Ok(Err(refusal))
 }
 

@@ -58,7 +58,9 @@ pub async fn run(app: &App, asked: &Asked, ask: &Heal, now: Timestamp) -> Result
     let detail = json!({ "grant": ask.grant_id, "chunks": ask.chunks.len() });
     // Durable before any key leaves.
     app.db
-        .write("heal", family.clone(), async move |tx: &mut Tx| audit::append(tx, &family, now.0, &actor, "library.healed", &detail).await.map(drop))
+        .write("heal", family.clone(), async move |tx: &mut Tx| {
+            audit::append(tx, &family, now.0, &actor, "library.healed", &detail).await.map(drop)
+        })
         .await
         .map_err(|error: DbError| Problem::from(error))?;
     Ok(Ok(serde_json::to_value(result).map_err(Problem::internal)?))

@@ -18,10 +18,10 @@ use crate::app::App;
 use crate::db::Tx;
 use crate::keys::Place;
 use crate::problem::Problem;
+use crate::store::audit;
 use crate::store::holder::{self, Public};
 use crate::store::request::{self, Once, Recorded};
 use crate::store::user::{self, DeviceRow, EntryRow};
-use crate::store::audit;
 
 /// Longest name of a device, in characters.
 const NAME: usize = 100;
@@ -134,7 +134,14 @@ async fn reserve(app: &App, ask: &Register, registrant: &Registrant, now: Timest
 }
 
 /// Second step, in the user's family, with the record of the request.
-async fn enter(app: &App, asked: &Asked, ask: &Register, registrant: &Registrant, user: UserId, now: Timestamp) -> Result<Decided, Problem> {
+async fn enter(
+    app: &App,
+    asked: &Asked,
+    ask: &Register,
+    registrant: &Registrant,
+    user: UserId,
+    now: Timestamp,
+) -> Result<Decided, Problem> {
     let sealed = seal_box(&registrant.seal, &["user ID", &registrant.kid], user.to_string().as_bytes(), &mut app.rng.clone());
     let sealed: SealedBox = sealed.map_err(Problem::internal)?;
     let card_id = (registrant.kind == HolderKind::Card).then(|| registrant.holder.into());
@@ -143,7 +150,8 @@ async fn enter(app: &App, asked: &Asked, ask: &Register, registrant: &Registrant
     let device = device_row(app, ask, registrant, user, now)?;
     let entry = EntryRow { holder: registrant.holder, holder_kind: registrant.kind, keys: registrant.keys };
     let (policy, drive, given) = (app.config.registration.clone(), ask.drive.as_ref().map(|drive| drive.id), ask.user_id.is_some());
-    let (request_id, digest, family, actor) = (asked.request_id.to_string(), asked.digest, user::family(user), holder::family(registrant.holder));
+    let (request_id, digest, family, actor) =
+        (asked.request_id.to_string(), asked.digest, user::family(user), holder::family(registrant.holder));
     app.db
         .write("register user", family.clone(), async move |tx: &mut Tx| -> Result<Decided, Problem> {
             let decided = match request::once(tx, &family, &request_id, &digest, now.0).await? {
@@ -180,7 +188,12 @@ fn device_row(app: &App, ask: &Register, registrant: &Registrant, user: UserId, 
     Ok(Some(DeviceRow { device: given.id, keys: *keys, secret, name: given.name.clone(), created_at: now }))
 }
 
-async fn facts(tx: &mut Tx, user: UserId, device: Option<&DeviceRow>, drive: Option<counterfoil_core::DriveId>) -> Result<EntryFacts, Problem> {
+async fn facts(
+    tx: &mut Tx,
+    user: UserId,
+    device: Option<&DeviceRow>,
+    drive: Option<counterfoil_core::DriveId>,
+) -> Result<EntryFacts, Problem> {
     let exists = user::find(tx, user).await?.is_some();
     let devices = user::devices(tx, user).await?;
     let drives = user::drives(tx, user).await?;

@@ -49,7 +49,8 @@ pub async fn grant(app: &App, to: &Recipient, sealing: &Sealing<'_>) -> Result<G
     let rng = &mut app.rng.clone();
     let secret = to.device.as_ref().map(|(_, secret)| secret);
     let keys = seal_grant(&recipient, secret, &scope, sealing.library_key, Some(&content_key), rng).map_err(Problem::internal)?;
-    let binding = HardwareBinding { device_id: to.device.as_ref().map(|(id, _)| id.to_string()), drive_id: to.drive.map(|id| id.to_string()) };
+    let binding =
+        HardwareBinding { device_id: to.device.as_ref().map(|(id, _)| id.to_string()), drive_id: to.drive.map(|id| id.to_string()) };
     let bound = binding.device_id.is_some() || binding.drive_id.is_some();
     Ok(GrantDocument {
         grant_id: sealing.grant,

@@ -1,7 +1,7 @@
 //! Whether the process lives, and whether it can work.
 
-use axum::extract::State;
 use axum::Json;
+use axum::extract::State;
 use serde::Serialize;
 
 use crate::app::App;

@@ -95,7 +95,8 @@ async fn verify(global: &Global, files: Vec<PathBuf>) -> Result<(), Failure> {
     if clean {
         return Ok(());
     }
-    Err(Failure::refused("the audit log or the database was changed behind the server's back").hint("Keep the database as it is for whoever looks into it, and restore a backup whose log is clean."))
+    Err(Failure::refused("the audit log or the database was changed behind the server's back")
+        .hint("Keep the database as it is for whoever looks into it, and restore a backup whose log is clean."))
 }
 
 async fn checkpoint(global: &Global, out: Option<PathBuf>) -> Result<(), Failure> {
@@ -105,7 +106,11 @@ async fn checkpoint(global: &Global, out: Option<PathBuf>) -> Result<(), Failure
     let made = audit::checkpoint(&app.db, now.0, sign).await?;
     app.db.close().await;
     let Some((checkpoint, signature)) = made else {
-        return say(&if global.json { json!({ "number": null }).to_string() } else { "nothing was recorded since the last checkpoint".to_owned() });
+        return say(&if global.json {
+            json!({ "number": null }).to_string()
+        } else {
+            "nothing was recorded since the last checkpoint".to_owned()
+        });
     };
     if let Some(path) = &out {
         std::fs::write(path, format!("{signature}\n")).map_err(at(path))?;
@@ -132,7 +137,11 @@ async fn show(global: &Global, family: String, mut after: i64) -> Result<(), Fai
         let named = family.clone();
         let rows: Vec<(i64, i64, String, String, String)> = db
             .read("audit rows", async move |tx: &mut Tx| -> Result<_, DbError> {
-                tx.query("SELECT seq, at, actor, event, detail FROM audit WHERE family = $1 AND seq > $2 ORDER BY seq LIMIT 500").bind(&named).bind(after).all().await
+                tx.query("SELECT seq, at, actor, event, detail FROM audit WHERE family = $1 AND seq > $2 ORDER BY seq LIMIT 500")
+                    .bind(&named)
+                    .bind(after)
+                    .all()
+                    .await
             })
             .await?;
         let Some(last) = rows.last() else { break };
@@ -147,5 +156,10 @@ async fn show(global: &Global, family: String, mut after: i64) -> Result<(), Fai
             }
         }
     }
-    if any { Ok(()) } else { Err(Failure::refused(format!("nothing is recorded of {family}")).hint("Families look like medium:med-…, user:usr-…, holder:key-…, tokens, authority, stranger-0.")) }
+    if any {
+        Ok(())
+    } else {
+        Err(Failure::refused(format!("nothing is recorded of {family}"))
+            .hint("Families look like medium:med-…, user:usr-…, holder:key-…, tokens, authority, stranger-0."))
+    }
 }

@@ -47,7 +47,8 @@ impl Backup {
             self.out
         };
         if out.exists() {
-            return Err(Failure::refused(format!("{} is there already", out.display())).hint("Backups are never overwritten: choose another name, or a directory."));
+            return Err(Failure::refused(format!("{} is there already", out.display()))
+                .hint("Backups are never overwritten: choose another name, or a directory."));
         }
         let target = out.clone();
         match sqlite_path(&url) {
@@ -144,7 +145,10 @@ fn check(path: &Path) -> Result<(), Failure> {
     match verdict {
         Ok(verdict) if verdict == "ok" => Ok(()),
         Ok(verdict) => Err(Failure::operation(format!("{} is damaged: {verdict}", path.display())).hint("Use another backup.")),
-        Err(error) => Err(Failure::operation(format!("{} is no database: {error}", path.display())).hint("Name a file made by `counterfoild backup`.")),
+        Err(error) => {
+            Err(Failure::operation(format!("{} is no database: {error}", path.display()))
+                .hint("Name a file made by `counterfoild backup`."))
+        }
     }
 }
 

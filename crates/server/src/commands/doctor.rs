@@ -62,7 +62,11 @@ pub async fn run(global: &Global) -> Result<(), Failure> {
     checks.push(address(&config));
     let wrong = checks.iter().filter(|check| check.verdict == Verdict::Wrong).count();
     global.print(&checks, |checks| checks.iter().map(line).collect::<Vec<_>>().join("\n"))?;
-    if wrong == 0 { Ok(()) } else { Err(Failure::operation(format!("{wrong} of {} checks failed", checks.len())).hint("What to do stands beside each.")) }
+    if wrong == 0 {
+        Ok(())
+    } else {
+        Err(Failure::operation(format!("{wrong} of {} checks failed", checks.len())).hint("What to do stands beside each."))
+    }
 }
 
 fn line(check: &Check) -> String {
@@ -95,7 +99,9 @@ async fn database(config: &Config, checks: &mut Vec<Check>) -> Option<Timestamp>
         }
     };
     // Opening would make an empty one.
-    if let Some(path) = config.database.url.strip_prefix("sqlite:").filter(|path| config.database.url_file.is_none() && !Path::new(path).exists()) {
+    if let Some(path) =
+        config.database.url.strip_prefix("sqlite:").filter(|path| config.database.url_file.is_none() && !Path::new(path).exists())
+    {
         checks.push(wrong("database", format!("{path} is not there"), "Restore a backup: `counterfoild restore FILE`."));
         return None;
     }
@@ -108,7 +114,9 @@ async fn database(config: &Config, checks: &mut Vec<Check>) -> Option<Timestamp>
     };
     match db.migration_status().await.and_then(|status| status.check().map(|()| status)) {
         Ok(status) => checks.push(good("database", format!("{url}, schema {}", status.database))),
-        Err(error @ DbError::SchemaOlder { .. }) => checks.push(wrong("database", error.to_string(), "Make a backup, then run `counterfoild migrate`.")),
+        Err(error @ DbError::SchemaOlder { .. }) => {
+            checks.push(wrong("database", error.to_string(), "Make a backup, then run `counterfoild migrate`."))
+        }
         Err(error) => checks.push(wrong("database", error.to_string(), "Use the version of counterfoild that belongs to this database.")),
     }
     match Keys::load(&db, config.root_source()).await {
@@ -119,7 +127,9 @@ async fn database(config: &Config, checks: &mut Vec<Check>) -> Option<Timestamp>
         Err(error) => checks.push(wrong("keys", error.to_string(), "Use the root key that this database was made with.")),
     }
     let newest = db
-        .read("newest audit", async |tx: &mut Tx| -> Result<_, DbError> { tx.query("SELECT CAST(max(at) AS BIGINT) FROM audit").opt::<(Option<i64>,)>().await })
+        .read("newest audit", async |tx: &mut Tx| -> Result<_, DbError> {
+            tx.query("SELECT CAST(max(at) AS BIGINT) FROM audit").opt::<(Option<i64>,)>().await
+        })
         .await
         .ok()
         .flatten();
@@ -131,7 +141,9 @@ fn clock(now: Timestamp, newest: Option<Timestamp>) -> Check {
     const REMEDY: &str = "Set the clock, and keep it right with NTP: requests that are a day off are refused.";
     match newest {
         _ if now.0 < WRITTEN => wrong("clock", rfc3339(now), REMEDY),
-        Some(newest) if now < newest => wrong("clock", format!("{}, but the audit log goes on until {}", rfc3339(now), rfc3339(newest)), REMEDY),
+        Some(newest) if now < newest => {
+            wrong("clock", format!("{}, but the audit log goes on until {}", rfc3339(now), rfc3339(newest)), REMEDY)
+        }
         _ => good("clock", rfc3339(now)),
     }
 }
@@ -141,7 +153,11 @@ fn contents(config: &Config) -> Check {
     let probe = directory.join(format!(".doctor-{:016x}", u64::from_be_bytes(Rng::System.bytes())));
     match fs::write(&probe, b"").and_then(|()| fs::remove_file(&probe)) {
         Ok(()) => good("contents", directory.display().to_string()),
-        Err(error) => wrong("contents", format!("{}: {error}", directory.display()), "Make the directory, and let the user that runs counterfoild write in it."),
+        Err(error) => wrong(
+            "contents",
+            format!("{}: {error}", directory.display()),
+            "Make the directory, and let the user that runs counterfoild write in it.",
+        ),
     }
 }
 
@@ -150,7 +166,9 @@ fn tls(config: &Config, now: Timestamp) -> Vec<Check> {
     let mut checks = vec![];
     match too_open(key) {
         Err(error) => checks.push(wrong("TLS key", format!("{}: {error}", key.display()), "Correct key_file in section [tls].")),
-        Ok(true) => checks.push(wrong("TLS key", format!("{} can be read by others", key.display()), format!("chmod 600 {}", key.display()))),
+        Ok(true) => {
+            checks.push(wrong("TLS key", format!("{} can be read by others", key.display()), format!("chmod 600 {}", key.display())))
+        }
         Ok(false) => checks.push(good("TLS key", key.display().to_string())),
     }
     checks.push(match expiry(cert) {
@@ -178,10 +196,18 @@ fn address(config: &Config) -> Check {
     let listen = config.server.listen;
     if !config.has_tls() && !listen.ip().is_loopback() {
         let remedy = "Configure [tls], or have a proxy do TLS, and say allow_plain.";
-        return if config.server.allow_plain { warning("address", format!("{listen}, without TLS"), remedy) } else { wrong("address", format!("{listen}, without TLS"), remedy) };
+        return if config.server.allow_plain {
+            warning("address", format!("{listen}, without TLS"), remedy)
+        } else {
+            wrong("address", format!("{listen}, without TLS"), remedy)
+        };
     }
     if config.server.public_urls.is_empty() && !listen.ip().is_loopback() {
-        return warning("address", format!("{listen}, and no public_urls"), "Say in public_urls how terminals reach this server: it is written on every medium.");
+        return warning(
+            "address",
+            format!("{listen}, and no public_urls"),
+            "Say in public_urls how terminals reach this server: it is written on every medium.",
+        );
     }
     good("address", listen.to_string())
 }

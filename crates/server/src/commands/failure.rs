@@ -57,7 +57,8 @@ impl Failure {
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
-        Self::usage(format!("configuration: {error}")).hint("`counterfoild config show` prints what is understood; the example says what each value is for.")
+        Self::usage(format!("configuration: {error}"))
+            .hint("`counterfoild config show` prints what is understood; the example says what each value is for.")
     }
 }
 
@@ -76,7 +77,9 @@ impl From<KeysError> for Failure {
     fn from(error: KeysError) -> Self {
         match error {
             KeysError::Db(error) => error.into(),
-            error => Self::operation(error).hint("Put the root key back that this database was made with; `counterfoild doctor` checks it."),
+            error => {
+                Self::operation(error).hint("Put the root key back that this database was made with; `counterfoild doctor` checks it.")
+            }
         }
     }
 }

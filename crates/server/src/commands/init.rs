@@ -64,7 +64,8 @@ impl Init {
     pub async fn run(self, global: &Global) -> Result<(), Failure> {
         let path = global.config_path();
         if path.exists() {
-            return Err(Failure::refused(format!("{} is there already", path.display())).hint("Nothing was changed. For another authority, choose another --data DIR."));
+            return Err(Failure::refused(format!("{} is there already", path.display()))
+                .hint("Nothing was changed. For another authority, choose another --data DIR."));
         }
         let data = path.parent().unwrap_or(Path::new("")).to_owned();
         make_directory(&data)?;

@@ -60,7 +60,12 @@ async fn list(global: &Global) -> Result<(), Failure> {
     let (keks, keys) = db.read("keys", async |tx| Ok::<_, DbError>((key::keks(tx).await?, key::authority_keys(tx).await?))).await?;
     let mut all: Vec<Listed> = keks
         .into_iter()
-        .map(|row| Listed { what: "kek".into(), name: format!("{} {}", row.purpose, row.version), created_at: rfc3339(row.created_at), retired_at: None })
+        .map(|row| Listed {
+            what: "kek".into(),
+            name: format!("{} {}", row.purpose, row.version),
+            created_at: rfc3339(row.created_at),
+            retired_at: None,
+        })
         .collect();
     all.extend(keys.into_iter().map(|row| Listed {
         what: row.purpose,

@@ -96,7 +96,8 @@ impl Command {
                 let named = id.clone();
                 let there = db.write("revoke token", tokens::FAMILY, async move |tx| token::revoke(tx, &id, now, "operator").await).await?;
                 if !there {
-                    return Err(Failure::refused(format!("there is no token {named}")).hint("`counterfoild token list` shows them; the ID is the part between the underscores."));
+                    return Err(Failure::refused(format!("there is no token {named}"))
+                        .hint("`counterfoild token list` shows them; the ID is the part between the underscores."));
                 }
                 say(&if global.json { json!({ "revoked": named }).to_string() } else { format!("token {named} is not good any more") })?;
             }
@@ -113,5 +114,7 @@ fn line(token: &Listed) -> String {
         (None, None) => String::new(),
     };
     let tenant = token.tenant.as_deref().unwrap_or("");
-    format!("{}  {:<9}  {:<16}  {:<24}  {}  {state}", token.id, token.role.as_str(), tenant, token.name, token.created_at).trim_end().to_owned()
+    format!("{}  {:<9}  {:<16}  {:<24}  {}  {state}", token.id, token.role.as_str(), tenant, token.name, token.created_at)
+        .trim_end()
+        .to_owned()
 }

@@ -95,9 +95,13 @@ impl Place<'_> {
                 let text = generation.to_string();
                 then(&RowId { table: "content_key", key: &[title, &text], column: "wrapped", version: *generation })
             }
-            Self::LibraryKey { medium, grant } => then(&RowId { table: "grants", key: &[medium, grant], column: "library_key", version: 0 }),
+            Self::LibraryKey { medium, grant } => {
+                then(&RowId { table: "grants", key: &[medium, grant], column: "library_key", version: 0 })
+            }
             Self::ClaimKey { batch } => then(&RowId { table: "batch", key: &[batch], column: "claim_key", version: 0 }),
-            Self::DeviceSecret { user, device } => then(&RowId { table: "user_device", key: &[user, device], column: "secret", version: 0 }),
+            Self::DeviceSecret { user, device } => {
+                then(&RowId { table: "user_device", key: &[user, device], column: "secret", version: 0 })
+            }
             Self::AuthorityKey { kid } => then(&RowId { table: "authority_key", key: &[kid], column: "wrapped", version: 0 }),
         }
     }

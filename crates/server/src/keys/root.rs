@@ -71,7 +71,9 @@ impl RootSource {
     /// `Root`, with what to do.
     pub fn read(&self, version: Option<u32>) -> Result<RootKey, KeysError> {
         match self {
-            Self::Given(text) => RootKey::parse(text).ok_or_else(|| KeysError::Root("it is not of the form cfroot_<version>_<key>".to_owned())),
+            Self::Given(text) => {
+                RootKey::parse(text).ok_or_else(|| KeysError::Root("it is not of the form cfroot_<version>_<key>".to_owned()))
+            }
             Self::File(path) => {
                 let key = read_file(path)?;
                 let next = next_path(path);

@@ -74,8 +74,14 @@ pub async fn authority_key(db: &Db, keys: &Keys, kind: Kind, now: Timestamp, rng
     let prefix = if kind == Kind::Signing { "sig" } else { "seal" };
     let kid = format!("{prefix}-{}", &blake3::hash(&public).to_hex()[..16]);
     let wrapped = keys.wrap(&Place::AuthorityKey { kid: &kid }, seed.expose(), &mut rng.clone())?;
-    let row =
-        AuthorityKeyRow { kid: kid.clone(), purpose: kind.as_str().to_owned(), public_key: public, wrapped, created_at: now, retired_at: None };
+    let row = AuthorityKeyRow {
+        kid: kid.clone(),
+        purpose: kind.as_str().to_owned(),
+        public_key: public,
+        wrapped,
+        created_at: now,
+        retired_at: None,
+    };
     let retire_at = Timestamp(now.0 + HANDOVER);
     db.write("rotate key", setting::FAMILY, async move |tx| {
         key::replace_authority_key(tx, &row, retire_at).await?;

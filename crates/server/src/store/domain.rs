@@ -4,7 +4,9 @@ use std::str::FromStr;
 
 use counterfoil_core::rules::confirm::GrantState;
 use counterfoil_core::wire::HolderKind;
-use counterfoil_core::{BatchId, CardId, DeviceId, DriveId, GrantId, HolderId, Kind, MediumId, ReleaseVersion, Rights, Timestamp, TitleId, UserId};
+use counterfoil_core::{
+    BatchId, CardId, DeviceId, DriveId, GrantId, HolderId, Kind, MediumId, ReleaseVersion, Rights, Timestamp, TitleId, UserId,
+};
 
 use crate::auth::Role;
 use crate::db::{FromValue, Value};

@@ -163,8 +163,8 @@ pub struct WrappedTable {
 /// Titles' content keys.
 pub const CONTENT_KEYS: WrappedTable = WrappedTable {
     page: "SELECT title_id, CAST(generation AS TEXT), wrapped FROM content_key
-           WHERE title_id > $1 OR (title_id = $1 AND generation > CAST($2 AS BIGINT)) ORDER BY title_id, generation LIMIT $3",
-    put: "UPDATE content_key SET wrapped = $3 WHERE title_id = $1 AND generation = CAST($2 AS BIGINT) AND wrapped = $4",
+           WHERE title_id > $1 OR (title_id = $1 AND generation > CAST(CAST($2 AS TEXT) AS BIGINT)) ORDER BY title_id, generation LIMIT $3",
+    put: "UPDATE content_key SET wrapped = $3 WHERE title_id = $1 AND generation = CAST(CAST($2 AS TEXT) AS BIGINT) AND wrapped = $4",
 };
 /// Grants' library keys.
 pub const LIBRARY_KEYS: WrappedTable = WrappedTable {

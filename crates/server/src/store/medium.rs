@@ -66,7 +66,10 @@ pub struct Known {
 /// # Errors
 /// A failure of the database.
 pub async fn find(tx: &mut Tx, medium: &MediumId) -> Result<Option<MediumRow>, DbError> {
-    tx.query("SELECT batch_id, serial, state, copies_claimed, epoch, rights FROM medium WHERE medium_id = $1").bind(medium.as_str()).opt().await
+    tx.query("SELECT batch_id, serial, state, copies_claimed, epoch, rights FROM medium WHERE medium_id = $1")
+        .bind(medium.as_str())
+        .opt()
+        .await
 }
 
 /// What is known of a medium. A pressed one needs no row: its batch says that it exists. An imported one has had its row since it was imported.

@@ -104,7 +104,10 @@ impl FromRow for TokenRow {
 /// # Errors
 /// A failure of the database.
 pub async fn find(tx: &mut Tx, id: &str) -> Result<Option<TokenRow>, DbError> {
-    tx.query("SELECT token_id, hash, role, tenant, name, created_at, expires_at, revoked_at FROM token WHERE token_id = $1").bind(id).opt().await
+    tx.query("SELECT token_id, hash, role, tenant, name, created_at, expires_at, revoked_at FROM token WHERE token_id = $1")
+        .bind(id)
+        .opt()
+        .await
 }
 
 /// Tokens after an ID, in the order of their IDs.
@@ -148,6 +151,7 @@ pub async fn insert(tx: &mut Tx, row: &TokenRow) -> Result<(), DbError> {
 /// # Errors
 /// A failure of the database.
 pub async fn revoke(tx: &mut Tx, id: &str, now: Timestamp) -> Result<bool, DbError> {
-    let changed = tx.query("UPDATE token SET revoked_at = $2 WHERE token_id = $1 AND revoked_at IS NULL").bind(id).bind(now.0).execute().await?;
+    let changed =
+        tx.query("UPDATE token SET revoked_at = $2 WHERE token_id = $1 AND revoked_at IS NULL").bind(id).bind(now.0).execute().await?;
     Ok(changed == 1)
 }

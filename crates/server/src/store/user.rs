@@ -157,8 +157,11 @@ pub async fn put_device(tx: &mut Tx, user: UserId, row: &DeviceRow) -> Result<()
 /// # Errors
 /// A failure of the database.
 pub async fn drives(tx: &mut Tx, user: UserId) -> Result<Vec<DriveId>, DbError> {
-    let rows: Vec<(DriveId,)> =
-        tx.query("SELECT drive_id FROM user_drive WHERE user_id = $1 ORDER BY created_at, drive_id LIMIT 1000").bind(user.to_string()).all().await?;
+    let rows: Vec<(DriveId,)> = tx
+        .query("SELECT drive_id FROM user_drive WHERE user_id = $1 ORDER BY created_at, drive_id LIMIT 1000")
+        .bind(user.to_string())
+        .all()
+        .await?;
     Ok(rows.into_iter().map(|(drive,)| drive).collect())
 }
 
