@@ -183,7 +183,7 @@ impl HardwareIds {
             let (before, after) = line.split_once(" - ")?;
             let point = unescape(before.split(' ').nth(4)?);
             let device = after.split(' ').nth(1)?.strip_prefix("/dev/")?.to_owned();
-            path.starts_with(&point).then(|| (point.len(), device))
+            path.starts_with(&point).then_some((point.len(), device))
         };
         // Over which mount a path lies is decided by the longest point, be it on a block device or not.
         let longest = mounts.lines().filter_map(|line| {

@@ -177,13 +177,7 @@ pub fn replace(io: &dyn Io, path: &Path, bytes: &[u8], mode: u32) -> Result<(), 
     write_as(io, path, bytes, mode, |temporary| io.rename(temporary, path))
 }
 
-fn write_as(
-    io: &dyn Io,
-    path: &Path,
-    bytes: &[u8],
-    mode: u32,
-    put: impl FnOnce(&Path) -> io::Result<()>,
-) -> Result<(), IoFailure> {
+fn write_as(io: &dyn Io, path: &Path, bytes: &[u8], mode: u32, put: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), IoFailure> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     let temporary = path.with_file_name(name);

@@ -43,7 +43,7 @@ pub enum PlayError {
     #[error("{source}")]
     Damaged {
         /// Where, and what is wrong.
-        source: ReadError,
+        source: Box<ReadError>,
         /// The title, for the remedy.
         title: TitleId,
     },
@@ -89,17 +89,16 @@ impl PlayError {
 }
 
 /// A copy whose keys are open: what playing, verifying and repairing start from.
-pub(crate) struct Opened {
+pub(crate) struct Unsealed {
     pub copy: Copy,
     pub record: Record,
     pub release: Release,
     pub keys: ChunkKeys,
-    pub manifest: Manifest,
     pub holder: FileHolder,
 }
 
 /// Unseals the library key with the holder, and compares the hardware (C12).
-pub(crate) fn open_copy(terminal: &Terminal, library: &Library, title: &TitleId, card: &CardChoice) -> Result<Opened> {
+pub(crate) fn unseal(terminal: &Terminal, library: &Library, title: &TitleId, card: &CardChoice) -> Result<Unsealed> {
     let copy = library.complete(title)?;
     let record = copy.record()?;
     let not = |detail: &str| refused(Code::PlayNotPermitted, detail);
@@ -108,8 +107,14 @@ pub(crate) fn open_copy(terminal: &Terminal, library: &Library, title: &TitleId,
     let (library_key, _) = open_and_check(terminal, &holder, grant, library.path(), Purpose::Play)?;
     let release = copy.release(&record)?;
     let keys = copy.keys(&record, &LibraryKey::new(library_key))?;
-    let manifest = copy.manifest(&release, &keys)?;
-    Ok(Opened { copy, record, release, keys, manifest, holder })
+    Ok(Unsealed { copy, record, release, keys, holder })
+}
+
+impl Unsealed {
+    /// The manifest, opened and checked against the release.
+    pub fn manifest(&self) -> Result<Manifest> {
+        self.copy.manifest(&self.release, &self.keys)
+    }
 }
 
 /// A title that can be read. Shared between threads by `Arc`.
@@ -172,8 +177,9 @@ pub struct DirEntry {
 /// # Errors
 /// [`Code::PlayNotPermitted`] (C12, C13); [`crate::LibraryError`]; [`crate::card::HolderError`]; what the system said.
 pub fn open_title(terminal: &Terminal, library: &Library, title: &TitleId, card: &CardChoice) -> Result<Title> {
-    let Opened { copy, record, release, keys, manifest, .. } = open_copy(terminal, library, title, card)?;
-    let manifest = Arc::new(manifest);
+    let unsealed = unseal(terminal, library, title, card)?;
+    let manifest = Arc::new(unsealed.manifest()?);
+    let Unsealed { copy, record, release, keys, .. } = unsealed;
     let open = move |name: &ObjectName| {
         let pack: Box<dyn ReadAt> = copy.io.open(&copy.pack(name))?;
         Ok(pack)
@@ -242,7 +248,7 @@ impl Title {
     /// [`PlayError::Damaged`], with file and offset.
     pub fn read(&self, file: &FileInfo, offset: u64, buffer: &mut [u8]) -> Result<usize> {
         let read = self.reader.read_at(&file.view, offset, buffer);
-        Ok(read.map_err(|source| PlayError::Damaged { source, title: self.listed.title.clone() })?)
+        Ok(read.map_err(|source| PlayError::Damaged { source: Box::new(source), title: self.listed.title.clone() })?)
     }
 
     /// Writes a range of a file; returns how many bytes, fewer than asked for only at the file's end.

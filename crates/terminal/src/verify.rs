@@ -3,17 +3,19 @@
 use crate::card::{CardChoice, Holder, HolderError};
 use crate::claimant::Claimant;
 use crate::copy::Progress;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::exchange::{ExchangeError, exchange};
 use crate::home::Authority;
-use crate::io::{Create, IoFailure, Sequential};
-use crate::library::Library;
-use crate::medium::Medium;
-use crate::play::{Opened, open_copy};
+use crate::io::{Create, IoFailure, Sequential, replace};
+use crate::library::{Library, LibraryError};
+use crate::medium::{Medium, MediumError};
+use crate::play::{Unsealed, unseal};
 use crate::terminal::Terminal;
 use counterfoil_core::TitleId;
 use counterfoil_core::wire::{Heal, HealResult, Operation};
-use counterfoil_format::content::{ChunkId, DamageKind, HealingKeys, ObjectName, ReadAt, affected, repair_pack, verify_pack};
+use counterfoil_format::content::{
+    ChunkError, ChunkId, DamageKind, HealingKeys, Manifest, ObjectName, OpenChunk as _, ReadAt, affected, repair_pack, verify_pack,
+};
 use counterfoil_format::encoding::to_base64url;
 use counterfoil_format::grant::SealedBox;
 use counterfoil_format::secret::Secret;
@@ -36,9 +38,9 @@ pub struct Report {
 /// A chunk that is not what it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damaged {
-    /// Its index in the manifest.
-    pub chunk: u32,
-    /// The pack that it lies in.
+    /// Its index in the manifest; none where it is the manifest itself.
+    pub chunk: Option<u32>,
+    /// The pack that it lies in (or the manifest's own name).
     pub pack: ObjectName,
     /// Where it begins in the pack, in bytes.
     pub offset: u64,
@@ -73,13 +75,22 @@ pub fn verify(
     jobs: Option<NonZeroUsize>,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Report> {
-    let opened = open_copy(terminal, library, title, card)?;
-    Ok(check(&opened, jobs, progress))
+    let unsealed = unseal(terminal, library, title, card)?;
+    match unsealed.manifest() {
+        Ok(manifest) => Ok(check(&unsealed, &manifest, jobs, progress)),
+        Err(Error::Library(LibraryError::Damaged { reason, .. })) => {
+            let reference = &unsealed.release.manifest;
+            let length = u32::try_from(reference.length).unwrap_or(u32::MAX);
+            let what = format!("the manifest is damaged ({reason}): what else is, can be told when it is healed");
+            let damaged = Damaged { chunk: None, pack: reference.object, offset: 0, length, files: vec![], what };
+            Ok(Report { packs: 0, bytes: 0, damaged: vec![damaged] })
+        }
+        Err(error) => Err(error),
+    }
 }
 
-fn check(opened: &Opened, jobs: Option<NonZeroUsize>, progress: &(dyn Fn(Progress) + Sync)) -> Report {
-    let manifest = &opened.manifest;
-    let total: u64 = manifest.packs().iter().map(|pack| u64::from(pack.length)).sum();
+fn check(opened: &Unsealed, manifest: &Manifest, jobs: Option<NonZeroUsize>, progress: &(dyn Fn(Progress) + Sync)) -> Report {
+    let total: u64 = manifest.packs().iter().map(|pack| pack.length).sum();
     let (next, done, found) = (AtomicUsize::new(0), AtomicU64::new(0), Mutex::new(Vec::new()));
     let work = || {
         loop {
@@ -107,7 +118,7 @@ fn check(opened: &Opened, jobs: Option<NonZeroUsize>, progress: &(dyn Fn(Progres
         let chunk = &manifest.chunks()[damage.chunk as usize];
         let files = affected(manifest, &HashSet::from([damage.chunk]));
         Damaged {
-            chunk: damage.chunk,
+            chunk: Some(damage.chunk),
             pack: manifest.packs()[chunk.pack as usize].name,
             offset: u64::from(chunk.offset),
             length: chunk.sealed_len,
@@ -124,6 +135,7 @@ fn check(opened: &Opened, jobs: Option<NonZeroUsize>, progress: &(dyn Fn(Progres
 
 /// Writes the damaged chunks of a report anew from the medium that the title was copied from, or any other that carries the same release.
 ///
+/// Where the manifest itself is damaged, it is healed first, and then what else is found.
 /// The content key is gone since the copy was complete (C11), so the authority is asked for the keys of exactly these chunks (`heal`).
 ///
 /// # Errors
@@ -138,14 +150,29 @@ pub fn repair(
 ) -> Result<Repaired> {
     let _home = terminal.home().lock()?;
     let _library = library.lock()?;
-    let opened = open_copy(terminal, library, title, card)?;
+    let opened = unseal(terminal, library, title, card)?;
     let authority = terminal.meet(&[])?;
     let claimant = Claimant::new(terminal, &authority, &opened.holder, library.path())?;
+    let ask = |ids: &[ChunkId]| healing_keys(terminal, &authority, &claimant, &opened, ids);
     let mut repaired = Repaired::default();
-    for some in report.damaged.chunks(Heal::MOST) {
-        let keys = healing_keys(terminal, &authority, &claimant, &opened, some)?;
+    if let Some(damaged) = report.damaged.iter().find(|damaged| damaged.chunk.is_none()) {
+        let reference = &opened.release.manifest;
+        let mut sealed = from.manifest(title, &opened.release)?;
+        let bad = |error: ChunkError| MediumError::NotAuthentic { title: title.clone(), reason: error.to_string() };
+        ask(&[reference.id])?.open_chunk(&reference.id, &mut sealed).map_err(bad)?;
+        opened.keys.seal_in_place(&reference.id, &mut sealed);
+        replace(&*opened.copy.io, &opened.copy.manifest_path(), &sealed, 0o644)?;
+        repaired.healed += 1;
+        repaired.bytes += u64::from(damaged.length);
+    }
+    let manifest = opened.manifest()?;
+    // Nothing else could be told before the manifest was healed.
+    let rest = (repaired.healed > 0).then(|| check(&opened, &manifest, None, &|_| {}));
+    for some in rest.as_ref().unwrap_or(report).damaged.chunks(Heal::MOST) {
+        let ids: Vec<ChunkId> = some.iter().filter_map(|damaged| Some(manifest.chunks()[damaged.chunk? as usize].id)).collect();
+        let keys = ask(&ids)?;
         for of_pack in some.chunk_by(|a, b| a.pack == b.pack) {
-            repair_pack_from(&opened, title, from, &keys, of_pack, &mut repaired)?;
+            repair_pack_from(&opened, &manifest, title, from, &keys, of_pack, &mut repaired)?;
         }
     }
     Ok(repaired)
@@ -156,10 +183,9 @@ fn healing_keys<'a>(
     terminal: &Terminal,
     authority: &Authority,
     claimant: &Claimant,
-    opened: &'a Opened,
-    damaged: &[Damaged],
+    opened: &'a Unsealed,
+    ids: &[ChunkId],
 ) -> Result<HealingKeys<'a>> {
-    let ids: Vec<ChunkId> = damaged.iter().map(|damaged| opened.manifest.chunks()[damaged.chunk as usize].id).collect();
     let listed = &opened.record.listed;
     let operation = Heal {
         user_id: claimant.user,
@@ -178,11 +204,12 @@ fn healing_keys<'a>(
         return Err(ExchangeError::Shape("not one key for each chunk".into()).into());
     }
     let keys = keys.chunks_exact(32).map(|key| Secret::from_slice(key).expect("chunks of exactly 32 bytes"));
-    Ok(HealingKeys::new(opened.keys.id_key(), ids.into_iter().zip(keys)))
+    Ok(HealingKeys::new(opened.keys.id_key(), ids.iter().copied().zip(keys)))
 }
 
 fn repair_pack_from(
-    opened: &Opened,
+    opened: &Unsealed,
+    manifest: &Manifest,
     title: &TitleId,
     from: &Medium,
     keys: &HealingKeys<'_>,
@@ -194,14 +221,15 @@ fn repair_pack_from(
     let fail = || IoFailure::at("write", &path);
     let source = from.pack(title, &name)?;
     let target = opened.copy.io.create(&path, Create::Resume, 0o644).map_err(fail())?;
-    let chunks = damaged.iter().map(|damaged| damaged.chunk);
-    let left = repair_pack(&opened.manifest, chunks, &*source, keys, &opened.keys, Sequential::new(&*target, 0)).map_err(fail())?;
-    let length = opened.manifest.packs()[opened.manifest.chunks()[damaged[0].chunk as usize].pack as usize].length;
-    target.set_len(u64::from(length)).map_err(fail())?;
+    let chunks: Vec<u32> = damaged.iter().filter_map(|damaged| damaged.chunk).collect();
+    let Some(first) = chunks.first() else { return Ok(()) };
+    let length = manifest.packs()[manifest.chunks()[*first as usize].pack as usize].length;
+    let left = repair_pack(manifest, chunks, &*source, keys, &opened.keys, Sequential::new(&*target, 0)).map_err(fail())?;
+    target.set_len(length).map_err(fail())?;
     target.sync().map_err(fail())?;
     opened.copy.io.sync_dir(&opened.copy.packs()).map_err(fail())?;
     for damaged in damaged {
-        if left.contains(&damaged.chunk) {
+        if damaged.chunk.is_some_and(|chunk| left.contains(&chunk)) {
             repaired.left.push(damaged.clone());
         } else {
             repaired.healed += 1;

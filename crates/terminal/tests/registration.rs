@@ -1,10 +1,12 @@
 //! Registration of card, device and drive against an authority in memory, and what goes wrong with them.
+#![allow(clippy::unwrap_used, reason = "a test that fails here has failed")]
 
 mod common;
 
 use common::*;
 use counterfoil_core::wire::HolderKind;
 use counterfoil_core::{Code, DeviceId, UserId};
+use counterfoil_terminal::io::Io as _;
 use counterfoil_terminal::*;
 use std::path::Path;
 use std::sync::Arc;
@@ -38,7 +40,13 @@ fn c5_every_subset_registers_copies_and_plays() {
             ..RegisterOptions::default()
         };
         let registered = register(&terminal, &options).unwrap();
-        let holder = if card { HolderKind::Card } else if with_device { HolderKind::Device } else { HolderKind::Drive };
+        let holder = if card {
+            HolderKind::Card
+        } else if with_device {
+            HolderKind::Device
+        } else {
+            HolderKind::Drive
+        };
         assert_eq!(registered.holder, holder);
         assert_eq!(register(&terminal, &options).unwrap(), registered, "registering again changes nothing");
         copy_once(&terminal).unwrap();

@@ -60,7 +60,7 @@ impl Work<'_> {
     pub fn found(&self) -> Result<Found> {
         let mut found = Found { left: vec![], complete: 0, missing: 0, any: false };
         for (index, pack) in self.manifest.packs().iter().enumerate() {
-            let length = u64::from(pack.length);
+            let length = pack.length;
             if self.length(&self.copy.pack(&pack.name))? == Some(length) {
                 found.complete += length;
                 found.any = true;
@@ -84,7 +84,7 @@ impl Work<'_> {
 
     /// Brings every pack that is left under the library key. Stops all threads at the first failure; what was written stays.
     pub fn run(&self, found: &Found, jobs: Option<NonZeroUsize>, tell: &(dyn Fn(Progress) + Sync)) -> Result<Progress> {
-        let total = self.manifest.packs().iter().map(|pack| u64::from(pack.length)).sum();
+        let total = self.manifest.packs().iter().map(|pack| pack.length).sum();
         let meter = Meter { total, reused: AtomicU64::new(0), written: AtomicU64::new(0), tell };
         meter.add(found.complete, 0);
         let next = AtomicUsize::new(0);

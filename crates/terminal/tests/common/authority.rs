@@ -128,7 +128,8 @@ impl State {
             HolderKind::Device => ask.device.as_ref().unwrap().id.to_string(),
             HolderKind::Drive => ask.drive.as_ref().unwrap().id.to_string(),
         };
-        let proven = |name: &str, key: &VerifyingKey| opened.verify(name, Verifier::Key(key)).map_err(|_| Refusal::from(Code::ProofInvalid));
+        let proven =
+            |name: &str, key: &VerifyingKey| opened.verify(name, Verifier::Key(key)).map_err(|_| Refusal::from(Code::ProofInvalid));
         proven(&name, &public.signing)?;
         if let Some(device) = &ask.device {
             proven(&device.id.to_string(), &self::public(&device.keys).signing)?;
@@ -264,10 +265,8 @@ impl State {
         let scope = GrantScope { title: title.as_str(), grant: &grant, device: &device };
         let content = &self.content[title];
         let keys = seal_grant(&public.sealing, secret.as_ref(), &scope, &library_key, Some(content), &mut SystemRandom).unwrap();
-        let bound = HardwareBinding {
-            device_id: claimant.device.map(|id| id.to_string()),
-            drive_id: claimant.drive.map(|id| id.to_string()),
-        };
+        let bound =
+            HardwareBinding { device_id: claimant.device.map(|id| id.to_string()), drive_id: claimant.drive.map(|id| id.to_string()) };
         let binding = if bound.device_id.is_none() && bound.drive_id.is_none() {
             String::new()
         } else {
@@ -318,12 +317,7 @@ impl State {
 }
 
 fn grant_facts(grant: &Granted) -> confirm::GrantFacts {
-    confirm::GrantFacts {
-        grant: grant.document.grant_id,
-        user: grant.claimant.user,
-        device: grant.claimant.device,
-        state: grant.state,
-    }
+    confirm::GrantFacts { grant: grant.document.grant_id, user: grant.claimant.user, device: grant.claimant.device, state: grant.state }
 }
 
 fn public(keys: &HolderKeys) -> HolderPublic {
