@@ -63,7 +63,9 @@ impl Server {
             .arg(&self.data)
             .args(["--listen", self.url.trim_start_matches("http://")])
             // The harness is one address with a thousand terminals.
-            .env("COUNTERFOILD__LIMITS__RATE_PER_ADDRESS", "0")
+            .env("COUNTERFOILD__LIMITS__REQUESTS_PER_SECOND", "0")
+            .env("COUNTERFOILD__LIMITS__TOKEN_REQUESTS_PER_SECOND", "0")
+            .env("COUNTERFOILD__LOG__LEVEL", "warn")
             .stdin(Stdio::null())
             .stdout(log.try_clone().map_err(|error| Failure::Io("sharing the log", error))?)
             .stderr(log)
