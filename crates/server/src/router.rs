@@ -59,7 +59,7 @@ fn table(app: &App) -> OpenApiRouter<App> {
 pub fn router(app: App) -> Router {
     let (routes, openapi) = table(&app).split_for_parts();
     let routes = routes
-        .layer(Extension(description::Description::of(&openapi)))
+        .layer(Extension(description::Description::of(&described::complete(&openapi))))
         .layer(Extension(home::Counted::default()))
         .merge(description::reference())
         .with_state(app.clone());
@@ -68,7 +68,7 @@ pub fn router(app: App) -> Router {
 
 /// The description of all routes, OpenAPI 3.1.
 pub fn openapi(app: &App) -> utoipa::openapi::OpenApi {
-    table(app).into_openapi()
+    described::complete(&table(app).into_openapi())
 }
 
 /// One line of the table. The path must be the one that the handlers were annotated with, so that the screen above tells the truth.
@@ -111,4 +111,5 @@ impl utoipa::Modify for Bearer {
     }
 }
 
+mod described;
 mod layers;

@@ -216,6 +216,10 @@ db_test!(the_description_is_the_one_that_is_checked_in, async |db: TestDb| {
             let secured = operation.get("security").is_some();
             let public = !path.starts_with("/v1/") || path == "/v1/terminal/exchange";
             assert_eq!(secured, !public, "{method} {path}");
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                assert!(response["description"].as_str().is_some_and(|text| !text.is_empty()), "{method} {path} {status}");
+            }
+            assert!(operation["responses"].get("default").is_some(), "{method} {path}");
         }
     }
 });
