@@ -111,7 +111,13 @@ fn listed(title: &Listed) -> serde_json::Value {
 fn line(title: &Listed) -> String {
     let state = if title.complete { "" } else { "  (copy not finished)" };
     let (size, files) = (units::bytes(title.size), units::count(title.files, "file", "files"));
-    format!("{:<24} {:<12} {:<6} {size:>10}  {files}  {}{state}\n", title.title.as_str(), title.release.as_str(), title.kind.to_string(), title.name)
+    format!(
+        "{:<24} {:<12} {:<6} {size:>10}  {files}  {}{state}\n",
+        title.title.as_str(),
+        title.release.as_str(),
+        title.kind.to_string(),
+        title.name
+    )
 }
 
 impl Verify {

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::progress::Progress;
+use crate::progress::{Progress, Unit};
 use crate::publisher::api::Api;
 use crate::units;
 use identities::Identities;
@@ -161,20 +161,22 @@ impl Press {
         let common = content::fetch(api, batch, &self.out, self.form, self.with_client, &progress)?;
         progress.finish();
 
-        let progress = Progress::new(&context.output, "pressed");
+        let unit = if self.form == Form::Identity { Unit::Media } else { Unit::Bytes };
+        let progress = Progress::counting(&context.output, "pressed", unit);
         let mut press = medium::press(self.form, &self.out, media, &common)?;
-        progress.of((media - state.done()) * press.bytes_each());
+        progress.of((media - state.done()) * press.each());
         let mut identities = Identities::from(api, batch.batch, state.done() + 1, media)?;
         let mut list = state.list()?;
         let mut ends: Option<(MediumId, MediumId)> = None;
         while let Some(identity) = identities.next()? {
-            let path = press.medium(&identity, &mut |bytes| progress.add(bytes))?;
-            list.add(identity.serial, &identity.medium_id, &path)?;
-            let first = ends.take().map_or_else(|| identity.medium_id.clone(), |ends| ends.0);
-            ends = Some((first, identity.medium_id));
-            if identity.serial % press.mark_every() == 0 {
+            let (serial, medium_id) = (identity.serial, identity.medium_id.clone());
+            let path = press.medium(identity, &mut |done| progress.add(done))?;
+            list.add(serial, &medium_id, &path)?;
+            let first = ends.take().map_or_else(|| medium_id.clone(), |ends| ends.0);
+            ends = Some((first, medium_id));
+            if serial % press.mark_every() == 0 {
                 press.settle()?;
-                state.mark(identity.serial, list.settle()?)?;
+                state.mark(serial, list.settle()?)?;
             }
         }
         press.settle()?;

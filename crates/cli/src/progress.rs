@@ -1,4 +1,4 @@
-//! Progress of whatever takes longer than a second: bytes, rate and time left; a bar on a terminal, a line every few seconds in a log.
+//! Progress of whatever takes longer than a second: how much, rate and time left; a bar on a terminal, a line every few seconds in a log.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::Mutex;
@@ -14,11 +14,32 @@ const SILENT_FIRST: Duration = Duration::from_secs(1);
 /// Between lines in a log.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
+const TEMPLATE: &str = "{prefix} [{bar:30}] {msg}";
+
 /// One running figure; shared by the threads that do the work.
 pub struct Progress {
     verb: &'static str,
+    unit: Unit,
     shape: Shape,
     state: Mutex<State>,
+}
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Bytes, in units that fit.
+    Bytes,
+    /// Media.
+    Media,
+}
+
+impl Unit {
+    fn words(self, count: u64) -> String {
+        match self {
+            Unit::Bytes => units::bytes(count),
+            Unit::Media => units::count(count, "medium", "media"),
+        }
+    }
 }
 
 enum Shape {
@@ -37,13 +58,18 @@ struct State {
 }
 
 impl Progress {
-    /// For work named by `verb` ("copied"), nothing of it known yet.
+    /// For work on bytes named by `verb` ("copied"), nothing of it known yet.
     pub fn new(output: &Output, verb: &'static str) -> Self {
+        Self::counting(output, verb, Unit::Bytes)
+    }
+
+    /// For work that is counted otherwise.
+    pub fn counting(output: &Output, verb: &'static str, unit: Unit) -> Self {
         let shape = if output.json || output.quiet {
             Shape::Nothing
         } else if std::io::stderr().is_terminal() {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(8));
-            let style = ProgressStyle::with_template("{prefix} [{bar:30}] {decimal_bytes}/{decimal_total_bytes} {msg}");
+            let style = ProgressStyle::with_template(TEMPLATE);
             bar.set_style(style.expect("the template is fixed and tested").progress_chars("=> "));
             bar.set_prefix(verb);
             Shape::Bar(bar)
@@ -51,7 +77,7 @@ impl Progress {
             Shape::Lines
         };
         let state = State { started: now(), last_line: None, done: 0, total: 0, first: None };
-        Self { verb, shape, state: Mutex::new(state) }
+        Self { verb, unit, shape, state: Mutex::new(state) }
     }
 
     /// Says how far the work is, in bytes.
@@ -93,17 +119,22 @@ impl Progress {
             Shape::Bar(bar) => {
                 bar.set_length(state.total.max(state.done));
                 bar.set_position(state.done);
-                bar.set_message(pace(state, elapsed));
+                bar.set_message(self.words(state, elapsed));
             }
             Shape::Lines => {
                 if state.last_line.is_some_and(|last| now - last < LINE_EVERY) {
                     return;
                 }
                 state.last_line = Some(now);
-                let (done, total) = (units::bytes(state.done), units::bytes(state.total.max(state.done)));
-                let _ = writeln!(std::io::stderr().lock(), "{} {done} of {total}, {}", self.verb, pace(state, elapsed));
+                let _ = writeln!(std::io::stderr().lock(), "{} {}", self.verb, self.words(state, elapsed));
             }
         }
+    }
+
+    /// "8.4 MB of 1.0 GB, 84.1 MB/s, 12 s left"
+    fn words(&self, state: &State, elapsed: Duration) -> String {
+        let (done, total) = (self.unit.words(state.done), self.unit.words(state.total.max(state.done)));
+        format!("{done} of {total}, {}", pace(self.unit, state, elapsed))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -118,14 +149,14 @@ impl Drop for Progress {
 }
 
 /// "84.1 MB/s, 12 s left"
-fn pace(state: &State, elapsed: Duration) -> String {
+fn pace(unit: Unit, state: &State, elapsed: Duration) -> String {
     let moved = state.done.saturating_sub(state.first.unwrap_or(0));
     let rate = moved as f64 / elapsed.as_secs_f64().max(0.001);
     let left = state.total.saturating_sub(state.done);
     if rate < 1.0 || left == 0 {
-        return format!("{}/s", units::bytes(rate as u64));
+        return format!("{}/s", unit.words(rate as u64));
     }
-    format!("{}/s, {} left", units::bytes(rate as u64), units::duration((left as f64 / rate).ceil() as u64))
+    format!("{}/s, {} left", unit.words(rate as u64), units::duration((left as f64 / rate).ceil() as u64))
 }
 
 #[expect(clippy::disallowed_methods, reason = "how long something takes is shown, and decides nothing")]
@@ -140,13 +171,13 @@ mod tests {
     #[test]
     fn what_was_there_already_makes_no_rate() {
         let state = State { started: now(), last_line: None, done: 900, total: 1000, first: Some(800) };
-        assert_eq!(pace(&state, Duration::from_secs(10)), "10 bytes/s, 10 s left");
+        assert_eq!(pace(Unit::Bytes, &state, Duration::from_secs(10)), "10 bytes/s, 10 s left");
         let done = State { done: 1000, ..state };
-        assert_eq!(pace(&done, Duration::from_secs(10)), "20 bytes/s");
+        assert_eq!(pace(Unit::Media, &done, Duration::from_secs(10)), "20 media/s");
     }
 
     #[test]
     fn the_bar_has_a_valid_template() {
-        assert!(ProgressStyle::with_template("{prefix} [{bar:30}] {decimal_bytes}/{decimal_total_bytes} {msg}").is_ok());
+        assert!(ProgressStyle::with_template(TEMPLATE).is_ok());
     }
 }

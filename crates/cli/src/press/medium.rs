@@ -13,20 +13,21 @@ use crate::failure::Failure;
 use crate::files;
 
 mod image;
+mod plant;
 
 /// Writes media of one form.
 pub trait Press {
     /// Writes one medium and says where.
-    fn medium(&mut self, identity: &Identity, progress: &mut dyn FnMut(u64)) -> Result<PathBuf, Failure>;
+    fn medium(&mut self, identity: Identity, progress: &mut dyn FnMut(u64)) -> Result<PathBuf, Failure>;
 
-    /// Bytes that each medium takes, for the progress.
-    fn bytes_each(&self) -> u64;
+    /// What each medium adds to the progress.
+    fn each(&self) -> u64;
 
     /// After how many media it is worth making them durable.
     fn mark_every(&self) -> u64;
 
     /// Makes what was written durable.
-    fn settle(&self) -> Result<(), Failure>;
+    fn settle(&mut self) -> Result<(), Failure>;
 }
 
 /// For `form`, into `out`.
@@ -38,11 +39,7 @@ pub fn press<'a>(form: Form, out: &'a Path, media: u64, common: &'a Common) -> R
             Box::new(Directory { out, digits, common, sources })
         }
         Form::Iso => Box::new(image::Image::new(out, digits, common)),
-        Form::Identity => {
-            let place = out.join("identities");
-            files::create_directory(&place)?;
-            Box::new(IdentityOnly { place, digits })
-        }
+        Form::Identity => Box::new(plant::Plant::new(out.join("identities"), digits)?),
     })
 }
 
@@ -56,7 +53,7 @@ struct Directory<'a> {
 }
 
 impl Press for Directory<'_> {
-    fn medium(&mut self, identity: &Identity, progress: &mut dyn FnMut(u64)) -> Result<PathBuf, Failure> {
+    fn medium(&mut self, identity: Identity, progress: &mut dyn FnMut(u64)) -> Result<PathBuf, Failure> {
         let path = self.out.join(name(identity.serial, self.digits));
         let partial = files::beside(&path);
         for leftover in [&partial, &path] {
@@ -64,7 +61,7 @@ impl Press for Directory<'_> {
                 fs::remove_dir_all(leftover).map_err(|error| Failure::file("remove", leftover, &error))?;
             }
         }
-        self.fill(&partial, identity, progress)?;
+        self.fill(&partial, &identity, progress)?;
         fs::rename(&partial, &path).map_err(|error| Failure::file("make", &path, &error))?;
         // A copy that was made for linking moved with its medium.
         for source in &mut self.sources {
@@ -75,7 +72,7 @@ impl Press for Directory<'_> {
         Ok(path)
     }
 
-    fn bytes_each(&self) -> u64 {
+    fn each(&self) -> u64 {
         self.common.bytes()
     }
 
@@ -83,7 +80,7 @@ impl Press for Directory<'_> {
         100
     }
 
-    fn settle(&self) -> Result<(), Failure> {
+    fn settle(&mut self) -> Result<(), Failure> {
         sync_file_system(self.out)
     }
 }
@@ -112,35 +109,6 @@ impl Directory<'_> {
             progress(file.length);
         }
         Ok(())
-    }
-}
-
-/// A file each; what is the same on all media lies beside them once.
-struct IdentityOnly {
-    place: PathBuf,
-    digits: usize,
-}
-
-impl Press for IdentityOnly {
-    fn medium(&mut self, identity: &Identity, progress: &mut dyn FnMut(u64)) -> Result<PathBuf, Failure> {
-        let path = self.place.join(format!("{}.json", name(identity.serial, self.digits)));
-        let partial = self.place.join(".partial");
-        let written = fs::write(&partial, &identity.area).and_then(|()| fs::rename(&partial, &path));
-        written.map_err(|error| Failure::file("write", &path, &error))?;
-        progress(1);
-        Ok(path)
-    }
-
-    fn bytes_each(&self) -> u64 {
-        1
-    }
-
-    fn mark_every(&self) -> u64 {
-        10_000
-    }
-
-    fn settle(&self) -> Result<(), Failure> {
-        sync_file_system(&self.place)
     }
 }
 

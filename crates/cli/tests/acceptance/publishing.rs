@@ -23,7 +23,8 @@ scenario!(c1_only_sealed_bytes_are_stored_and_the_same_bytes_once, |world| {
 
     // Another content under a version that exists.
     write(&tree.join("readme"), b"changed");
-    world.publish("film", "2", &tree, &["--level", "1"]).failed(1, "");
+    let refused = world.publish("film", "2", &tree, &["--level", "1"]);
+    assert_eq!((refused.output.status.code(), &refused.json()["error"]["code"]), (Some(1), &"release_exists".into()), "{refused}");
     // The release that exists is as it was, and both can be pressed.
     let disc = world.press("film", 1).remove(0);
     let anna = world.person("anna");

@@ -73,10 +73,10 @@ impl<'a> Image<'a> {
 }
 
 impl Press for Image<'_> {
-    fn medium(&mut self, identity: &Identity, progress: &mut dyn FnMut(u64)) -> Result<PathBuf, Failure> {
+    fn medium(&mut self, identity: Identity, progress: &mut dyn FnMut(u64)) -> Result<PathBuf, Failure> {
         let path = self.out.join(format!("{}.iso", name(identity.serial, self.digits)));
         let partial = files::beside(&path);
-        if let Err(failure) = self.write(&partial, identity, progress) {
+        if let Err(failure) = self.write(&partial, &identity, progress) {
             let _ = fs::remove_file(&partial);
             return Err(failure);
         }
@@ -84,7 +84,7 @@ impl Press for Image<'_> {
         named.map(|()| path.clone()).map_err(|error| Failure::file("write", &path, &error))
     }
 
-    fn bytes_each(&self) -> u64 {
+    fn each(&self) -> u64 {
         self.common.bytes()
     }
 
@@ -92,7 +92,7 @@ impl Press for Image<'_> {
         1
     }
 
-    fn settle(&self) -> Result<(), Failure> {
+    fn settle(&mut self) -> Result<(), Failure> {
         // Each image was made durable as it was written.
         Ok(())
     }
