@@ -323,3 +323,39 @@ db_test!(too_many_requests_of_one_address_wait, async |db: TestDb| {
     );
     assert_eq!(server.send(from("192.0.2.2:9", "/healthz")).await.status, 200, "another address");
 });
+
+db_test!(odd_addresses_and_texts_are_refused_and_nothing_fails, async |db: TestDb| {
+    let server = TestServer::new(&db).await;
+    publish(&server, "blue-fox", "sky-raider", "1.0").await;
+    for path in [
+        "/v1/titles?after=%00",
+        "/v1/audit?family=%00",
+        "/v1/titles/%00",
+        "/v1/titles/%ff",
+        "/v1/titles?limit=x",
+        "/v1/titles?limit=-1",
+        "/v1/titles/sky-raider/releases?after=x",
+        "/v1/audit",
+        "/v1/audit?family=x&after=99999999999999999999",
+        "/v1/media/%F0%9F%92%BE",
+        "/v1/batches/bat-%20",
+    ] {
+        let answer = server.get(&server.operator, path).await;
+        assert!(answer.status.is_client_error() && !answer.code().is_empty(), "{path}: {}", answer.status);
+    }
+    let token = json!({ "role": "shop", "tenant": "a\u{0}b", "name": "x" });
+    assert_eq!(server.post(&server.operator, "/v1/tokens", &token).await.status, 422);
+    let attributes = json!({ "titles": [{ "title": "sky-raider" }], "count": 1, "name": "", "rights": { "attributes": { "a": "\u{0}" } } });
+    assert_eq!(server.post(&server.operator, "/v1/batches", &attributes).await.status, 201);
+    for (path, body) in [
+        ("/v1/titles", "{"),
+        ("/v1/titles", "[]"),
+        ("/v1/batches", r#"{"titles":[],"count":99999999999999999999}"#),
+        ("/v1/publishers", r#"{"id":"a","name":"\u0000"}"#),
+        ("/v1/cards", r#"{"cards":[1]}"#),
+    ] {
+        let request = request(Method::POST, path, &server.operator).header("content-type", "application/json").body(body.into()).unwrap();
+        let answer = server.send(request).await;
+        assert!(answer.status.is_client_error() && !answer.code().is_empty(), "{path} {body}: {}", answer.status);
+    }
+});

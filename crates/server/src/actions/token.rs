@@ -43,7 +43,9 @@ impl New {
         match (self.role, self.tenant.as_deref()) {
             (Role::Operator, Some(_)) => return wrong("tenant: an operator has none"),
             (Role::Publisher, None | Some("")) => return wrong("tenant: a publisher's token names the publisher"),
-            (_, Some(tenant)) if tenant.len() > 64 => return wrong("tenant: at most 64 characters"),
+            (_, Some(tenant)) if tenant.len() > 64 || tenant.chars().any(char::is_control) => {
+                return wrong("tenant: at most 64 characters, no control characters");
+            }
             _ => {}
         }
         if self.expires_in_days == Some(0) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderName, HeaderValue, Method, Request};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use tower::ServiceBuilder;
 use tower::layer::util::{Identity, Stack};
@@ -26,9 +26,18 @@ pub fn around(routes: Router, app: &App) -> Router {
     let token = Rate { per_second: limits.token_requests_per_second, burst: limits.token_burst };
     routes
         .layer(DefaultBodyLimit::max(limits.body_bytes))
+        .layer(from_fn(without_nul))
         .layer(from_fn_with_state(Duration::from_secs(limits.request_seconds), in_time))
         .layer(from_fn_with_state(Limits::new(address, token), limits::layer))
         .layer(TraceLayer::new_for_http().make_span_with(span).on_request(()).on_response(done).on_failure(()))
+}
+
+/// No ID, name or cursor holds NUL, which PostgreSQL does not keep in texts.
+async fn without_nul(request: axum::extract::Request, next: Next) -> Response {
+    if request.uri().path_and_query().is_some_and(|target| target.as_str().contains("%00")) {
+        return Problem::with(ApiCode::InvalidRequest, "the address holds a NUL character").into_response();
+    }
+    next.run(request).await
 }
 
 /// How long a request may take until its answer begins. Uploads take as long as they go on.
