@@ -76,10 +76,9 @@ fn on(app: &App, path: &str, admit: Admit, (schemas, mut paths, handlers): Utoip
     assert!(paths.paths.keys().eq([path]), "{path} is annotated with {:?}", paths.paths.keys());
     if !matches!(admit, Admit::Public) {
         for item in paths.paths.values_mut() {
-            for operation in [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.head, &mut item.patch] {
-                if let Some(operation) = operation {
-                    operation.security = Some(vec![SecurityRequirement::new::<_, _, &str>("bearer", [])]);
-                }
+            let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.head, &mut item.patch];
+            for operation in operations.into_iter().flatten() {
+                operation.security = Some(vec![SecurityRequirement::new::<_, _, &str>("bearer", [])]);
             }
         }
     }

@@ -87,13 +87,13 @@ fn read(asked: &Asked, ask: &Register) -> Result<Registrant, Refusal> {
             return Err(Refusal::with(Code::RegistrationNotAllowed, "the device's name: at most 100 characters, no control characters"));
         }
     }
-    if let Some(given) = &ask.drive {
-        if let Some(keys) = &given.keys {
-            let keys = parse(keys).ok_or_else(|| invalid("the drive's keys"))?;
-            let kid = given.id.to_string();
-            signed(&kid, &keys, "the drive")?;
-            holder.get_or_insert((kid, keys));
-        }
+    if let Some(given) = &ask.drive
+        && let Some(keys) = &given.keys
+    {
+        let keys = parse(keys).ok_or_else(|| invalid("the drive's keys"))?;
+        let kid = given.id.to_string();
+        signed(&kid, &keys, "the drive")?;
+        holder.get_or_insert((kid, keys));
     }
     let (kid, keys) = holder.ok_or_else(|| invalid("a drive alone holds its own keys"))?;
     Ok(Registrant { combination, kind, holder: HolderId::from_bytes(keys.id()), keys: public(&keys), kid, seal: keys.sealing, device })

@@ -25,9 +25,10 @@ pub async fn healthz() -> Json<Health> {
 #[utoipa::path(get, path = "/readyz", tag = "server",
     responses((status = 200, body = Health), (status = 503, body = crate::problem::ProblemDetails)))]
 pub async fn readyz(State(app): State<App>) -> Result<Json<Health>, Problem> {
-    app.db.read("ready", async |tx| tx.query("SELECT 1").one::<(i64,)>().await.map(drop)).await.or_else(|error: DbError| {
+    let answered: Result<(), DbError> = app.db.read("ready", async |tx| tx.query("SELECT 1").one::<(i64,)>().await.map(drop)).await;
+    answered.map_err(|error| {
         tracing::warn!(%error, "not ready");
-        Err(Problem::from(crate::problem::ApiCode::Unavailable))
+        Problem::from(crate::problem::ApiCode::Unavailable)
     })?;
     Ok(Json(Health { status: "ok" }))
 }

@@ -126,7 +126,7 @@ pub async fn replace_authority_key(tx: &mut Tx, row: &AuthorityKeyRow, retire_at
     )
     .bind(&row.kid)
     .bind(&row.purpose)
-    .bind(&row.public_key)
+    .bind(row.public_key)
     .bind(&row.wrapped)
     .bind(row.created_at.0)
     .execute()

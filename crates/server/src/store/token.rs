@@ -135,7 +135,7 @@ pub async fn insert(tx: &mut Tx, row: &TokenRow) -> Result<(), DbError> {
          VALUES ($1, $2, $3, $4, $5, $6, $7, NULL) ON CONFLICT (token_id) DO NOTHING",
     )
     .bind(&row.token_id)
-    .bind(&row.hash)
+    .bind(row.hash)
     .bind(row.role.as_str())
     .bind(row.tenant.as_deref())
     .bind(&row.name)
