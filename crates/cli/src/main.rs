@@ -27,12 +27,31 @@ use std::process::ExitCode;
 
 use args::Arguments;
 use clap::Parser as _;
+use failure::Failure;
+use output::Output;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return explain(&error),
+    };
     let context = arguments.global.context();
     match arguments.command.run(&context) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(&context.output),
     }
+}
+
+/// Help and version as clap has them, and so are errors of usage, unless a program is listening.
+fn explain(error: &clap::Error) -> ExitCode {
+    let json = std::env::args_os().any(|argument| argument == "--json");
+    if json && error.use_stderr() {
+        let text = error.render().to_string();
+        let fact = text.lines().next().unwrap_or_default();
+        let failure = Failure::usage(fact.trim_start_matches("error: ")).hint("`counterfoil COMMAND --help` shows what it takes.");
+        return failure.report(&Output { json, quiet: false });
+    }
+    // Where it cannot be printed, nobody is there to be told.
+    let _ = error.print();
+    ExitCode::from(if error.use_stderr() { 2 } else { 0 })
 }

@@ -67,6 +67,7 @@ pub struct Play {
 impl Play {
     /// Opens the title, which compares card, device and drive, and then plays it as asked.
     pub fn run(self, context: &Context) -> Result<(), Failure> {
+        self.serve.map_or(Ok(()), serve::check)?;
         let terminal = context.terminal()?;
         let library = self.which.open(&terminal)?;
         let title = Arc::new(open_title(&terminal, &library, &self.title, &context.card_choice(self.no_card))?);

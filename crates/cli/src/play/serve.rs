@@ -31,12 +31,17 @@ struct Served {
     hosts: Arc<[String]>,
 }
 
-/// Serves until interrupted.
-pub fn serve(context: &Context, title: Arc<Title>, address: SocketAddr, secret: bool) -> Result<(), Failure> {
+/// Only this computer may be served: what is served is in plain.
+pub fn check(address: SocketAddr) -> Result<(), Failure> {
     if !address.ip().is_loopback() {
         return Err(Failure::usage(format!("{} is not an address of this computer alone", address.ip()))
             .hint("What is served is in plain, so it is served to this computer only: 127.0.0.1 or [::1]."));
     }
+    Ok(())
+}
+
+/// Serves until interrupted.
+pub fn serve(context: &Context, title: Arc<Title>, address: SocketAddr, secret: bool) -> Result<(), Failure> {
     let mut signals = signals()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|error| Failure::operation("io", format!("cannot serve: {error}")))?;
