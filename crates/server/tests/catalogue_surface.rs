@@ -173,7 +173,9 @@ db_test!(every_role_on_every_route_as_the_table_says, async |db: TestDb| {
         "# status by caller; `own` are things of the publisher `blue-fox`: `owner` has its token, `stranger` that of another publisher\n"
             .to_owned();
     let _ = write!(table, "{:<54}", "route");
-    callers.iter().for_each(|(name, _)| drop(write!(table, " {name:>8}")));
+    for (name, _) in &callers {
+        let _ = write!(table, " {name:>8}");
+    }
     table.push('\n');
     let openapi = serde_json::to_value(router::openapi(&server.app)).unwrap();
     for (path, item) in openapi["paths"].as_object().unwrap() {
