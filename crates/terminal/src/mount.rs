@@ -85,6 +85,11 @@ impl Mounted {
         Ok(self.private.take().map_or(Ok(()), tempfile::TempDir::close).map_err(failed)?)
     }
 
+    /// Whether somebody else has unmounted it, as with `fusermount3 -u`.
+    pub fn ended(&self) -> bool {
+        self.session.as_ref().is_none_or(|session| session.guard.is_finished())
+    }
+
     /// Waits until somebody else has unmounted it.
     ///
     /// # Errors

@@ -167,6 +167,7 @@ fn b8_c12_a_mounted_title_looks_like_its_directory_and_nothing_is_in_plain_on_di
     assert!(fs::write(at.join("new"), "x").is_err() && fs::remove_file(at.join("empty")).is_err());
 
     drop(file);
+    assert!(!mounted.ended());
     mounted.unmount().unwrap();
     assert!(fs::read_dir(&at).unwrap().next().is_none());
 
