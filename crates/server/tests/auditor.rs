@@ -1,5 +1,7 @@
 //! Every invariant of the auditor is broken on purpose, and it must say which.
 
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails, as it should")]
+
 mod support;
 
 use counterfoil_server::auditor;
