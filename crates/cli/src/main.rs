@@ -47,8 +47,10 @@ fn explain(error: &clap::Error) -> ExitCode {
     let json = std::env::args_os().any(|argument| argument == "--json");
     if json && error.use_stderr() {
         let text = error.render().to_string();
-        let fact = text.lines().next().unwrap_or_default();
-        let failure = Failure::usage(fact.trim_start_matches("error: ")).hint("`counterfoil COMMAND --help` shows what it takes.");
+        // The first paragraph is the fact; usage and where to find help follow.
+        let fact: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
+        let failure =
+            Failure::usage(fact.join(" ").trim_start_matches("error: ")).hint("`counterfoil COMMAND --help` shows what it takes.");
         return failure.report(&Output { json, quiet: false });
     }
     // Where it cannot be printed, nobody is there to be told.

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use counterfoil_core::Code;
 
-use crate::world::{CANARY, Device, Outcome, files_with, outcome, scenario};
+use crate::world::{CANARY, Device, Engine, Outcome, World, files_with, outcome, scenario};
 
 /// Runs a command of the client in a mount namespace of its own, after `prepare`; `$LIBRARY` is the library.
 fn in_namespace(device: &Device, prepare: &str, arguments: &[&OsStr]) -> Outcome {
@@ -78,3 +78,24 @@ scenario!(c9_a_server_that_cannot_be_reached_is_said_and_the_command_repeated, |
     assert!(files_with(&anna.library, CANARY).is_empty());
     anna.plays_all("sky-raider", &world.small_tree());
 });
+
+// proves: C19
+#[test]
+fn c19_everything_goes_over_tls_and_only_to_the_authority_that_is_trusted() {
+    for engine in [Engine::Sqlite, Engine::Postgres] {
+        let world = World::with_tls(engine);
+        assert!(world.url.starts_with("https://"), "{}", world.url);
+        let disc = world.discs(1).remove(0);
+        let stranger = Device { ca: None, ..world.device("stranger") };
+        stranger.run(["card", "new"]).done();
+        let register = [OsStr::new("register"), OsStr::new("--library"), stranger.library.as_os_str()];
+        // Whoever does not know its certificate authority tells it nothing, and nobody speaks to it in plain.
+        stranger.run(register).failed(3, &world.url);
+        let plain = Device { url: world.url.replace("https:", "http:"), ..stranger.clone() };
+        plain.run(register).failed(3, &plain.url);
+
+        let anna = world.person("anna");
+        anna.copy(&disc).done();
+        anna.plays_all("sky-raider", &world.small_tree());
+    }
+}

@@ -50,6 +50,8 @@ pub struct World {
     settings: Vec<(String, String)>,
     pub url: String,
     pub token: String,
+    /// Of an authority that speaks TLS.
+    ca: Option<PathBuf>,
 }
 
 /// A person's device: where its state lies and what its hardware says.
@@ -59,6 +61,7 @@ pub struct Device {
     pub root: PathBuf,
     pub library: PathBuf,
     pub url: String,
+    pub ca: Option<PathBuf>,
 }
 
 /// How a command ended.
@@ -75,17 +78,27 @@ impl World {
 
     /// With an authority that is configured by environment variables.
     pub fn with_settings(engine: Engine, settings: &[(&str, &str)]) -> Self {
+        Self::with(engine, settings, &[])
+    }
+
+    /// With an authority that speaks HTTPS, under a certificate authority of its own.
+    pub fn with_tls(engine: Engine) -> Self {
+        Self::with(engine, &[], &["--tls-self-signed"])
+    }
+
+    fn with(engine: Engine, settings: &[(&str, &str)], how: &[&str]) -> Self {
         let dir = tempfile::Builder::new().prefix("counterfoil-world-").tempdir().expect("a directory");
         let database = (engine == Engine::Postgres).then(create_database);
         let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let mut world = Self { dir, database, server: None, settings, url: String::new(), token: String::new() };
+        let mut world = Self { dir, database, server: None, settings, url: String::new(), token: String::new(), ca: None };
         let mut init = Command::new(counterfoild());
-        init.args(["init", "--json", "--data"]).arg(world.path("server"));
+        init.args(["init", "--json", "--data"]).arg(world.path("server")).args(how);
         if let Some(database) = &world.database {
             init.arg("--database").arg(database);
         }
         let init = outcome(init).done().json();
         world.token = init["token"].as_str().expect("init prints the first operator token").to_owned();
+        world.ca = init["ca_file"].as_str().map(PathBuf::from);
         world.start();
         world
     }
@@ -98,7 +111,7 @@ impl World {
     pub fn start(&mut self) {
         let ready = self.path("ready");
         let _ = fs::remove_file(&ready);
-        let listen = if self.url.is_empty() { "127.0.0.1:0" } else { self.url.trim_start_matches("http://") };
+        let listen = if self.url.is_empty() { "127.0.0.1:0" } else { self.url.rsplit('/').next().expect("an address") };
         let log = File::options().create(true).append(true).open(self.path("server.log")).expect("a log");
         let mut serve = Command::new(counterfoild());
         serve.args(["serve", "--listen", listen, "--data"]).arg(self.path("server")).arg("--ready-file").arg(&ready);
@@ -131,6 +144,7 @@ impl World {
             root: self.path(&format!("{name}/root")),
             library: self.path(&format!("{name}/library")),
             url: self.url.clone(),
+            ca: self.ca.clone(),
         };
         device.set_hardware(&format!("{name}'s computer"), &format!("{name}'s drive"));
         device
@@ -255,6 +269,9 @@ impl Device {
     pub fn environment(&self, command: &mut Command) {
         for name in ["COUNTERFOIL_CARD", "COUNTERFOIL_TOKEN", "COUNTERFOIL_CA"] {
             command.env_remove(name);
+        }
+        if let Some(ca) = &self.ca {
+            command.env("COUNTERFOIL_CA", ca);
         }
         command.env("COUNTERFOIL_HOME", &self.home).env("COUNTERFOIL_HARDWARE_ROOT", &self.root).env("COUNTERFOIL_SERVER", &self.url);
     }
