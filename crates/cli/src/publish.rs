@@ -10,7 +10,7 @@ use counterfoil_format::content::{
     self, ContentKey, Manifest, PublishError, PublishOptions, PublishProgress, Published, Release, TreeError, publish,
 };
 use counterfoil_format::encoding::to_base64url;
-use counterfoil_format::grant::SealedBox;
+use counterfoil_format::grant::{SealedBox, purpose};
 use counterfoil_format::holder::HolderKeys;
 use counterfoil_format::hpke::{DiffieHellman as _, Kem, SealingKey};
 use counterfoil_format::secret::{Secret, SystemRandom};
@@ -24,9 +24,6 @@ use crate::publisher::api::Api;
 use crate::publisher::profile;
 use crate::{files, units};
 use upload::{Uploaded, Uploads};
-
-/// Purpose of the box that a content key comes in, followed by title and generation.
-const CONTENT_KEY_PURPOSE: &str = "counterfoil content key";
 
 /// Publish a directory as a release of a title
 ///
@@ -167,8 +164,8 @@ impl Publish {
         let recipient = SealingKey::generate(Kem::X25519, &mut SystemRandom);
         let body = json!({ "recipient": to_base64url(recipient.public_key().as_bytes()) });
         let answer: KeyAnswer = api.post(&format!("/v1/titles/{}/content-key", self.title), None, &body)?;
-        let purpose = [CONTENT_KEY_PURPOSE, self.title.as_str(), &answer.generation.to_string()];
-        let opened = answer.sealed.open(&recipient, &purpose).ok().and_then(|key| Secret::from_slice(&key));
+        let sealed_for = [purpose::CONTENT_KEY, self.title.as_str(), &answer.generation.to_string()];
+        let opened = answer.sealed.open(&recipient, &sealed_for).ok().and_then(|key| Secret::from_slice(&key));
         let secret = opened.ok_or_else(|| Failure::operation("answer_invalid", "the content key that the authority sent does not open"))?;
         Ok((ContentKey::new(secret), answer.generation))
     }

@@ -11,6 +11,16 @@ use crate::hpke::{self, Context, DiffieHellman, HpkeError, Psk, SealingKey, Seal
 use crate::secret::{Random, Secret};
 use crate::wrap::{open_salted, seal_salted};
 
+/// First part of the purpose of each kind of box; what follows says which one.
+pub mod purpose {
+    /// The user ID, to its holder (C3); then the holder's ID.
+    pub const USER_ID: &str = "user ID";
+    /// Keys of damaged chunks, to the holder of a grant; then the grant's ID.
+    pub const HEAL: &str = "heal";
+    /// A title's content key, to its publisher; then title and generation.
+    pub const CONTENT_KEY: &str = "counterfoil content key";
+}
+
 const GRANT: &[u8] = b"counterfoil grant v1";
 const BOX: &[u8] = b"counterfoil box v1";
 const BINDING: &[u8] = b"counterfoil binding v1";
@@ -134,7 +144,7 @@ pub struct SealedBox {
     ct: Vec<u8>,
 }
 
-/// Seals `plaintext` to `recipient`. `purpose` says what for, part by part (such as `["user ID", "ent-…"]`), and must be the same
+/// Seals `plaintext` to `recipient`. `purpose` says what for, part by part ([`purpose`], then which one), and must be the same
 /// when it is opened.
 pub fn seal_box(recipient: &SealingPublicKey, purpose: &[&str], plaintext: &[u8], random: &mut dyn Random) -> Result<SealedBox, HpkeError> {
     let suite = Suite::for_kem(recipient.kem());

@@ -6,7 +6,7 @@ use crate::{
 };
 use counterfoil_format::{
     content::{ContentKey, DirectorySink, Kind, PublishOptions, Release, publish},
-    grant::SealedBox,
+    grant::{SealedBox, purpose},
     hpke::{DiffieHellman as _, SealingKey},
     secret::{Secret, SystemRandom},
     sign::SigningKey,
@@ -39,7 +39,8 @@ fn content_key(authority: &Authority, token: &str) -> Result<(ContentKey, u32), 
     let broken = |what: &str| Failure::Broken(format!("content key: {what}"));
     let generation = answer["generation"].as_u64().and_then(|number| u32::try_from(number).ok()).ok_or_else(|| broken("no generation"))?;
     let sealed: SealedBox = serde_json::from_value(answer["box"].clone()).map_err(|error| broken(&error.to_string()))?;
-    let opened = sealed.open(&recipient, &["counterfoil content key", TITLE, &generation.to_string()]).map_err(|error| broken(&error.to_string()))?;
+    let opened =
+        sealed.open(&recipient, &[purpose::CONTENT_KEY, TITLE, &generation.to_string()]).map_err(|error| broken(&error.to_string()))?;
     let secret = Secret::from_slice(&opened).ok_or_else(|| broken("not 32 bytes"))?;
     Ok((ContentKey::new(secret), generation))
 }

@@ -11,7 +11,7 @@ use counterfoil_core::{
 use counterfoil_format::{
     encoding::{from_base64url, to_base64url},
     envelope::{self, Envelope},
-    grant::{GrantBox, GrantScope, SealedBox},
+    grant::{GrantBox, GrantScope, SealedBox, purpose},
     holder::{HolderKeys, HolderKind},
     jws::Signer,
     secret::{Random, Secret},
@@ -84,7 +84,8 @@ impl Terminal {
     /// The user ID in an answer, as only this card can read it.
     pub fn open_user(&self, result: &RegisterResult) -> Result<UserId, String> {
         let sealed: SealedBox = serde_json::from_value(result.user.clone()).map_err(|error| error.to_string())?;
-        let text = sealed.open(&self.card.sealing_key(), &["user ID", &self.card_id().to_string()]).map_err(|error| error.to_string())?;
+        let text =
+            sealed.open(&self.card.sealing_key(), &[purpose::USER_ID, &self.card_id().to_string()]).map_err(|error| error.to_string())?;
         std::str::from_utf8(&text).map_err(|error| error.to_string())?.parse().map_err(|error| format!("{error}"))
     }
 

@@ -7,9 +7,9 @@ use utoipa::openapi::security::SecurityRequirement;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 
-use crate::api::{terminal, 
-    audit, batches, cards, contents, health, home, media, openapi as description, publishers, releases, titles, tokens, users, well_known,
-    whoami,
+use crate::api::{
+    audit, batches, cards, contents, health, home, media, openapi as description, publishers, releases, terminal, titles, tokens, users,
+    well_known, whoami,
 };
 use crate::app::App;
 use crate::auth::{self, Admit};

@@ -265,7 +265,8 @@ fn postgres_is_reached_by_tls_and_its_certificate_is_verified() {
         |_| (),
         async |db: TestDb| {
             let beside = db.beside().await;
-            let certificate = beside.query_one("SELECT pg_read_file('server.crt', 0, 100000, true)", &[]).await.unwrap().get::<_, Option<String>>(0);
+            let certificate =
+                beside.query_one("SELECT pg_read_file('server.crt', 0, 100000, true)", &[]).await.unwrap().get::<_, Option<String>>(0);
             let certificate = certificate.expect("the cluster has no certificate: scripts/postgres makes one where openssl is installed");
             let directory = tempfile::tempdir().unwrap();
             let file = directory.path().join("root.pem");

@@ -10,7 +10,7 @@ use counterfoil_core::{Code, GrantId, HolderId, Refusal, Timestamp};
 use counterfoil_format::secret::Secret;
 use serde_json::json;
 
-use super::exchange::{self, Asked, Decided};
+use super::asked::{self, Asked, Decided};
 use super::{proof, seal};
 use crate::app::App;
 use crate::db::{DbError, Tx};
@@ -45,13 +45,13 @@ pub async fn run(app: &App, asked: &Asked, ask: &Claim, now: Timestamp) -> Resul
         let claimant = match admit(asked, ask, &mut facts) {
             Ok(claimant) => claimant,
             Err(refusal) => {
-                let family = if facts.entry.is_some() { user::family(ask.user_id) } else { exchange::stranger(&ask.user_id.to_string()) };
-                return exchange::refuse(app, family, "claim", "terminal", refusal, now).await;
+                let family = if facts.entry.is_some() { user::family(ask.user_id) } else { asked::stranger(&ask.user_id.to_string()) };
+                return asked::refuse(app, family, "claim", "terminal", refusal, now).await;
             }
         };
         if !proof::medium(app, asked, &ask.medium_id, facts.known.as_ref(), Some(ask.epoch)).await? {
-            let family = exchange::stranger(ask.medium_id.as_str());
-            return exchange::refuse(app, family, "claim", &actor(ask), Code::MediumUnknown.into(), now).await;
+            let family = asked::stranger(ask.medium_id.as_str());
+            return asked::refuse(app, family, "claim", &actor(ask), Code::MediumUnknown.into(), now).await;
         }
         if facts.titles.is_empty() {
             return Err(Problem::internal(format!("the batch of {} holds no title with a release and its key", ask.medium_id)));
@@ -235,7 +235,7 @@ async fn commit(
                 // Answered a moment ago; the next look finds it.
                 Once::Repeat(_) => return Ok(Written::Stale),
                 Once::Mismatch => {
-                    exchange::audit_refusal(tx, &family, "claim", &actor(&ask), Code::RequestMismatch, now).await?;
+                    asked::audit_refusal(tx, &family, "claim", &actor(&ask), Code::RequestMismatch, now).await?;
                     return Ok(Written::Refused(Box::new(Code::RequestMismatch.into())));
                 }
             }
@@ -243,9 +243,9 @@ async fn commit(
             let facts = medium::claim_facts(tx, &ask.medium_id, &known.rights, &ask.user_id.to_string()).await?;
             let record = match (claim::decide(&claimant, &facts, now), &expected) {
                 (Err(refusal), _) => {
-                    exchange::audit_refusal(tx, &family, "claim", &actor(&ask), refusal.code, now).await?;
+                    asked::audit_refusal(tx, &family, "claim", &actor(&ask), refusal.code, now).await?;
                     let recorded = Recorded { status: REFUSED, answer: json!(refusal).to_string().into_bytes() };
-                    request::record(tx, &family, &request_id, &digest, &recorded, now.0, exchange::expires(now)).await?;
+                    request::record(tx, &family, &request_id, &digest, &recorded, now.0, asked::expires(now)).await?;
                     return Ok(Written::Refused(Box::new(refusal)));
                 }
                 (Ok(Decision::Issue), Some(Decision::Issue)) => issue(tx, &family, &ask, facts.copies_claimed, &rows, now).await?,
@@ -257,7 +257,7 @@ async fn commit(
             };
             // The names of the grants, not their boxes: a repeat has them sealed anew, as long as they are not settled.
             let recorded = Recorded { status: GRANTED, answer: json!(record).to_string().into_bytes() };
-            request::record(tx, &family, &request_id, &digest, &recorded, now.0, exchange::expires(now)).await?;
+            request::record(tx, &family, &request_id, &digest, &recorded, now.0, asked::expires(now)).await?;
             Ok(Written::Granted)
         })
         .await

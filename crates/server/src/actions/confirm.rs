@@ -5,7 +5,7 @@ use counterfoil_core::wire::{Confirm, ConfirmResult};
 use counterfoil_core::{Code, Refusal, Timestamp};
 use serde_json::json;
 
-use super::exchange::{self, Asked, Decided};
+use super::asked::{self, Asked, Decided};
 use crate::app::App;
 use crate::db::{DbError, Tx};
 use crate::problem::Problem;
@@ -36,15 +36,15 @@ pub async fn run(app: &App, asked: &Asked, ask: &Confirm, now: Timestamp) -> Res
     };
     if !proven {
         let code = if entry.is_none() { Code::UserInvalid } else { Code::ProofInvalid };
-        return exchange::refuse(app, exchange::stranger(&user.to_string()), "confirm", "terminal", code.into(), now).await;
+        return asked::refuse(app, asked::stranger(&user.to_string()), "confirm", "terminal", code.into(), now).await;
     }
     match settle(app, asked, ask.clone(), now).await? {
         Settled::Yes => Ok(Ok(serde_json::to_value(ConfirmResult { settled: ask.grant_ids.clone() }).map_err(Problem::internal)?)),
         Settled::Refused(refusal) => Ok(Err(*refusal)),
         // A medium on which this user has no grant has no record of them either.
         Settled::Stranger => {
-            let family = exchange::stranger(ask.medium_id.as_str());
-            exchange::refuse(app, family, "confirm", &user::family(user), Code::GrantUnknown.into(), now).await
+            let family = asked::stranger(ask.medium_id.as_str());
+            asked::refuse(app, family, "confirm", &user::family(user), Code::GrantUnknown.into(), now).await
         }
     }
 }
@@ -73,7 +73,7 @@ async fn settle(app: &App, asked: &Asked, ask: Confirm, now: Timestamp) -> Resul
             let to_settle = match decided {
                 Ok(to_settle) => to_settle,
                 Err(refusal) => {
-                    exchange::audit_refusal(tx, &family, "confirm", &actor, refusal.code, now).await?;
+                    asked::audit_refusal(tx, &family, "confirm", &actor, refusal.code, now).await?;
                     return Ok(Settled::Refused(Box::new(refusal)));
                 }
             };
@@ -85,7 +85,7 @@ async fn settle(app: &App, asked: &Asked, ask: Confirm, now: Timestamp) -> Resul
             }
             if once == Once::Fresh {
                 let recorded = Recorded { status: 200, answer: vec![] };
-                request::record(tx, &family, &request_id, &digest, &recorded, now.0, exchange::expires(now)).await?;
+                request::record(tx, &family, &request_id, &digest, &recorded, now.0, asked::expires(now)).await?;
             }
             Ok(Settled::Yes)
         })

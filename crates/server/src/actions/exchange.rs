@@ -2,52 +2,14 @@
 
 use counterfoil_core::rules::freshness;
 use counterfoil_core::wire::{Answer, Operation, Outcome, Request};
-use counterfoil_core::{Code, Refusal, RequestId, Timestamp};
+use counterfoil_core::{Code, Refusal, Timestamp};
 use counterfoil_format::encoding::parse_strict;
 use counterfoil_format::envelope::{ANSWER_TYP, Envelope};
-use counterfoil_format::jws::{General, Verifier};
-use counterfoil_format::sign::VerifyingKey;
-use serde_json::json;
 
+use super::asked::{self, Asked, Decided};
 use super::{claim, confirm, heal, inspect, register};
 use crate::app::App;
-use crate::db::{DbError, Tx};
 use crate::problem::Problem;
-use crate::store::audit;
-
-/// How long an answer is kept: a request is fresh until a day after it says that it was issued, which may be a day ahead.
-pub const KEPT: i64 = 3 * Timestamp::DAY;
-/// Families of those who have not proven to be anybody: few, so that their audit heads stay few.
-const STRANGERS: u8 = 16;
-
-/// Yes, or no; both are answers.
-pub type Decided = Result<serde_json::Value, Refusal>;
-
-/// A request with its proofs, none of which is verified yet.
-pub struct Asked {
-    /// Names it for good.
-    pub request_id: RequestId,
-    /// Over the bytes that were signed.
-    pub digest: [u8; 32],
-    proofs: General,
-}
-
-impl Asked {
-    /// Whether `kid` signed with an Ed25519 key.
-    pub fn signed(&self, kid: &str, key: &[u8; 32]) -> bool {
-        VerifyingKey::from_bytes(*key).is_ok_and(|key| self.proofs.verify(kid, Verifier::Key(&key)).is_ok())
-    }
-
-    /// Whether anybody at all signed with an Ed25519 key, under whatever name.
-    pub fn signed_by(&self, key: &[u8; 32]) -> bool {
-        self.proofs.signers().any(|(kid, _)| self.signed(kid, key))
-    }
-
-    /// Whether a medium proved to be itself under its claim secret.
-    pub fn proven(&self, medium: &str, secret: &counterfoil_format::secret::Secret<32>) -> bool {
-        self.proofs.verify(medium, Verifier::ClaimSecret(secret)).is_ok()
-    }
-}
 
 /// Opens an envelope, has its operation decided, and signs the answer.
 ///
@@ -82,8 +44,8 @@ async fn open(app: &App, envelope: &Envelope, now: Timestamp) -> Result<(Asked, 
 
 async fn decide(app: &App, asked: &Asked, request: &Request, now: Timestamp) -> Result<Decided, Problem> {
     if let Err(refusal) = freshness::decide(request.issued_at, now) {
-        let family = stranger(&asked.request_id.to_string());
-        return refuse(app, family, request.operation.name(), "terminal", refusal, now).await;
+        let family = asked::stranger(&asked.request_id.to_string());
+        return asked::refuse(app, family, request.operation.name(), "terminal", refusal, now).await;
     }
     match &request.operation {
         Operation::Register(register) => register::run(app, asked, register, now).await,
@@ -92,39 +54,4 @@ async fn decide(app: &App, asked: &Asked, request: &Request, now: Timestamp) -> 
         Operation::Confirm(confirm) => confirm::run(app, asked, confirm, now).await,
         Operation::Heal(heal) => heal::run(app, asked, heal, now).await,
     }
-}
-
-/// The family in which the attempts of somebody unproven are recorded.
-pub fn stranger(who: &str) -> String {
-    format!("stranger-{}", blake3::hash(who.as_bytes()).as_bytes()[0] % STRANGERS)
-}
-
-/// Records a refusal in a transaction of its own, and hands it on.
-///
-/// # Errors
-/// A failure of the database: a refusal that cannot be recorded is not given.
-pub async fn refuse(
-    app: &App,
-    family: String,
-    operation: &'static str,
-    actor: &str,
-    refusal: Refusal,
-    now: Timestamp,
-) -> Result<Decided, Problem> {
-    let (code, actor) = (refusal.code, actor.to_owned());
-    app.db.write("refuse", family.clone(), async move |tx| audit_refusal(tx, &family, operation, &actor, code, now).await).await?;
-    Ok(Err(refusal))
-}
-
-/// Records a refusal within a transaction.
-///
-/// # Errors
-/// A failure of the database.
-pub async fn audit_refusal(tx: &mut Tx, family: &str, operation: &str, actor: &str, code: Code, now: Timestamp) -> Result<(), DbError> {
-    audit::append(tx, family, now.0, actor, &format!("{operation}.refused"), &json!({ "code": code })).await.map(drop)
-}
-
-/// Until when an answer given now is kept.
-pub fn expires(now: Timestamp) -> i64 {
-    now.0.saturating_add(KEPT)
 }

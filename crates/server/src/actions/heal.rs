@@ -6,13 +6,13 @@ use counterfoil_core::wire::{Heal, HealResult};
 use counterfoil_core::{Code, Refusal, Timestamp};
 use counterfoil_format::content::{ChunkId, ContentKey};
 use counterfoil_format::encoding::from_base64url;
-use counterfoil_format::grant::seal_box;
+use counterfoil_format::grant::{purpose, seal_box};
 use counterfoil_format::hpke::SealingPublicKey;
 use counterfoil_format::secret::Secret;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::exchange::{self, Asked, Decided};
+use super::asked::{self, Asked, Decided};
 use super::seal;
 use crate::app::App;
 use crate::db::{DbError, Tx};
@@ -41,8 +41,8 @@ pub async fn run(app: &App, asked: &Asked, ask: &Heal, now: Timestamp) -> Result
         Ok(admitted) => admitted,
         Err(refusal) => {
             let known = facts.grant.is_some();
-            let family = if known { medium::family(&ask.medium_id) } else { exchange::stranger(&ask.user_id.to_string()) };
-            return exchange::refuse(app, family, "heal", "terminal", refusal, now).await;
+            let family = if known { medium::family(&ask.medium_id) } else { asked::stranger(&ask.user_id.to_string()) };
+            return asked::refuse(app, family, "heal", "terminal", refusal, now).await;
         }
     };
     let title = facts.grant.as_ref().and_then(|grant| seal::title_of(&facts.titles, &grant.title));
@@ -51,7 +51,8 @@ pub async fn run(app: &App, asked: &Asked, ask: &Heal, now: Timestamp) -> Result
     let content: Secret<32> = app.keys.open(&app.db, &place, &title.content_key).await?;
     let keys = Zeroizing::new(ContentKey::new(content).keys_of(&chunks).iter().flat_map(|key| *key.expose()).collect::<Vec<u8>>());
     let recipient = SealingPublicKey::from_bytes(&entry.keys.seal).map_err(Problem::internal)?;
-    let sealed = seal_box(&recipient, &["heal", &ask.grant_id.to_string()], &keys, &mut app.rng.clone()).map_err(Problem::internal)?;
+    let sealed =
+        seal_box(&recipient, &[purpose::HEAL, &ask.grant_id.to_string()], &keys, &mut app.rng.clone()).map_err(Problem::internal)?;
     let result = HealResult { keys: serde_json::to_value(&sealed).map_err(Problem::internal)? };
 
     let (family, actor) = (medium::family(&ask.medium_id), user::family(ask.user_id));

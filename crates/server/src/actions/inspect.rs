@@ -4,7 +4,7 @@ use counterfoil_core::wire::{DeviceVerdict, Inspect, InspectResult, MediumVerdic
 use counterfoil_core::{Code, DeviceId, MediumId, Refusal, Timestamp, UserId};
 use serde_json::json;
 
-use super::exchange::{self, Asked, Decided};
+use super::asked::{self, Asked, Decided};
 use super::proof;
 use crate::app::App;
 use crate::db::{DbError, Tx};
@@ -24,7 +24,7 @@ pub async fn run(app: &App, asked: &Asked, ask: &Inspect, now: Timestamp) -> Res
         Err(refusal) => refusal,
     };
     let who = ask.medium_id.as_ref().map_or_else(|| asked.request_id.to_string(), ToString::to_string);
-    exchange::refuse(app, exchange::stranger(&who), "inspect", "terminal", refused, now).await
+    asked::refuse(app, asked::stranger(&who), "inspect", "terminal", refused, now).await
 }
 
 /// Verifies and looks up, without writing.

@@ -4,7 +4,7 @@ use counterfoil_core::MediumId;
 use counterfoil_format::claim::ClaimSecretKey;
 use counterfoil_format::secret::Secret;
 
-use super::exchange::Asked;
+use super::asked::Asked;
 use crate::app::App;
 use crate::keys::{KeysError, Place};
 use crate::store::medium::{FIRST_EPOCH, Known};

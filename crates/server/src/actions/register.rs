@@ -6,14 +6,14 @@ use counterfoil_core::rules::register::{self, Combination, EntryDecision, EntryF
 use counterfoil_core::wire::{HolderKeys, HolderKind, Register, RegisterResult};
 use counterfoil_core::{CardId, Code, HolderId, Refusal, Timestamp, UserId};
 use counterfoil_format::encoding::from_base64url;
-use counterfoil_format::grant::{SealedBox, seal_box};
+use counterfoil_format::grant::{SealedBox, purpose, seal_box};
 use counterfoil_format::holder::HolderPublic;
 use counterfoil_format::hpke::SealingPublicKey;
 use counterfoil_format::secret::Secret;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::exchange::{self, Asked, Decided};
+use super::asked::{self, Asked, Decided};
 use crate::app::App;
 use crate::db::Tx;
 use crate::keys::Place;
@@ -46,15 +46,15 @@ pub async fn run(app: &App, asked: &Asked, ask: &Register, now: Timestamp) -> Re
     let registrant = match read(asked, ask) {
         Ok(registrant) => registrant,
         Err(refusal) => {
-            let family = exchange::stranger(&asked.request_id.to_string());
-            return exchange::refuse(app, family, "register", "terminal", refusal, now).await;
+            let family = asked::stranger(&asked.request_id.to_string());
+            return asked::refuse(app, family, "register", "terminal", refusal, now).await;
         }
     };
     let user = match reserve(app, ask, &registrant, now).await? {
         Ok(user) => user,
         Err(refusal) => {
-            let family = exchange::stranger(&registrant.kid);
-            return exchange::refuse(app, family, "register", &registrant.kid, refusal, now).await;
+            let family = asked::stranger(&registrant.kid);
+            return asked::refuse(app, family, "register", &registrant.kid, refusal, now).await;
         }
     };
     enter(app, asked, ask, &registrant, user, now).await
@@ -142,7 +142,7 @@ async fn enter(
     user: UserId,
     now: Timestamp,
 ) -> Result<Decided, Problem> {
-    let sealed = seal_box(&registrant.seal, &["user ID", &registrant.kid], user.to_string().as_bytes(), &mut app.rng.clone());
+    let sealed = seal_box(&registrant.seal, &[purpose::USER_ID, &registrant.kid], user.to_string().as_bytes(), &mut app.rng.clone());
     let sealed: SealedBox = sealed.map_err(Problem::internal)?;
     let card_id = (registrant.kind == HolderKind::Card).then(|| registrant.holder.into());
     let user_box = serde_json::to_value(&sealed).map_err(Problem::internal)?;
@@ -164,7 +164,7 @@ async fn enter(
             };
             match decided {
                 Err(refusal) => {
-                    exchange::audit_refusal(tx, &family, "register", &actor, refusal.code, now).await?;
+                    asked::audit_refusal(tx, &family, "register", &actor, refusal.code, now).await?;
                     Ok(Err(refusal))
                 }
                 Ok(decision) => {
@@ -173,7 +173,7 @@ async fn enter(
                     let detail = json!({ "created": create, "device": add_device, "drive": add_drive });
                     audit::append(tx, &family, now.0, &actor, "user.registered", &detail).await?;
                     let recorded = Recorded { status: 200, answer: answer.to_string().into_bytes() };
-                    request::record(tx, &family, &request_id, &digest, &recorded, now.0, exchange::expires(now)).await?;
+                    request::record(tx, &family, &request_id, &digest, &recorded, now.0, asked::expires(now)).await?;
                     Ok(Ok(answer.clone()))
                 }
             }

@@ -1,7 +1,7 @@
 //! Making titles, each with its first content key, and handing that key to its publisher.
 
 use counterfoil_core::TitleId;
-use counterfoil_format::grant::seal_box;
+use counterfoil_format::grant::{purpose, seal_box};
 use counterfoil_format::hpke::SealingPublicKey;
 use counterfoil_format::secret::Secret;
 use serde_json::json;
@@ -86,8 +86,8 @@ pub async fn content_key(app: &App, caller: &Caller, once: &Once, id: TitleId, r
         })
         .await?;
     let key: Secret<32> = app.keys.open(&app.db, &Place::ContentKey { title: id.as_str(), generation }, &wrapped).await?;
-    let purpose = ["counterfoil content key", id.as_str(), &generation.to_string()];
-    let sealed = seal_box(&recipient, &purpose, key.expose(), &mut app.rng.clone())
+    let sealed_for = [purpose::CONTENT_KEY, id.as_str(), &generation.to_string()];
+    let sealed = seal_box(&recipient, &sealed_for, key.expose(), &mut app.rng.clone())
         .map_err(|_| Problem::with(ApiCode::Unprocessable, "nothing can be sealed to this recipient's key"))?;
     let document = ContentKeyDocument { generation, sealed: serde_json::to_value(&sealed).map_err(Problem::internal)? };
     let actor = caller.actor();

@@ -246,7 +246,7 @@ pub(crate) fn open_user(holder: &dyn Holder) -> Result<UserId> {
 
 /// What the box of a user ID says that it is for.
 pub(crate) fn user_purpose(holder: &str) -> [&str; 2] {
-    ["user ID", holder]
+    [counterfoil_format::grant::purpose::USER_ID, holder]
 }
 
 fn of_format(kind: HolderKind) -> holder::HolderKind {

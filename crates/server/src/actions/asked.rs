@@ -1,0 +1,82 @@
+//! What every operation of a terminal stands on: the request with its unverified proofs, and refusals that are recorded.
+
+use counterfoil_core::{Code, Refusal, RequestId, Timestamp};
+use counterfoil_format::jws::{General, Verifier};
+use counterfoil_format::secret::Secret;
+use counterfoil_format::sign::VerifyingKey;
+use serde_json::json;
+
+use crate::app::App;
+use crate::db::{DbError, Tx};
+use crate::problem::Problem;
+use crate::store::audit;
+
+/// How long an answer is kept: a request is fresh until a day after it says that it was issued, which may be a day ahead.
+pub const KEPT: i64 = 3 * Timestamp::DAY;
+/// Families of those who have not proven to be anybody: few, so that their audit heads stay few.
+const STRANGERS: u8 = 16;
+
+/// Yes, or no; both are answers.
+pub type Decided = Result<serde_json::Value, Refusal>;
+
+/// A request with its proofs, none of which is verified yet.
+pub struct Asked {
+    /// Names it for good.
+    pub request_id: RequestId,
+    /// Over the bytes that were signed.
+    pub digest: [u8; 32],
+    /// Whoever signed, as far as they say.
+    pub proofs: General,
+}
+
+impl Asked {
+    /// Whether `kid` signed with an Ed25519 key.
+    pub fn signed(&self, kid: &str, key: &[u8; 32]) -> bool {
+        VerifyingKey::from_bytes(*key).is_ok_and(|key| self.proofs.verify(kid, Verifier::Key(&key)).is_ok())
+    }
+
+    /// Whether anybody at all signed with an Ed25519 key, under whatever name.
+    pub fn signed_by(&self, key: &[u8; 32]) -> bool {
+        self.proofs.signers().any(|(kid, _)| self.signed(kid, key))
+    }
+
+    /// Whether a medium proved to be itself under its claim secret.
+    pub fn proven(&self, medium: &str, secret: &Secret<32>) -> bool {
+        self.proofs.verify(medium, Verifier::ClaimSecret(secret)).is_ok()
+    }
+}
+
+/// The family in which the attempts of somebody unproven are recorded.
+pub fn stranger(who: &str) -> String {
+    format!("stranger-{}", blake3::hash(who.as_bytes()).as_bytes()[0] % STRANGERS)
+}
+
+/// Records a refusal in a transaction of its own, and hands it on.
+///
+/// # Errors
+/// A failure of the database: a refusal that cannot be recorded is not given.
+pub async fn refuse(
+    app: &App,
+    family: String,
+    operation: &'static str,
+    actor: &str,
+    refusal: Refusal,
+    now: Timestamp,
+) -> Result<Decided, Problem> {
+    let (code, actor) = (refusal.code, actor.to_owned());
+    app.db.write("refuse", family.clone(), async move |tx| audit_refusal(tx, &family, operation, &actor, code, now).await).await?;
+    Ok(Err(refusal))
+}
+
+/// Records a refusal within a transaction.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn audit_refusal(tx: &mut Tx, family: &str, operation: &str, actor: &str, code: Code, now: Timestamp) -> Result<(), DbError> {
+    audit::append(tx, family, now.0, actor, &format!("{operation}.refused"), &json!({ "code": code })).await.map(drop)
+}
+
+/// Until when an answer given now is kept.
+pub fn expires(now: Timestamp) -> i64 {
+    now.0.saturating_add(KEPT)
+}
