@@ -41,7 +41,7 @@ impl Copy {
     /// Claims, copies, confirms.
     pub fn run(self, context: &Context) -> Result<(), Failure> {
         let terminal = context.terminal()?;
-        let medium = Medium::open(&terminal, &self.medium)?;
+        let medium = Medium::open_online(&terminal, &self.medium)?;
         let path = match self.library {
             Some(path) => path,
             None => default_library(&terminal)?

@@ -35,7 +35,8 @@ impl Inspect {
     /// Reads, verifies, asks.
     pub fn run(self, context: &Context) -> Result<(), Failure> {
         let terminal = context.terminal()?;
-        let medium = self.medium.as_deref().map(|path| Medium::open(&terminal, path)).transpose()?;
+        let open = if self.offline { Medium::open } else { Medium::open_online };
+        let medium = self.medium.as_deref().map(|path| open(&terminal, path)).transpose()?;
         let online = match self.offline {
             true => None,
             false => Some(inspect(&terminal, medium.as_ref(), &context.card_choice(self.no_card))?),

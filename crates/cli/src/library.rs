@@ -134,7 +134,7 @@ impl Verify {
         let damaged = report.damaged.len();
         let report = match &self.repair_from {
             Some(path) if damaged > 0 => {
-                let medium = Medium::open(&terminal, path)?;
+                let medium = Medium::open_online(&terminal, path)?;
                 repair(&terminal, &library, &self.title, &card, &medium, &report)?;
                 check()?
             }

@@ -13,6 +13,7 @@ use counterfoil_format::hpke::SealingPublicKey;
 use counterfoil_format::jws::{JwsError, Signer, verify_compact};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::path::PathBuf;
 use zeroize::Zeroizing;
 
@@ -85,7 +86,8 @@ impl<T> Accepted<T> {
     }
 }
 
-/// Asks the authority, with `proofs` by ID. A request of the same content that is still under way is sent again as it was.
+/// Asks the authority, with `proofs` by ID. A request of the same content that is still under way is sent again as it was. Where the
+/// authority has changed its keys meanwhile, they are renewed once.
 ///
 /// # Errors
 /// The refusal; [`ExchangeError`]; [`crate::transport::TransportError`]: then the request stays, and a repeat gets the same answer.
@@ -101,6 +103,8 @@ pub(crate) fn exchange<T: DeserializeOwned>(
         Some(stored) => (stored, true),
         None => (make(terminal, authority, &operation, proofs, &stored_at)?, false),
     };
+    let mut authority = Cow::Borrowed(authority);
+    let mut renewed = false;
     loop {
         let token = match terminal.transport(&authority.document.urls)?.exchange(&stored.envelope.to_json()) {
             Ok(token) => Ok(token),
@@ -110,7 +114,14 @@ pub(crate) fn exchange<T: DeserializeOwned>(
         };
         let refusal = match token {
             Ok(token) => {
-                let answer = verify(authority, &stored, &token)?;
+                let mut answer = verify(&authority, &stored, &token);
+                if matches!(answer, Err(ExchangeError::Signature(JwsError::UnknownKey))) && !std::mem::replace(&mut renewed, true) {
+                    if let Some(now_known) = terminal.renew(&authority) {
+                        answer = verify(&now_known, &stored, &token);
+                        authority = Cow::Owned(now_known);
+                    }
+                }
+                let answer = answer?;
                 terminal.home().note_time(answer.server_time)?;
                 match answer.outcome.into_result().map_err(|error| ExchangeError::Shape(error.to_string()))? {
                     Ok(result) => return Ok(Accepted { result, stored: stored_at }),
@@ -123,13 +134,22 @@ pub(crate) fn exchange<T: DeserializeOwned>(
             return Err(refusal.into());
         }
         forget(terminal, &stored_at)?;
-        // A request from long ago has grown stale, or its key was retired; the same question asked today has not been refused yet.
-        if repeated && matches!(refusal.code, Code::ClockSkewed | Code::EnvelopeInvalid | Code::RequestMismatch) {
-            repeated = false;
-            stored = make(terminal, authority, &operation, proofs, &stored_at)?;
-            continue;
+        let mut again = false;
+        // The key that it was sealed to may be gone, and another in its place.
+        if refusal.code == Code::EnvelopeInvalid && !std::mem::replace(&mut renewed, true) {
+            if let Some(now_known) = terminal.renew(&authority) {
+                authority = Cow::Owned(now_known);
+                again = true;
+            }
         }
-        return Err(refusal.into());
+        // A request from long ago has grown stale; the same question asked today has not been refused yet.
+        if matches!(refusal.code, Code::ClockSkewed | Code::EnvelopeInvalid | Code::RequestMismatch) {
+            again |= std::mem::take(&mut repeated);
+        }
+        if !again {
+            return Err(refusal.into());
+        }
+        stored = make(terminal, &authority, &operation, proofs, &stored_at)?;
     }
 }
 
@@ -176,12 +196,11 @@ fn forget(terminal: &Terminal, path: &std::path::Path) -> Result<()> {
     }
 }
 
-fn verify(authority: &Authority, stored: &Stored, token: &str) -> Result<Answer> {
+fn verify(authority: &Authority, stored: &Stored, token: &str) -> std::result::Result<Answer, ExchangeError> {
     let keys = key_list(&authority.document);
     let found = |kid: &str| keys.find(kid).filter(|key| key.retired_at.is_none_or(|end| end > stored.issued_at.seconds()));
-    let answer: Answer =
-        verify_compact(token, ANSWER_TYP, |kid| found(kid).and_then(|key| key.verifying_key())).map_err(ExchangeError::from)?;
-    if answer.request_id != stored.request_id { Err(ExchangeError::OtherRequest.into()) } else { Ok(answer) }
+    let answer: Answer = verify_compact(token, ANSWER_TYP, |kid| found(kid).and_then(|key| key.verifying_key()))?;
+    if answer.request_id != stored.request_id { Err(ExchangeError::OtherRequest) } else { Ok(answer) }
 }
 
 /// A refusal with what this terminal knows besides.

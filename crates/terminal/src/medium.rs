@@ -6,6 +6,7 @@ pub mod layout;
 
 use crate::error::Result;
 use crate::exchange::refused;
+use crate::home::Authority;
 use crate::io::{IoFailure, parent};
 use crate::terminal::{Terminal, signing_key};
 use counterfoil_core::wire::{IdentityArea, IdentityClaims, TitleOnMedium};
@@ -116,6 +117,30 @@ impl Medium {
     /// # Errors
     /// [`Code::MediumUnknown`] where the identity area was edited, forged or damaged; [`MediumError`].
     pub fn open(terminal: &Terminal, path: &Path) -> Result<Self> {
+        Self::open_knowing(terminal, path, terminal.authority()?.as_ref()).map_err(|(error, _)| error)
+    }
+
+    /// The same, and where it is signed by a key that its authority is not known for here, asks that authority for its keys once.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_online(terminal: &Terminal, path: &Path) -> Result<Self> {
+        let known = terminal.authority()?;
+        Self::open_knowing(terminal, path, known.as_ref()).or_else(|(error, unknown_key)| {
+            match known.filter(|_| unknown_key).and_then(|known| terminal.renew(&known)) {
+                Some(renewed) => Self::open_knowing(terminal, path, Some(&renewed)).map_err(|(error, _)| error),
+                None => Err(error),
+            }
+        })
+    }
+
+    /// Where it fails, whether because its key is not known.
+    fn open_knowing(terminal: &Terminal, path: &Path, known: Option<&Authority>) -> std::result::Result<Self, (crate::Error, bool)> {
+        let mut known_key = true;
+        Self::read_and_verify(terminal, path, known, &mut known_key).map_err(|error| (error, !known_key))
+    }
+
+    fn read_and_verify(terminal: &Terminal, path: &Path, known: Option<&Authority>, known_key: &mut bool) -> Result<Self> {
         let area = find_area(terminal, path)?;
         let bytes = Zeroizing::new(read_identity(&*area, path)?);
         let unknown = |detail: String| refused(Code::MediumUnknown, detail);
@@ -125,19 +150,17 @@ impl Medium {
             return Err(unknown(format!("its identity area is of version {}, which this terminal does not know", identity.counterfoil)));
         }
         let name = &identity.authority.name;
-        let pinned = terminal.authority()?.filter(|known| known.document.name == *name);
-        let (document, signature) = match &pinned {
+        let (document, signature) = match known.filter(|known| known.document.name == *name) {
             Some(known) => (&known.document, Signature::Pinned),
             None => (&identity.authority, Signature::Unpinned),
         };
-        let mut known_key = true;
         let verified = verify_compact(&identity.identity, IDENTITY_TYP, |kid| {
             let key = signing_key(document, kid);
-            known_key = key.is_some();
+            *known_key = key.is_some() || signature == Signature::Unpinned;
             key
         });
         let claims: IdentityClaims = verified.map_err(|error| {
-            let why = if known_key { format!("its identity is not signed by its authority: {error}") } else {
+            let why = if *known_key { format!("its identity is not signed by its authority: {error}") } else {
                 format!("its identity is signed by a key that `{name}` is not known for here; `counterfoil authority refresh` renews what is known")
             };
             unknown(why)

@@ -154,7 +154,20 @@ impl Terminal {
     /// [`HomeError::OtherAuthority`] where name and keys have nothing in common with what is pinned; [`TransportError`].
     pub fn refresh(&self) -> Result<Authority> {
         let Some(known) = self.authority()? else { return self.meet(&[]) };
-        let document = self.transport(&known.document.urls)?.document()?;
+        self.adopt(&known, self.transport(&known.document.urls)?.document()?)
+    }
+
+    /// [`refresh`](Self::refresh) unasked, where an answer shows that the authority has changed its keys: only at the addresses that are
+    /// pinned, and only where nobody in between can answer in its place. `None` where that cannot be, or brought nothing new.
+    pub(crate) fn renew(&self, known: &Authority) -> Option<Authority> {
+        let transport = (self.connect)(&known.document.urls).ok().filter(|transport| transport.is_guarded())?;
+        // What went wrong with this is beside the point: whoever called has a reason to report already, with `authority refresh` as hint.
+        let renewed = self.adopt(known, transport.document().ok()?).ok()?;
+        Some(renewed).filter(|renewed| renewed.document.keys != known.document.keys)
+    }
+
+    /// Believes a document, where it is of the authority that is known.
+    fn adopt(&self, known: &Authority, document: AuthorityDocument) -> Result<Authority> {
         let pinned = known.document.name.clone();
         if document.name != pinned {
             return Err(HomeError::OtherAuthority { pinned, found: format!("`{}` answered", document.name) }.into());

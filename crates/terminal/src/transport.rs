@@ -21,6 +21,8 @@ pub trait Transport: Send + Sync {
     fn exchange(&self, envelope: &[u8]) -> Result<String, TransportError>;
     /// Reads an object from `from` to its end, from a contents server.
     fn fetch(&self, object: &str, from: u64) -> Result<Box<dyn io::Read + Send>, TransportError>;
+    /// Whether nobody in between can answer in the authority's place: TLS, or this computer itself.
+    fn is_guarded(&self) -> bool;
 }
 
 /// Why nothing came back that could be used.
@@ -236,6 +238,18 @@ impl Transport for HttpTransport {
             Ok(Box::new(answer.into_body().into_reader()) as Box<dyn io::Read + Send>)
         })
     }
+
+    fn is_guarded(&self) -> bool {
+        self.urls.iter().all(|url| is_guarded(url))
+    }
+}
+
+/// Whether it is `https:`, or stays on this computer.
+fn is_guarded(url: &str) -> bool {
+    let Ok(url) = url.parse::<ureq::http::Uri>() else { return false };
+    let host = url.host().unwrap_or_default();
+    let address: Option<std::net::IpAddr> = host.trim_matches(['[', ']']).parse().ok();
+    url.scheme_str() == Some("https") || host == "localhost" || address.is_some_and(|address| address.is_loopback())
 }
 
 fn unreachable(url: &str, error: &ureq::Error) -> TransportError {
@@ -255,5 +269,22 @@ fn problem(url: &str, status: u16, body: &[u8]) -> TransportError {
             TransportError::Refused(refusal)
         }
         None => TransportError::Status { url: url.into(), status, detail: problem.detail.unwrap_or(problem.title) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tls_and_this_computer_are_guarded_and_nothing_else() {
+        for url in ["https://a.example", "HTTPS://a.example:8443/x", "http://127.0.0.1:7480", "http://[::1]:7480", "http://localhost/"] {
+            assert!(is_guarded(url), "{url}");
+        }
+        for url in ["http://a.example", "http://10.0.0.1", "http://127.0.0.1.a.example", "http://localhost.a.example", "a.example", ""] {
+            assert!(!is_guarded(url), "{url}");
+        }
+        let both = vec!["https://a.example".to_owned(), "http://a.example".to_owned()];
+        assert!(!HttpTransport::new(both, None, Timeouts::default()).unwrap().is_guarded());
     }
 }

@@ -20,10 +20,33 @@ use std::sync::{Arc, Mutex};
 
 pub const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
+/// Seed of the first signing key.
+const FIRST: [u8; 32] = [0xA1; 32];
+
 pub struct Authority {
     pub signing: SigningKey,
     sealing: SealingKey,
+    /// What took the place of the first keys, after [`rotate`](Self::rotate).
+    rotated: Mutex<Option<Rotated>>,
     pub state: Mutex<State>,
+}
+
+/// Keys that took the place of others.
+#[derive(Clone, Copy)]
+struct Rotated {
+    number: u8,
+    /// Whether the first signing key is still listed.
+    listed: bool,
+}
+
+impl Rotated {
+    fn signing(self) -> SigningKey {
+        SigningKey::from_seed(&Secret::new([self.number; 32]))
+    }
+
+    fn sealing(self) -> SealingKey {
+        SealingKey::from_seed(&Secret::new([self.number + 1; 32]))
+    }
 }
 
 #[derive(Clone, Default)]
@@ -62,17 +85,39 @@ struct Granted {
 impl Authority {
     pub fn new() -> Arc<Self> {
         let sealing = SealingKey::from_seed(&Secret::new([0xA2; 32]));
-        Arc::new(Self { signing: SigningKey::from_seed(&Secret::new([0xA1; 32])), sealing, state: Mutex::default() })
+        let signing = SigningKey::from_seed(&Secret::new(FIRST));
+        Arc::new(Self { signing, sealing, rotated: Mutex::default(), state: Mutex::default() })
+    }
+
+    /// New keys from now on, and the first ones used no more; still `listed`, as an authority's own are, or not.
+    pub fn rotate(&self, listed: bool) {
+        *self.rotated.lock().unwrap() = Some(Rotated { number: 0xC1, listed });
+    }
+
+    /// What it signs with now.
+    pub fn signing_now(&self) -> (&'static str, SigningKey) {
+        match *self.rotated.lock().unwrap() {
+            Some(rotated) => ("sig-2", rotated.signing()),
+            None => ("sig-1", SigningKey::from_seed(&Secret::new(FIRST))),
+        }
     }
 
     pub fn document_of(&self) -> AuthorityDocument {
-        let jwks = KeyList { keys: vec![ListedKey::new("sig-1", &self.signing.verifying_key(), None)] };
+        let rotated = *self.rotated.lock().unwrap();
+        let first = ListedKey::new("sig-1", &self.signing.verifying_key(), rotated.map(|_| NOW.seconds() - 1));
+        let second = rotated.map(|rotated| ListedKey::new("sig-2", &rotated.signing().verifying_key(), None));
+        let first = Some(first).filter(|_| rotated.is_none_or(|rotated| rotated.listed));
+        let jwks = KeyList { keys: second.into_iter().chain(first).collect() };
+        let (seal_kid, sealing) = match rotated {
+            Some(rotated) => ("seal-2", rotated.sealing().public_key().to_string()),
+            None => ("seal-1", self.sealing.public_key().to_string()),
+        };
         AuthorityDocument {
             name: "test-authority".into(),
             urls: vec!["memory:".into()],
             keys: AuthorityKeys {
                 jwks: serde_json::to_value(jwks).unwrap(),
-                sealing: vec![SealingKeyDocument { kid: "seal-1".into(), key: self.sealing.public_key().to_string(), retired_at: None }],
+                sealing: vec![SealingKeyDocument { kid: seal_kid.into(), key: sealing, retired_at: None }],
             },
         }
     }
@@ -80,7 +125,8 @@ impl Authority {
     pub fn answer(&self, envelope: &[u8]) -> Result<String, TransportError> {
         let refuse = |code: Code| TransportError::Refused(code.into());
         let envelope = Envelope::parse(envelope).map_err(|_| refuse(Code::EnvelopeInvalid))?;
-        let opened = envelope.open(&self.sealing).map_err(|_| refuse(Code::EnvelopeInvalid))?;
+        let rotated = self.rotated.lock().unwrap().map(Rotated::sealing);
+        let opened = envelope.open(rotated.as_ref().unwrap_or(&self.sealing)).map_err(|_| refuse(Code::EnvelopeInvalid))?;
         let request: Request = parse_strict(&opened.payload).map_err(|_| refuse(Code::EnvelopeInvalid))?;
         let mut state = self.state.lock().unwrap();
         let outcome = match state.answers.get(&request.request_id) {
@@ -96,7 +142,8 @@ impl Authority {
             }
         };
         let answer = Answer { request_id: request.request_id, server_time: NOW, outcome };
-        Ok(sign_compact(ANSWER_TYP, "sig-1", &answer, &self.signing))
+        let (kid, key) = self.signing_now();
+        Ok(sign_compact(ANSWER_TYP, kid, &answer, &key))
     }
 }
 
@@ -336,6 +383,8 @@ pub struct Faults {
     pub offline: bool,
     /// Requests so far.
     pub sent: u64,
+    /// Whoever stands in between can answer in the authority's place.
+    pub unguarded: bool,
 }
 
 pub struct Link {
@@ -361,6 +410,10 @@ impl Transport for Link {
 
     fn fetch(&self, _: &str, _: u64) -> Result<Box<dyn std::io::Read + Send>, TransportError> {
         Err(lost())
+    }
+
+    fn is_guarded(&self) -> bool {
+        !self.faults.lock().unwrap().unguarded
     }
 }
 

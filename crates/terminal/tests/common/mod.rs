@@ -151,9 +151,10 @@ impl World {
             titles: self.contents.iter().map(|content| content.title.clone()).collect(),
             rights: Rights::default(),
         };
+        let (kid, key) = self.authority.signing_now();
         let area = IdentityArea {
             counterfoil: 1,
-            identity: sign_compact(IDENTITY_TYP, "sig-1", &claims, &self.authority.signing),
+            identity: sign_compact(IDENTITY_TYP, kid, &claims, &key),
             claim_secret: authority::claim_secret(&secret),
             authority: self.authority.document_of(),
         };
@@ -177,16 +178,19 @@ impl World {
     }
 
     pub fn try_terminal(&self, io: Arc<dyn Io>, device: &Device) -> counterfoil_terminal::Result<Terminal> {
-        let setup =
-            Setup { home: HOME.into(), hardware_root: device.root.path().to_owned(), server: Some("memory:".into()), ca: None, card: None };
-        self.terminal_at(io, setup)
+        self.terminal_at(io, device.setup())
     }
 
     pub fn terminal_at(&self, io: Arc<dyn Io>, setup: Setup) -> counterfoil_terminal::Result<Terminal> {
+        self.terminal_when(io, setup, NOW)
+    }
+
+    /// The same, with its clock at `now`.
+    pub fn terminal_when(&self, io: Arc<dyn Io>, setup: Setup, now: Timestamp) -> counterfoil_terminal::Result<Terminal> {
         let (authority, faults) = (self.authority.clone(), self.faults.clone());
         let connect: Connect =
             Box::new(move |_| Ok(Arc::new(Link { authority: authority.clone(), faults: faults.clone() }) as Arc<dyn Transport>));
-        let parts = Parts { io, clock: Arc::new(FixedClock::at(NOW)), random: Box::new(SystemRandom), connect };
+        let parts = Parts { io, clock: Arc::new(FixedClock::at(now)), random: Box::new(SystemRandom), connect };
         Terminal::with_parts(setup, parts)
     }
 
@@ -208,6 +212,11 @@ impl Device {
         std::fs::write(labels.join("device-id"), device).unwrap();
         std::fs::write(labels.join("drive-id"), drive).unwrap();
         Self { root }
+    }
+
+    /// The usual home on it.
+    pub fn setup(&self) -> Setup {
+        Setup { home: HOME.into(), hardware_root: self.root.path().to_owned(), server: Some("memory:".into()), ca: None, card: None }
     }
 }
 
@@ -242,7 +251,7 @@ pub fn copy_once(terminal: &Terminal) -> counterfoil_terminal::Result<Copied> {
 }
 
 pub fn copy_with(terminal: &Terminal, jobs: usize, progress: &(dyn Fn(Step) + Sync)) -> counterfoil_terminal::Result<Copied> {
-    let medium = Medium::open(terminal, Path::new(MEDIUM))?;
+    let medium = Medium::open_online(terminal, Path::new(MEDIUM))?;
     let library = Library::create_or_open(terminal, Path::new(LIBRARY))?;
     let options = CopyOptions { card: CardChoice::Default, jobs: NonZeroUsize::new(jobs) };
     copy(terminal, &medium, &library, &options, progress)
