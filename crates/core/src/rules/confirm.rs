@@ -57,6 +57,8 @@ pub fn decide(asked: &[GrantId], user: UserId, device: Option<DeviceId>, facts: 
         let known =
             facts.iter().find(|known| known.grant == *grant && known.user == user && known.device == device).ok_or(Code::GrantUnknown)?;
         match known.state {
+            // Once, however often it was named.
+            GrantState::Issued | GrantState::Delivered if to_settle.contains(grant) => {}
             GrantState::Issued | GrantState::Delivered => to_settle.push(*grant),
             GrantState::Settled => {}
             GrantState::Revoked => return Err(Code::GrantUnknown.into()),
@@ -82,6 +84,11 @@ mod tests {
         assert_eq!(decide(&[GRANT], USER, DEVICE, &facts(GrantState::Delivered)), Ok(vec![GRANT]));
         assert_eq!(decide(&[GRANT], USER, DEVICE, &facts(GrantState::Issued)), Ok(vec![GRANT]));
         assert_eq!(decide(&[GRANT], USER, DEVICE, &facts(GrantState::Settled)), Ok(vec![]));
+    }
+
+    #[test]
+    fn a_grant_that_is_named_twice_is_settled_once() {
+        assert_eq!(decide(&[GRANT, GRANT], USER, DEVICE, &facts(GrantState::Delivered)), Ok(vec![GRANT]));
     }
 
     #[test]

@@ -1,0 +1,43 @@
+//! What somebody hostile, or merely unlucky, sends to the terminals' endpoint: nobody else waits, and nothing is written that should not be.
+
+#![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
+
+#[path = "support/catalogue.rs"]
+mod catalogue;
+mod support;
+#[path = "support/terminal.rs"]
+mod terminal;
+
+use axum::http::{HeaderValue, Method};
+use catalogue::{TestServer, json_request};
+use counterfoil_core::wire::{ClaimResult, Inspect, InspectResult, Operation, Register};
+use counterfoil_core::{CardId, Code};
+use counterfoil_format::encoding::to_base64url;
+use counterfoil_format::holder;
+use counterfoil_format::jws::Signer;
+use counterfoil_server::db::DbError;
+use counterfoil_server::store::request::Recorded;
+use counterfoil_server::{auditor, jobs, store};
+use futures_util::future::join_all;
+use serde_json::json;
+use support::{TestDb, db_test};
+use terminal::{Medium, Terminal, card, envelope, exchange, media, refused, request};
+
+async fn one(server: &TestServer) -> Medium {
+    media(server, "sky-raider", 1, json!({})).await.remove(0)
+}
+
+async fn clean(db: &TestDb) {
+    assert_eq!(auditor::check(&db.db).await.unwrap(), []);
+}
+
+db_test!(a_grant_named_twice_is_confirmed_at_once_and_once, async |db: TestDb| {
+    let server = TestServer::new(&db).await;
+    let medium = one(&server).await;
+    let owner = Terminal::registered(&server).await;
+    let grants = owner.claim(&server, &medium).await.unwrap();
+    // A guard that fails each time would have the writer try again, for seconds, while everybody else waits.
+    owner.confirm(&server, &medium, &[grants[0].clone(), grants[0].clone()]).await.unwrap();
+    assert_eq!(db.number("SELECT count(*) FROM grants WHERE state = 'settled'").await, 1);
+    clean(&db).await;
+});
