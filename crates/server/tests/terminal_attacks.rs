@@ -41,3 +41,18 @@ db_test!(a_grant_named_twice_is_confirmed_at_once_and_once, async |db: TestDb| {
     assert_eq!(db.number("SELECT count(*) FROM grants WHERE state = 'settled'").await, 1);
     clean(&db).await;
 });
+
+db_test!(a_holder_that_nothing_can_be_sealed_to_is_refused_before_anything_is_written, async |db: TestDb| {
+    let server = TestServer::new(&db).await;
+    let keys = card();
+    // Only the public half is like this: its owner has a private key that signs.
+    let mut public = terminal::public(&keys);
+    public.seal = to_base64url(&[0; 32]);
+    let parsed = holder::HolderPublic { signing: public.sign.parse().unwrap(), sealing: public.seal.parse().unwrap() };
+    let kid = CardId::from_bytes(parsed.id()).to_string();
+    let register = Register { user_id: None, card: Some(public), device: None, drive: None };
+    let asked = request(&server, Operation::Register(register));
+    let sealed = envelope(&server, &asked, &[(kid.as_str(), Signer::Key(&keys.signing_key()))]);
+    assert_eq!(refused(exchange(&server, &sealed).await), Code::ProofInvalid);
+    assert_eq!(db.number("SELECT count(*) FROM holder").await, 0);
+});

@@ -43,7 +43,7 @@ struct Registrant {
 /// # Errors
 /// Failures of the server; a refusal is no error.
 pub async fn run(app: &App, asked: &Asked, ask: &Register, now: Timestamp) -> Result<Decided, Problem> {
-    let registrant = match read(asked, ask) {
+    let registrant = match read(asked, ask).and_then(|registrant| openable(app, registrant)) {
         Ok(registrant) => registrant,
         Err(refusal) => {
             let family = asked::stranger(&asked.request_id.to_string());
@@ -97,6 +97,14 @@ fn read(asked: &Asked, ask: &Register) -> Result<Registrant, Refusal> {
     }
     let (kid, keys) = holder.ok_or_else(|| invalid("a drive alone holds its own keys"))?;
     Ok(Registrant { combination, kind, holder: HolderId::from_bytes(keys.id()), keys: public(&keys), kid, seal: keys.sealing, device })
+}
+
+/// Nothing can be sealed to a point of low order, and who registers one would be answered by a failure, after every write.
+fn openable(app: &App, registrant: Registrant) -> Result<Registrant, Refusal> {
+    match seal_box(&registrant.seal, &[purpose::USER_ID], b"", &mut app.rng.clone()) {
+        Ok(_) => Ok(registrant),
+        Err(_) => Err(Refusal::with(Code::ProofInvalid, "nothing can be sealed to the holder's key")),
+    }
 }
 
 fn parse(keys: &HolderKeys) -> Option<HolderPublic> {
