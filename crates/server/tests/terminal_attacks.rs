@@ -31,6 +31,23 @@ async fn clean(db: &TestDb) {
     assert_eq!(auditor::check(&db.db).await.unwrap(), []);
 }
 
+db_test!(one_claim_sent_from_many_sides_at_once_is_granted_to_each, async |db: TestDb| {
+    let server = TestServer::new(&db).await;
+    let media = media(&server, "sky-raider", 40, json!({})).await;
+    let owner = Terminal::registered(&server).await;
+    for medium in &media {
+        let sealed = owner.sealed(&server, &request(&server, Operation::Claim(owner.claim_operation(medium))), Some(medium));
+        let mut grants = std::collections::BTreeSet::new();
+        for outcome in join_all((0..8).map(|_| exchange(&server, &sealed))).await {
+            let result: ClaimResult = serde_json::from_value(outcome.unwrap()).unwrap();
+            grants.insert(result.grants[0].grant_id);
+        }
+        assert_eq!(grants.len(), 1);
+    }
+    assert_eq!(db.number("SELECT count(*) FROM grants").await, 40);
+    clean(&db).await;
+});
+
 db_test!(a_grant_named_twice_is_confirmed_at_once_and_once, async |db: TestDb| {
     let server = TestServer::new(&db).await;
     let medium = one(&server).await;
@@ -55,4 +72,16 @@ db_test!(a_holder_that_nothing_can_be_sealed_to_is_refused_before_anything_is_wr
     let sealed = envelope(&server, &asked, &[(kid.as_str(), Signer::Key(&keys.signing_key()))]);
     assert_eq!(refused(exchange(&server, &sealed).await), Code::ProofInvalid);
     assert_eq!(db.number("SELECT count(*) FROM holder").await, 0);
+});
+
+db_test!(a_medium_that_is_taken_out_of_use_says_so_to_a_replay_too, async |db: TestDb| {
+    let server = TestServer::new(&db).await;
+    let medium = one(&server).await;
+    let owner = Terminal::registered(&server).await;
+    let sealed = owner.sealed(&server, &request(&server, Operation::Claim(owner.claim_operation(&medium))), Some(&medium));
+    exchange(&server, &sealed).await.unwrap();
+    let path = format!("/v1/media/{}/retire", medium.id);
+    assert!(server.post(&server.operator, &path, &json!({ "reason": "stolen" })).await.status.is_success());
+    assert_eq!(refused(exchange(&server, &sealed).await), Code::MediumRetired);
+    assert_eq!(db.number("SELECT count(*) FROM audit WHERE family LIKE 'medium:%' AND event = 'claim.refused'").await, 1);
 });

@@ -57,7 +57,7 @@ pub async fn run(app: &App, asked: &Asked, ask: &Claim, now: Timestamp) -> Resul
             return Err(Problem::internal(format!("the batch of {} holds no title with a release and its key", ask.medium_id)));
         }
         if let Once::Repeat(recorded) = &facts.once {
-            return repeat(app, ask, &claimant, &facts, recorded).await;
+            return repeat(app, ask, &claimant, &facts, recorded, now).await;
         }
         let prepared = prepare(app, ask, &claimant, &facts, now).await?;
         match commit(app, asked, ask, claimant, &facts, &prepared, now).await? {
@@ -76,6 +76,9 @@ async fn load(app: &App, asked: &Asked, ask: &Claim, now: Timestamp) -> Result<F
     let (ask, request_id, digest) = (ask.clone(), asked.request_id.to_string(), asked.digest);
     app.db
         .read("claim facts", async move |tx: &mut Tx| -> Result<Facts, Problem> {
+            // Before what it is compared with: on PostgreSQL each statement sees what was committed before it, and an answer that was
+            // recorded in between would be held against grants that were not there yet.
+            let once = request::once(tx, &medium::family(&ask.medium_id), &request_id, &digest, now.0).await?;
             let entry = user::find(tx, ask.user_id).await?;
             let (mut entry_facts, mut device) = (None, None);
             if let Some(entry) = &entry {
@@ -94,7 +97,6 @@ async fn load(app: &App, asked: &Asked, ask: &Claim, now: Timestamp) -> Result<F
             let rights = known.as_ref().map(|known| known.rights.clone()).unwrap_or_default();
             let medium = medium::claim_facts(tx, &ask.medium_id, &rights, &user).await?;
             let grants = grant::of_user(tx, &ask.medium_id, &user).await?;
-            let once = request::once(tx, &medium::family(&ask.medium_id), &request_id, &digest, now.0).await?;
             Ok(Facts { entry, entry_facts, device, known, titles, grants, medium, once })
         })
         .await
@@ -282,14 +284,25 @@ async fn issue(tx: &mut Tx, family: &str, ask: &Claim, claimed: u32, rows: &[Gra
 }
 
 /// The answer that was given before: the same keys, as long as the copy is not confirmed.
-async fn repeat(app: &App, ask: &Claim, claimant: &Claimant, facts: &Facts, recorded: &Recorded) -> Result<Decided, Problem> {
+async fn repeat(
+    app: &App,
+    ask: &Claim,
+    claimant: &Claimant,
+    facts: &Facts,
+    recorded: &Recorded,
+    now: Timestamp,
+) -> Result<Decided, Problem> {
     if recorded.status != GRANTED {
         return Ok(Err(serde_json::from_slice(&recorded.answer).map_err(Problem::internal)?));
     }
     let ids: Vec<GrantId> = serde_json::from_slice(&recorded.answer).map_err(Problem::internal)?;
     let open = |id: &GrantId| facts.medium.unsettled.iter().any(|open| open.claimant == *claimant && open.grants.contains(id));
-    if facts.medium.retired || !ids.iter().all(open) {
-        return Ok(Err(Code::MediumSpent.into()));
+    let refused = match facts.medium.retired {
+        true => Some(Code::MediumRetired),
+        false => (!ids.iter().all(open)).then_some(Code::MediumSpent),
+    };
+    if let Some(code) = refused {
+        return asked::refuse(app, medium::family(&ask.medium_id), "claim", &actor(ask), code.into(), now).await;
     }
     granted(reseal(app, ask, claimant, facts, &ids).await?)
 }
