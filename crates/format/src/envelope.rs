@@ -16,6 +16,9 @@ pub const MAX_ENVELOPE: usize = 64 * 1024;
 /// Longest payload that surely fits, with every proof that an operation can ask for, in bytes.
 pub const MAX_PAYLOAD: usize = 32 * 1024;
 
+/// Longest answer, in bytes: it may list everything that a user owns, and grants for every title that a medium can carry.
+pub const MAX_ANSWER: usize = 1024 * 1024;
+
 const INFO: &[u8] = b"counterfoil envelope v1";
 const MAX_KID: usize = 128;
 

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails here has failed")]
 
 use base64::Engine as _;
+use counterfoil_format::envelope::{ANSWER_TYP, MAX_ANSWER};
 use counterfoil_format::jws::{self, General, JwsError, Signer, Verifier};
 use counterfoil_format::secret::Secret;
 use counterfoil_format::sign::{SigningKey, VerifyingKey};
@@ -235,4 +236,14 @@ proptest! {
         prop_assert_eq!(general.verify("m", Verifier::Key(&a.verifying_key())), Err(JwsError::Algorithm));
         prop_assert_eq!(general.verify("c", Verifier::Key(&a.verifying_key())), Err(JwsError::UnknownKey));
     }
+}
+
+#[test]
+fn an_answer_may_be_longer_than_any_other_document_and_not_endless() {
+    let key = SigningKey::from_seed(&Secret::new([7; 32]));
+    let signed = |typ: &str, length: usize| jws::sign_compact(typ, "sig-1", &serde_json::json!({ "x": "x".repeat(length) }), &key);
+    let verified = |typ: &str, token: &str| jws::verify_compact::<serde_json::Value>(token, typ, |_| Some(key.verifying_key()));
+    assert!(verified(ANSWER_TYP, &signed(ANSWER_TYP, jws::MAX_TOKEN)).is_ok());
+    assert_eq!(verified(ANSWER_TYP, &signed(ANSWER_TYP, MAX_ANSWER)), Err(JwsError::TooLarge));
+    assert_eq!(verified("license+jwt", &signed("license+jwt", jws::MAX_TOKEN)), Err(JwsError::TooLarge));
 }

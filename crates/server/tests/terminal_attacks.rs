@@ -85,3 +85,26 @@ db_test!(a_medium_that_is_taken_out_of_use_says_so_to_a_replay_too, async |db: T
     assert_eq!(refused(exchange(&server, &sealed).await), Code::MediumRetired);
     assert_eq!(db.number("SELECT count(*) FROM audit WHERE family LIKE 'medium:%' AND event = 'claim.refused'").await, 1);
 });
+
+db_test!(a_user_of_a_thousand_titles_is_still_answered, async |db: TestDb| {
+    let server = TestServer::new(&db).await;
+    one(&server).await;
+    let owner = Terminal::registered(&server).await;
+    let user = owner.user.unwrap();
+    db.write("entitle", "test", async move |tx| -> Result<(), DbError> {
+        for n in 0..1000_u16 {
+            let mut grant = [0; 16];
+            grant[..2].copy_from_slice(&n.to_be_bytes());
+            let medium = format!("DISC-{n:059}").parse().unwrap();
+            let at = counterfoil_core::Timestamp(i64::from(n));
+            let title = "sky-raider".parse().unwrap();
+            store::user::entitle(tx, user, counterfoil_core::GrantId::from_bytes(grant), &medium, &title, at).await?;
+        }
+        Ok(())
+    })
+    .await
+    .unwrap();
+    let ask = Operation::Inspect(Inspect { user_id: owner.user, ..Inspect::default() });
+    let verdict: InspectResult = serde_json::from_value(owner.ask(&server, ask, None).await.unwrap()).unwrap();
+    assert_eq!(verdict.user.unwrap().titles.len(), 1000);
+});
