@@ -60,7 +60,7 @@ const INVARIANTS: &[(&str, &str)] = &[
         "a user is told of every grant, or about to be",
         "SELECT g.grant_id FROM grants g LEFT JOIN entitlement e ON e.user_id = g.user_id AND e.grant_id = g.grant_id
            WHERE e.grant_id IS NULL AND g.state <> 'revoked' AND NOT EXISTS (SELECT 1 FROM outbox o
-             WHERE o.family = 'medium:' || g.medium_id AND o.done_at IS NULL) LIMIT $1",
+             WHERE o.family = 'medium:' || g.medium_id AND o.operation_id = g.grant_id AND o.done_at IS NULL) LIMIT $1",
     ),
     (
         "an entitlement has a grant behind it",
@@ -93,22 +93,24 @@ pub async fn check(db: &Db) -> Result<Vec<Violation>, DbError> {
     Ok(violations)
 }
 
-/// The number of copies lies in the rights, which SQL that both engines understand cannot read; only media with several are looked at,
-/// because the first copy is allowed by every right that could be claimed under.
+/// The number of copies lies in the rights, which SQL that both engines understand cannot read: so the different rights are read, with
+/// the numbers of copies claimed under them, and then the media of those that do not fit.
 async fn more_copies_than_allowed(db: &Db) -> Result<Vec<Violation>, DbError> {
-    let several = db
-        .snapshot("audit", async move |tx: &mut Tx| -> Result<Vec<(String, i64, String)>, DbError> {
-            let sql = "SELECT m.medium_id, m.copies_claimed, COALESCE(m.rights, b.rights) FROM medium m
-                       JOIN batch b ON b.batch_id = m.batch_id WHERE m.copies_claimed > 1";
-            tx.query(sql).all().await
-        })
-        .await?;
-    let allowed = |rights: &str| serde_json::from_str::<Rights>(rights).map_or(0, |rights| i64::from(rights.copies));
-    Ok(several
-        .into_iter()
-        .filter(|(_, claimed, rights)| *claimed > allowed(rights))
-        .map(|(subject, ..)| Violation { invariant: COPIES_ALLOWED, subject })
-        .collect())
+    db.snapshot("audit", async move |tx: &mut Tx| -> Result<Vec<Violation>, DbError> {
+        let sql = "SELECT COALESCE(m.rights, b.rights), m.copies_claimed FROM medium m JOIN batch b ON b.batch_id = m.batch_id
+                   WHERE m.copies_claimed > 0 GROUP BY COALESCE(m.rights, b.rights), m.copies_claimed";
+        let claimed: Vec<(String, i64)> = tx.query(sql).all().await?;
+        let allowed = |rights: &str| serde_json::from_str::<Rights>(rights).map_or(0, |rights| i64::from(rights.copies));
+        let mut violations = vec![];
+        for (rights, copies) in claimed.into_iter().filter(|(rights, copies)| *copies > allowed(rights)) {
+            let sql = "SELECT m.medium_id FROM medium m JOIN batch b ON b.batch_id = m.batch_id
+                       WHERE COALESCE(m.rights, b.rights) = $1 AND m.copies_claimed = $2 LIMIT $3";
+            let found: Vec<(String,)> = tx.query(sql).bind(&rights).bind(copies).bind(MOST).all().await?;
+            violations.extend(found.into_iter().map(|(subject,)| Violation { invariant: COPIES_ALLOWED, subject }));
+        }
+        Ok(violations)
+    })
+    .await
 }
 
 /// Every sentence that [`check`] holds the database to.

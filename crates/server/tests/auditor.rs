@@ -47,6 +47,15 @@ const PLANTED: &[(&[&str], &str)] = &[
     (&["UPDATE grants SET state = 'other'"], "a grant is settled exactly when it has a time of settlement"),
     (&["UPDATE audit SET event = 'refused'"], "no key is out without its record in the audit log"),
     (&["UPDATE grants SET user_id = 'usr-3'"], "a grant belongs to a user who is registered"),
+    (
+        &[
+            "DELETE FROM entitlement",
+            "INSERT INTO outbox (family, operation_id, kind, payload, created_at, due_at, attempts)
+               VALUES ('medium:med-1', 'grt-2', 'entitlement', '{}', 1, 1, 0)",
+        ],
+        "a user is told of every grant, or about to be",
+    ),
+    (&["UPDATE batch SET rights = '{\"copies\":0}'"], "a medium is claimed as often as its rights allow, at most"),
     (&["DELETE FROM entitlement"], "a user is told of every grant, or about to be"),
     (&["UPDATE entitlement SET grant_id = 'grt-9'"], "an entitlement has a grant behind it"),
     (&["UPDATE entitlement SET user_id = 'usr-2'"], "an entitlement has a grant behind it"),
@@ -91,7 +100,9 @@ db_test!(every_invariant_broken_on_purpose_is_named, async |db| {
         }
         let found = auditor::check(&db).await.unwrap();
         assert!(found.iter().any(|violation| violation.invariant == *sentence), "{sentence}: {damage:?} gave {found:?}");
-        for table in ["entitlement", "grants", "medium", "user_entry", "holder", "audit", "batch_title", "batch", "title", "publisher"] {
+        for table in
+            ["outbox", "entitlement", "grants", "medium", "user_entry", "holder", "audit", "batch_title", "batch", "title", "publisher"]
+        {
             db.run(format!("DELETE FROM {table}").leak()).await;
         }
         good(&db).await;
