@@ -22,8 +22,10 @@ const LEASE: i64 = 30_000;
 const IDLE: Duration = Duration::from_secs(5);
 /// How often keys are loaded: well within `keys::rotate::HANDOVER`.
 const KEYS: Duration = Duration::from_secs(10);
-/// How often expired requests are dropped, and how many at a time.
+/// How often what is over is dropped, and how many rows at a time.
 const PURGE: (Duration, i64) = (Duration::from_secs(60), 1000);
+/// How long a delivered message is kept, for people who look for what happened.
+const DELIVERED_KEPT: i64 = 7 * Timestamp::DAY;
 
 /// The running jobs; dropping it ends them.
 pub struct Jobs(#[expect(dead_code, reason = "held so that the tasks live as long")] JoinSet<()>);
@@ -33,7 +35,7 @@ pub fn start(app: &App) -> Jobs {
     let mut jobs = JoinSet::new();
     jobs.spawn(deliver_forever(app.clone()));
     jobs.spawn(refresh_keys(app.clone()));
-    jobs.spawn(purge(app.clone()));
+    jobs.spawn(purge_forever(app.clone()));
     Jobs(jobs)
 }
 
@@ -115,13 +117,25 @@ async fn refresh_keys(app: App) {
     }
 }
 
-async fn purge(app: App) {
+/// Drops what is over: requests that have expired, messages that were delivered a week ago. All of it: under load, more than one batch comes
+/// together between two rounds.
+///
+/// # Errors
+/// A failure of the database; what was dropped before stays so.
+pub async fn purge(app: &App) -> Result<(), DbError> {
+    let (now, batch) = (app.clock.now().0, PURGE.1);
+    while request::purge(&app.db, now, batch).await? >= batch.unsigned_abs() {}
+    while outbox::purge(&app.db, now.saturating_sub(DELIVERED_KEPT), batch).await? >= batch.unsigned_abs() {}
+    Ok(())
+}
+
+async fn purge_forever(app: App) {
     let mut every = tokio::time::interval(PURGE.0);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         every.tick().await;
-        if let Err(error) = request::purge(&app.db, app.clock.now().0, PURGE.1).await {
-            tracing::warn!(%error, "expired requests could not be dropped");
+        if let Err(error) = purge(&app).await {
+            tracing::warn!(%error, "expired requests and delivered messages could not be dropped");
         }
         let since_1970 = Duration::from_millis(app.clock.now().0.unsigned_abs());
         if let Err(error) = app.blobs.sweep(std::time::UNIX_EPOCH + since_1970) {

@@ -127,3 +127,20 @@ db_test!(what_was_not_delivered_comes_again, async |db| {
     assert!(!db.write("done", "med-1", done).await.unwrap(), "only once");
     assert_eq!(outbox::take_due(&db, 10_000, 100, 5).await.unwrap(), []);
 });
+
+db_test!(delivered_messages_are_purged_and_others_never, async |db| {
+    for n in 0..6 {
+        enqueue(&db, &format!("med-{n}"), "op", 0).await;
+    }
+    for n in 0..5 {
+        let family = format!("med-{n}");
+        let done = async move |tx: &mut Tx| -> Result<bool, DbError> { outbox::done(tx, &family, "op", n * 100).await };
+        assert!(db.write("done", format!("med-{n}"), done).await.unwrap());
+    }
+    assert_eq!(outbox::purge(&db, 300, 3).await.unwrap(), 3);
+    assert_eq!(outbox::purge(&db, 300, 3).await.unwrap(), 1);
+    assert_eq!(outbox::purge(&db, 300, 3).await.unwrap(), 0);
+    assert_eq!(db.number("SELECT count(*) FROM outbox WHERE family = 'med-4'").await, 1, "delivered later");
+    assert_eq!(outbox::purge(&db, i64::MAX, 10).await.unwrap(), 1);
+    assert_eq!(db.number("SELECT count(*) FROM outbox WHERE family = 'med-5' AND done_at IS NULL").await, 1, "never delivered");
+});

@@ -108,3 +108,29 @@ db_test!(a_user_of_a_thousand_titles_is_still_answered, async |db: TestDb| {
     let verdict: InspectResult = serde_json::from_value(owner.ask(&server, ask, None).await.unwrap()).unwrap();
     assert_eq!(verdict.user.unwrap().titles.len(), 1000);
 });
+
+db_test!(what_is_over_is_dropped_all_of_it_and_nothing_else, async |db: TestDb| {
+    let server = TestServer::new(&db).await;
+    let owner = Terminal::registered(&server).await;
+    owner.claim(&server, &one(&server).await).await.unwrap();
+    while jobs::deliver(&server.app).await.unwrap() > 0 {}
+    // More than one batch, as a server under load has it within a minute.
+    db.write("expired", "test", async move |tx| -> Result<(), DbError> {
+        for n in 0..1100 {
+            let recorded = Recorded { status: 200, answer: vec![] };
+            store::request::record(tx, "test", &format!("r-{n}"), &[0; 32], &recorded, 0, 1).await?;
+        }
+        Ok(())
+    })
+    .await
+    .unwrap();
+    let kept = db.number("SELECT count(*) FROM request WHERE family <> 'test'").await;
+    jobs::purge(&server.app).await.unwrap();
+    assert_eq!(db.number("SELECT count(*) FROM request").await, kept);
+    assert_eq!(db.number("SELECT count(*) FROM outbox").await, 1, "delivered a moment ago");
+    let week = 7 * terminal::DAY;
+    db.write("age", "test", async move |tx| tx.query("UPDATE outbox SET done_at = done_at - $1").bind(week).execute().await).await.unwrap();
+    jobs::purge(&server.app).await.unwrap();
+    assert_eq!(db.number("SELECT count(*) FROM outbox").await, 0);
+    clean(&db).await;
+});

@@ -125,3 +125,30 @@ pub async fn failed(tx: &mut Tx, family: &str, operation_id: &str, error: &str, 
         .await?;
     Ok(updated == 1)
 }
+
+/// Deletes up to `limit` messages that were delivered by `until` (milliseconds); returns how many.
+///
+/// # Errors
+/// A failure of the database; what was deleted before stays so.
+pub async fn purge(db: &Db, until: i64, limit: i64) -> Result<u64, DbError> {
+    let delivered = db
+        .read("find delivered messages", async move |tx| {
+            tx.query("SELECT family, operation_id FROM outbox WHERE done_at <= $1 ORDER BY done_at LIMIT $2")
+                .bind(until)
+                .bind(limit)
+                .all::<(String, String)>()
+                .await
+        })
+        .await?;
+    let deletions = delivered.into_iter().map(|(family, operation_id)| {
+        db.write("purge message", family.clone(), async move |tx| {
+            tx.query("DELETE FROM outbox WHERE family = $1 AND operation_id = $2 AND done_at <= $3")
+                .bind(&family)
+                .bind(&operation_id)
+                .bind(until)
+                .execute()
+                .await
+        })
+    });
+    Ok(crate::db::all(deletions).await?.into_iter().sum())
+}
