@@ -1,6 +1,6 @@
 //! The whole URL map on one screen: route, whom it admits, handler.
 
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::{from_fn, from_fn_with_state, map_request};
 use axum::{Extension, Router};
 use utoipa::OpenApi;
 use utoipa::openapi::security::SecurityRequirement;
@@ -63,7 +63,11 @@ pub fn router(app: App) -> Router {
         .layer(Extension(home::Counted::default()))
         .merge(description::reference())
         .with_state(app.clone());
-    layers::around(routes, &app).layer(from_fn(problem::render)).layer(from_fn(metrics::layer)).layer(layers::request_ids())
+    layers::around(routes, &app)
+        .layer(from_fn(problem::render))
+        .layer(from_fn(metrics::layer))
+        .layer(layers::request_ids())
+        .layer(map_request(layers::only_good_ids))
 }
 
 /// The description of all routes, OpenAPI 3.1.

@@ -134,3 +134,25 @@ db_test!(what_is_over_is_dropped_all_of_it_and_nothing_else, async |db: TestDb| 
     assert_eq!(db.number("SELECT count(*) FROM outbox").await, 0);
     clean(&db).await;
 });
+
+db_test!(a_request_id_is_taken_over_only_where_it_can_stand_in_a_log, async |db: TestDb| {
+    let server = TestServer::new(&db).await;
+    let longest = "x".repeat(128);
+    let too_long = "x".repeat(129);
+    for (given, taken) in
+        [("abc-1", true), (&longest, true), (&too_long, false), ("", false), ("a b", false), ("\u{fc}", false), ("a\tb", false)]
+    {
+        let mut asked = json_request(Method::GET, "/nowhere", "", &json!({}));
+        asked.headers_mut().insert("x-request-id", HeaderValue::from_bytes(given.as_bytes()).unwrap());
+        let answer = server.send(asked).await;
+        let id = answer.header("x-request-id");
+        assert_eq!(id == given, taken, "{given:?} gave {id:?}");
+        assert!((1..=128).contains(&id.len()));
+        assert_eq!(answer.json()["request_id"], id);
+    }
+    let mut twice = json_request(Method::GET, "/nowhere", "", &json!({}));
+    for id in ["a", "b"] {
+        twice.headers_mut().append("x-request-id", HeaderValue::from_static(id));
+    }
+    assert_eq!(server.send(twice).await.header("x-request-id").len(), 36, "of two, neither");
+});

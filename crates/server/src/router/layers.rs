@@ -18,6 +18,8 @@ use crate::limits::{self, Limits, Rate};
 use crate::problem::{ApiCode, Problem};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Longest request ID that is taken over from a caller, in characters.
+const MAX_REQUEST_ID: usize = 128;
 
 /// Limits and logs, inside of the layer that renders problems.
 pub fn around(routes: Router, app: &App) -> Router {
@@ -49,6 +51,16 @@ async fn in_time(State(limit): State<Duration>, request: axum::extract::Request,
         Ok(response) => response,
         Err(_) => Problem::from(ApiCode::Timeout).into_response(),
     }
+}
+
+/// Takes an ID away that is not one of 1 to 128 visible ASCII characters, so that a new one is made: it stands in every line of the log.
+pub async fn only_good_ids(mut request: axum::extract::Request) -> axum::extract::Request {
+    let mut given = request.headers().get_all(REQUEST_ID).iter().map(HeaderValue::as_bytes);
+    let good = |id: &[u8]| (1..=MAX_REQUEST_ID).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic);
+    if !(given.next().is_none_or(good) && given.next().is_none()) {
+        request.headers_mut().remove(REQUEST_ID);
+    }
+    request
 }
 
 /// Gives every request an ID, unless it brings a good one, and hands it back with the answer.
