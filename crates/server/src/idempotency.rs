@@ -173,8 +173,10 @@ async fn bind(app: &App, request: &mut Request) -> Result<Option<Keyed>, Problem
     let key = key.ok_or_else(|| Problem::with(ApiCode::InvalidRequest, "Idempotency-Key is 1 to 255 visible characters"))?;
     let missing = || Problem::internal("the layer of idempotency lies outside of authentication");
     let caller = request.extensions().get::<Caller>().ok_or_else(missing)?.clone();
-    let bearer = request.headers().get(AUTHORIZATION).ok_or_else(missing)?.as_bytes();
-    let secret = Secret::new(blake3::derive_key("counterfoil 2026-01 recorded answer of the HTTP API", bearer));
+    // The token alone: the scheme before it may be written one way now and another way when the request is repeated.
+    let header = request.headers().get(AUTHORIZATION).and_then(|header| header.to_str().ok());
+    let bearer = header.and_then(|header| header.split_once(' ')).ok_or_else(missing)?.1.trim();
+    let secret = Secret::new(blake3::derive_key("counterfoil 2026-01 recorded answer of the HTTP API", bearer.as_bytes()));
     let method = request.method().as_str().to_owned();
     let route = request.extensions().get::<MatchedPath>().map_or_else(|| request.uri().path().to_owned(), |path| path.as_str().to_owned());
     let target = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();

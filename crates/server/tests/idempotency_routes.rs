@@ -246,6 +246,11 @@ db_test!(a_key_is_the_callers_own_and_is_forgotten_after_a_day, async |db: TestD
     };
     let first = post(&server.fox, "k").await.expect(201);
     assert_eq!(post(&server.fox, "k").await.expect(201), first);
+    let spelt = catalogue::request(Method::POST, "/v1/batches", "")
+        .header("authorization", format!("bearer  {}", server.fox))
+        .header("content-type", "application/json")
+        .header("idempotency-key", "k");
+    assert_eq!(server.send(spelt.body(body.to_string().into()).unwrap()).await.expect(201), first, "the scheme in another spelling");
     assert_ne!(post(&server.operator, "k").await.expect(201), first, "the key of another caller");
     assert_ne!(post(&server.fox, "l").await.expect(201), first, "another key");
     server.app.clock.set(Timestamp(NOW.0 + Timestamp::DAY - 1));
