@@ -235,6 +235,19 @@ db_test!(the_root_key_is_rotated_and_a_rotation_cut_anywhere_is_finished, async 
     }
 });
 
+db_test!(of_root_keys_rotated_at_once_none_is_lost, async |db: TestDb| {
+    let directory = tempfile::tempdir().unwrap();
+    let (file, rng) = (directory.path().join("root.key"), Rng::System);
+    write_private(&file, &RootKey::generate(1, &mut rng.clone()).reveal()).unwrap();
+    let source = RootSource::File(file);
+    rotate::create_all(&db.db, &source, NOW, &rng).await.unwrap();
+    for _ in 0..5 {
+        let rotated = futures_util::future::join_all((0..4).map(|_| rotate::root(&db.db, &source, NOW, &rng))).await;
+        assert!(rotated.iter().any(Result::is_ok));
+        Keys::load(&db.db, source.clone()).await.expect("the key in the file opens what is in the database");
+    }
+});
+
 db_test!(a_repeat_is_answered_after_a_rotation_as_before, async |db: TestDb| {
     let server = TestServer::new(&db).await;
     let medium = media(&server, "sky-raider", 1, json!({})).await.remove(0);

@@ -121,9 +121,25 @@ pub fn write_private(path: &Path, content: &str) -> io::Result<()> {
     sync_parent(path)
 }
 
+/// Locks the root key's directory against others that rotate the key, until the answer is dropped or the process ends.
+///
+/// # Errors
+/// `Root` where somebody else holds it.
+pub fn alone(path: &Path) -> Result<File, KeysError> {
+    let directory = File::open(parent(path)).map_err(|error| cannot(path, &error))?;
+    directory.try_lock().map_err(|error| match error {
+        fs::TryLockError::WouldBlock => KeysError::Root("somebody else rotates it at this moment".to_owned()),
+        fs::TryLockError::Error(error) => cannot(path, &error),
+    })?;
+    Ok(directory)
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 fn sync_parent(path: &Path) -> io::Result<()> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(parent)?.sync_all()
+    File::open(parent(path))?.sync_all()
 }
 
 /// Whether a file can be read by anybody but its owner.

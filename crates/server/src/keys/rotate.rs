@@ -7,7 +7,7 @@ use counterfoil_format::sign::SigningKey;
 use counterfoil_format::wrap;
 use futures_util::future::try_join_all;
 
-use super::root::{RootKey, RootSource, next_path, replace, write_private};
+use super::root::{RootKey, RootSource, alone, next_path, replace, write_private};
 use super::{Keys, KeysError, Place, Purpose};
 use crate::clock::Rng;
 use crate::db::{Db, DbError};
@@ -176,6 +176,8 @@ pub async fn root(db: &Db, source: &RootSource, now: Timestamp, rng: &Rng) -> Re
     let RootSource::File(path) = source else {
         return Err(KeysError::Root("it is given by the environment: put it in a file to have it rotated here".to_owned()));
     };
+    // Of two that rotate at once, one would throw away the new key that the other wraps everything under.
+    let _alone = alone(path)?;
     let rows = db.read("keks", async |tx| key::keks(tx).await).await?;
     let version = rows.first().map(|row| wrap::kek_version(&row.wrapped)).transpose().map_err(|_| KeysError::WrongRoot)?;
     let old = source.read(version)?;
