@@ -44,7 +44,7 @@ pub struct Play {
     /// Only these bytes: FIRST-LAST, FIRST- or -COUNT, from 0
     #[arg(long, value_name = "RANGE", allow_hyphen_values = true, conflicts_with = "how")]
     range: Option<ByteRange>,
-    /// Show the title as a read-only directory, until interrupted
+    /// Show the title as a read-only directory, until interrupted or unmounted
     #[arg(long, value_name = "DIR")]
     mount: Option<PathBuf>,
     /// Start the entry, or PATH, inside such a view, and end with its exit status
@@ -143,12 +143,20 @@ fn looks_binary(title: &Title, file: &counterfoil_terminal::FileInfo) -> Result<
     Ok(first[..read].contains(&0))
 }
 
-/// Shows the view until somebody interrupts.
+/// How often to look whether the view was unmounted from outside, of which nothing tells.
+const LOOK: std::time::Duration = std::time::Duration::from_millis(200);
+
+/// Shows the view until somebody interrupts, or unmounts it with other tools.
 fn mount(context: &Context, title: Arc<Title>, at: &std::path::Path) -> Result<(), Failure> {
     let mut signals = signals()?;
     let mounted = counterfoil_terminal::mount(title, at)?;
     context.output.result(&json!({ "mounted": at }), || format!("mounted at {}; interrupt (Ctrl-C) to end\n", at.display()))?;
-    signals.forever().next();
+    while signals.pending().next().is_none() {
+        if mounted.ended() {
+            return Ok(mounted.wait()?);
+        }
+        std::thread::park_timeout(LOOK);
+    }
     Ok(mounted.unmount()?)
 }
 

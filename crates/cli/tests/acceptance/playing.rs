@@ -90,6 +90,21 @@ scenario!(c12_a_view_shows_the_tree_as_it_was_published, |world| {
     mount.signal("INT");
     assert!(mount.0.wait().expect("ended").success());
     assert!(!mounted(&view), "it is still mounted");
+
+    // Unmounted with other tools, it ends by itself.
+    let mut again = anna.command(["play", "all", "--library"]);
+    again.arg(&anna.library).arg("--mount").arg(&view).stdout(Stdio::null());
+    let mut again = Running(again.spawn().expect("started"));
+    wait_until("the view is there again", || mounted(&view) || again.0.try_wait().expect("asked").is_some());
+    let mut unmount = Command::new("fusermount3");
+    unmount.arg("-u").arg(&view);
+    outcome(unmount).done();
+    let mut status = None;
+    wait_until("the command ends", || {
+        status = again.0.try_wait().expect("asked");
+        status.is_some()
+    });
+    assert!(status.is_some_and(|status| status.success()), "{status:?}");
 });
 
 /// A program that is ended with the test.
