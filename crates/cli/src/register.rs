@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use counterfoil_core::{DeviceId, DriveId, UserId};
-use counterfoil_terminal::{Part, RegisterOptions, register};
+use counterfoil_terminal::{Medium, Part, RegisterOptions, register};
 use serde_json::json;
 
 use crate::context::Context;
@@ -16,7 +16,8 @@ use crate::failure::Failure;
 /// to a user who is registered already, give that user's ID. What is needed at least is the operator's policy.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
-  counterfoil register --library ~/Library
+  counterfoil register --library ~/Library --server https://counterfoil.example
+  counterfoil register --library ~/Library --medium /media/disc     at the authority that the medium names
   counterfoil register --library /mnt/usb/Library --user usr-… --name 'living room'
   counterfoil register --no-card --library ~/Library     keys in the device's own store")]
 pub struct Register {
@@ -38,6 +39,9 @@ pub struct Register {
     /// Where the library is or will be; the drive below it is registered
     #[arg(long, value_name = "DIR")]
     library: Option<PathBuf>,
+    /// A medium that names the authority, where none is known yet
+    #[arg(long, value_name = "MEDIUM")]
+    medium: Option<PathBuf>,
     /// The user ID written down at the first registration, to add a device or drive
     #[arg(long, value_name = "USER-ID")]
     user: Option<UserId>,
@@ -53,6 +57,18 @@ impl Register {
             return Err(Failure::usage("nothing is left to register").hint("Register at least one of card, device and drive."));
         }
         let terminal = context.terminal()?;
+        if let Some(path) = &self.medium {
+            let medium = Medium::open_online(&terminal, path)?;
+            let authority = terminal.meet(&medium.area().authority.urls)?.document.name;
+            let named = &medium.area().authority.name;
+            if *named != authority {
+                return Err(Failure::operation(
+                    "other_authority",
+                    format!("the medium belongs to the authority `{named}`, and this home to `{authority}`"),
+                )
+                .hint("Use another home for another authority: `--home DIR`."));
+            }
+        }
         let options = RegisterOptions {
             card: context.card_choice(self.no_card),
             device: part(self.device, self.no_device),

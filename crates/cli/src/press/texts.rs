@@ -6,6 +6,7 @@ use counterfoil_core::wire::IdentityClaims;
 pub const START: &str = r#"#!/bin/sh
 # Finds the Counterfoil client, on this medium or on this computer, and says what can be done with the medium.
 # Usage: ./START                          what this is
+#        ./START register --library DIR   register at the authority that the medium names
 #        ./START copy --library DIR       copy it into your library
 #        ./START COMMAND …                any other command of the client
 set -eu
@@ -26,11 +27,15 @@ case ${1-} in
 
 To use it:
   1. once per person     $client card new
-  2. once per computer   $client register --library DIR
+  2. once per computer   "$here/START" register --library DIR
   3. for this medium     "$here/START" copy --library DIR
   4. as often as wanted  $client play TITLE --library DIR
 The medium can be copied as often as its rights say, usually once, into the library of whoever does it first.
 TEXT
+    ;;
+register)
+    shift
+    exec "$client" register --medium "$here" "$@"
     ;;
 copy)
     shift
@@ -55,10 +60,10 @@ pub fn readme(identity: &IdentityClaims, urls: &[String], with_client: bool) -> 
     }
     text += "\nThe content is encrypted. Who copies it first has it: copying asks the authority for the keys, and binds them to\n\
              your card, device and drive. Afterwards the medium and the network are not needed to play.\n\n\
-             How to use it, in a shell in this directory:\n  ./START                       says what this is\n  \
-             ./START card new              makes your card, once\n  \
-             ./START register --library DIR    registers you, once per computer\n  \
-             ./START copy --library DIR    copies it into the library in DIR\n\n";
+             How to use it, in a shell in this directory:\n  ./START                         says what this is\n  \
+             ./START card new                makes your card, once\n  \
+             ./START register --library DIR  registers you, once per computer\n  \
+             ./START copy --library DIR      copies it into the library in DIR\n\n";
     text += if with_client {
         "The client for this kind of computer is in client/.\n"
     } else {

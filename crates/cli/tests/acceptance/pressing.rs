@@ -43,15 +43,19 @@ scenario!(b1_b9_c20_a_pressed_directory_carries_identity_content_launcher_and_cl
     let (status, document) = world.api("GET", &format!("/v1/media/{}", listed[0][1]), None);
     assert_eq!((status, document["medium_id"].as_str()), (200, Some(listed[0][1].as_str())), "{document}");
     // The launcher finds the client on the medium and says what to do (C20).
-    let anna = world.person("anna");
+    let anna = world.device("anna");
     let start = |arguments: &[&OsStr]| {
         let mut start = Command::new(disc.join("START"));
         start.args(arguments).env("PATH", "/usr/bin:/bin");
         anna.environment(&mut start);
+        // Whoever has the medium has been told no address.
+        start.env_remove("COUNTERFOIL_SERVER");
         outcome(start)
     };
     let said = start(&[]).done().stdout();
     assert!(said.contains(&listed[0][1]) && said.contains("START\" copy --library"), "{said}");
+    start(&[OsStr::new("card"), OsStr::new("new")]).done();
+    start(&[OsStr::new("register"), OsStr::new("--library"), anna.library.as_os_str()]).done();
     start(&[OsStr::new("copy"), OsStr::new("--library"), anna.library.as_os_str()]).done();
     anna.plays_all("sky-raider", &world.small_tree());
     fs::remove_dir_all(disc.join("client")).expect("removed");
