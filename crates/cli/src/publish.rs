@@ -108,6 +108,7 @@ impl Publish {
         let publisher = profile.publisher.clone().ok_or_else(|| {
             Failure::operation("no_publisher", "the profile names no publisher").hint("Run `counterfoil publisher login --publisher ID`.")
         })?;
+        self.check_directory()?;
         self.check_entry()?;
 
         let kind = self.title(&api, &publisher)?;
@@ -131,6 +132,12 @@ impl Publish {
         context.output.result(&done, || words(&done))
     }
 
+    /// A title is made once and keeps its kind: not for a path that was mistyped.
+    fn check_directory(&self) -> Result<(), Failure> {
+        let failed = |error: std::io::Error| Failure::file("publish", &self.directory, &error);
+        std::fs::read_dir(&self.directory).map(|_| ()).map_err(failed)
+    }
+
     /// A wrong entry would be found by the first person who runs it; better now than after an hour of packing.
     fn check_entry(&self) -> Result<(), Failure> {
         let Some(entry) = &self.entry else { return Ok(()) };
@@ -146,7 +153,7 @@ impl Publish {
         if let Some(found) = api.find::<Title>(&format!("/v1/titles/{}", self.title))? {
             return match self.kind {
                 Some(kind) if kind != found.kind => {
-                    Err(Failure::usage(format!("{} is a {} at the authority, not a {kind}", self.title, found.kind))
+                    Err(Failure::usage(format!("{} is of kind {} at the authority, not {kind}", self.title, found.kind))
                         .hint("Leave `--kind` out."))
                 }
                 _ => Ok(found.kind),

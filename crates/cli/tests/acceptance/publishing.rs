@@ -64,6 +64,18 @@ scenario!(names_that_would_escape_or_fail_elsewhere_are_refused_by_path, |world|
     }
 });
 
+scenario!(a_title_is_not_made_for_a_path_that_was_mistyped, |world| {
+    let tree = world.small_tree();
+    let lost = world.publish("sky-raider", "1", &world.path("small-typo"), &[]);
+    assert_eq!((lost.output.status.code(), &lost.json()["error"]["code"]), (Some(3), &"io".into()), "{lost}");
+    let lost = world.publish("sky-raider", "1", &tree, &["--entry", "bin/typo"]);
+    assert_eq!(lost.output.status.code(), Some(2), "{lost}");
+    let (status, answer) = world.api("GET", "/v1/titles/sky-raider", None);
+    assert_eq!(status, 404, "{answer}");
+    // Its kind can be said still.
+    world.publish("sky-raider", "1", &tree, &["--kind", "game"]).done();
+});
+
 scenario!(a_publisher_needs_a_good_token_and_its_own_key, |world| {
     let stranger = world.device("stranger");
     let login = |token: &str, more: &[&str]| {
