@@ -214,4 +214,36 @@ mod tests {
     fn a_file_without_ids_is_refused() {
         assert_eq!(Ids::check(file("medium_id\n\n").path(), true).map(|_| ()).expect_err("empty").code, "ids_invalid");
     }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..proptest::prelude::ProptestConfig::with_cases(400) })]
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..600), skip_bad: bool) {
+            read_or_refused(&bytes, skip_bad);
+        }
+
+        #[test]
+        fn any_lines_are_read_or_refused(
+            lines in proptest::collection::vec("(medium_id|[A-Za-z0-9._:-]{0,70}|med-[0-9A-Z-]{0,34}|\\PC{0,8})(,|;|\"|\r|\t| )?", 0..40),
+            skip_bad: bool,
+        ) {
+            read_or_refused(lines.join("\n").as_bytes(), skip_bad);
+        }
+    }
+
+    /// Every line that is neither empty nor the heading is good or bad, and named in order.
+    fn read_or_refused(bytes: &[u8], skip_bad: bool) {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), bytes).expect("written");
+        match Ids::check(file.path(), skip_bad) {
+            Ok(ids) => {
+                assert!(ids.good > 0 && (skip_bad || ids.bad.is_empty()));
+                assert!(ids.bad.windows(2).all(|pair| pair[0].line <= pair[1].line), "{:?}", ids.bad);
+                let lines = bytes.iter().filter(|byte| matches!(byte, b'\n' | b'\r')).count() as u64 + 1;
+                assert!(ids.good + ids.bad.len() as u64 <= lines && ids.bad.iter().all(|bad| (1..=lines).contains(&bad.line)));
+            }
+            Err(failure) => assert_eq!(failure.code, "ids_invalid"),
+        }
+    }
 }

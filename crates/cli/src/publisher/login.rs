@@ -18,7 +18,7 @@ use crate::failure::Failure;
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   counterfoil publisher login --server https://counterfoil.example --token-file token.txt
-  counterfoil publisher login --server http://127.0.0.1:8440 --token cft_… --publisher moonlight --name 'Moonlight Games'")]
+  counterfoil publisher login --server http://127.0.0.1:7480 --token cft_… --publisher moonlight --name 'Moonlight Games'")]
 pub struct Login {
     /// The token; better given by --token-file or COUNTERFOIL_TOKEN, where no other user of the machine can see it
     #[arg(long, env = "COUNTERFOIL_TOKEN", hide_env_values = true, value_name = "TOKEN")]
