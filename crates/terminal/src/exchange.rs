@@ -115,11 +115,12 @@ pub(crate) fn exchange<T: DeserializeOwned>(
         let refusal = match token {
             Ok(token) => {
                 let mut answer = verify(&authority, &stored, &token);
-                if matches!(answer, Err(ExchangeError::Signature(JwsError::UnknownKey))) && !std::mem::replace(&mut renewed, true) {
-                    if let Some(now_known) = terminal.renew(&authority) {
-                        answer = verify(&now_known, &stored, &token);
-                        authority = Cow::Owned(now_known);
-                    }
+                if matches!(answer, Err(ExchangeError::Signature(JwsError::UnknownKey)))
+                    && !std::mem::replace(&mut renewed, true)
+                    && let Some(now_known) = terminal.renew(&authority)
+                {
+                    answer = verify(&now_known, &stored, &token);
+                    authority = Cow::Owned(now_known);
                 }
                 let answer = answer?;
                 terminal.home().note_time(answer.server_time)?;
@@ -136,11 +137,12 @@ pub(crate) fn exchange<T: DeserializeOwned>(
         forget(terminal, &stored_at)?;
         let mut again = false;
         // The key that it was sealed to may be gone, and another in its place.
-        if refusal.code == Code::EnvelopeInvalid && !std::mem::replace(&mut renewed, true) {
-            if let Some(now_known) = terminal.renew(&authority) {
-                authority = Cow::Owned(now_known);
-                again = true;
-            }
+        if refusal.code == Code::EnvelopeInvalid
+            && !std::mem::replace(&mut renewed, true)
+            && let Some(now_known) = terminal.renew(&authority)
+        {
+            authority = Cow::Owned(now_known);
+            again = true;
         }
         // A request from long ago has grown stale; the same question asked today has not been refused yet.
         if matches!(refusal.code, Code::ClockSkewed | Code::EnvelopeInvalid | Code::RequestMismatch) {
