@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use counterfoil_server::db::{Db, DbError, FromRow, Row, Tx, Value};
@@ -227,6 +229,22 @@ db_test!(a_conflict_runs_the_action_again, async |db| {
     }
     assert_eq!(db.number("SELECT n FROM counter").await, 24);
     second.close().await;
+});
+
+db_test!(a_conflict_that_never_ends_holds_nobody_up_for_long, |options| options.retry_for = Duration::from_secs(2), async |db| {
+    let runs = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&runs);
+    let result = db
+        .write("hopeless", "h", async move |tx: &mut Tx| -> Result<(), DbError> {
+            counted.fetch_add(1, Ordering::SeqCst);
+            Err(tx.conflict("nothing"))
+        })
+        .await;
+    assert!(result.unwrap_err().try_later());
+    if db.engine() == Engine::Sqlite {
+        // In a group once, then alone: the only writer is not kept from the others.
+        assert!(runs.load(Ordering::SeqCst) <= 6, "{} runs", runs.load(Ordering::SeqCst));
+    }
 });
 
 db_test!(a_panic_is_rolled_back_and_survived, async |db| {

@@ -16,6 +16,9 @@ use super::tx::{Engine, Tx};
 use super::value::Value;
 use super::{Settings, backoff, instant, meter};
 
+/// How often an action that reports a conflict is run again.
+const CONFLICTS: u32 = 3;
+
 /// Opens the database for writing, and makes it when it is not there, readable by nobody else.
 pub(super) fn open_writer(path: &Path) -> Result<Connection, DbError> {
     let cannot = |error: &dyn std::fmt::Display| DbError::Lost(format!("{}: {error}", path.display()));
@@ -122,11 +125,14 @@ fn commit(connection: &Connection, settings: &Settings) -> Result<(), DbError> {
 }
 
 /// Runs one job until it succeeds, fails for good, or its time is up.
+///
+/// Whoever holds the write lock sees what nobody else changes: a guard that fails then fails again, and all writers wait meanwhile.
 fn alone(connection: &Rc<Connection>, mut job: Box<dyn Job>, settings: &Settings) {
     for tries in 0.. {
+        let hopeless = |error: &DbError| matches!(error, DbError::Conflict(_)) && tries >= CONFLICTS;
         match together(connection, std::slice::from_mut(&mut job), settings) {
             Ok(attempts) => return answer_all(vec![job], attempts),
-            Err(error) if instant() < job.deadline() => {
+            Err(error) if instant() < job.deadline() && !hopeless(&error) => {
                 tracing::debug!(%error, transaction = job.name(), "run again");
                 meter::retry(job.name());
                 std::thread::sleep(backoff(tries));
