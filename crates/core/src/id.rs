@@ -174,6 +174,10 @@ id!(
     GrantId, "grt"
 );
 
+/// What the IDs of all kinds begin with.
+pub const PREFIXES: [&str; 7] =
+    [UserId::PREFIX, DeviceId::PREFIX, DriveId::PREFIX, CardId::PREFIX, HolderId::PREFIX, PressedId::PREFIX, GrantId::PREFIX];
+
 impl From<CardId> for HolderId {
     /// A card is a holder; both names are the same bits.
     fn from(card: CardId) -> Self {

@@ -1,6 +1,6 @@
 //! Media by name: pressed here, or made elsewhere and imported.
 
-use crate::id::{IdError, PressedId};
+use crate::id::{IdError, PREFIXES, PressedId};
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
@@ -24,6 +24,9 @@ pub enum MediumIdError {
     /// Not even an ID from elsewhere.
     #[error("a medium ID is 4 to 64 of letters, digits and `._:-`")]
     Imported,
+    /// An ID from elsewhere that begins as the IDs of users, cards … do: one key must never name two things.
+    #[error("an ID that begins with `{0}-` names something else than a medium")]
+    Taken(&'static str),
     /// Not a batch.
     #[error("a batch ID is `bat-` and 16 hexadecimal digits")]
     Batch,
@@ -65,7 +68,13 @@ impl TryFrom<String> for MediumId {
             return Ok(MediumId(id.to_string()));
         }
         let valid = (4..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:-".contains(&b));
-        if valid { Ok(MediumId(text)) } else { Err(MediumIdError::Imported) }
+        if !valid {
+            return Err(MediumIdError::Imported);
+        }
+        let taken = PREFIXES.into_iter().find(|prefix| {
+            text.split_once('-').is_some_and(|(head, _)| head.eq_ignore_ascii_case(prefix))
+        });
+        taken.map_or(Ok(MediumId(text)), |prefix| Err(MediumIdError::Taken(prefix)))
     }
 }
 
@@ -146,6 +155,15 @@ mod tests {
         for bad in ["", "abc", "a b c d", "a/../b", &"x".repeat(65)] {
             assert_eq!(bad.parse::<MediumId>(), Err(MediumIdError::Imported), "{bad}");
         }
+    }
+
+    #[test]
+    fn an_imported_id_never_looks_like_the_id_of_something_else() {
+        for prefix in PREFIXES {
+            let text = format!("{}-12345", prefix.to_uppercase());
+            assert!(text.parse::<MediumId>().is_err(), "{text}");
+        }
+        assert!("usr12345".parse::<MediumId>().is_ok());
     }
 
     #[test]

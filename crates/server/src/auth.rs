@@ -114,7 +114,7 @@ impl Caller {
 
     /// As in the audit log.
     pub fn actor(&self) -> String {
-        format!("token:{}", self.token_id)
+        format!("/token/{}", self.token_id)
     }
 }
 

@@ -321,8 +321,8 @@ db_test!(a_medium_that_does_not_prove_itself_is_unknown_whatever_the_reason, asy
         assert_eq!(refusal, &Code::MediumUnknown.into(), "each says the same");
     }
     assert_eq!(db.number("SELECT count(*) FROM medium").await, 0, "a guess leaves no row");
-    assert_eq!(db.number("SELECT count(*) FROM audit WHERE family LIKE 'stranger-%'").await, refusals.len() as i64);
-    let families = db.number("SELECT count(DISTINCT family) FROM audit WHERE family LIKE 'stranger-%'").await;
+    assert_eq!(db.number("SELECT count(*) FROM audit WHERE family LIKE '/stranger/%'").await, refusals.len() as i64);
+    let families = db.number("SELECT count(DISTINCT family) FROM audit WHERE family LIKE '/stranger/%'").await;
     assert!((1..=16).contains(&families));
     assert!(owner.claim(&server, &medium).await.is_ok());
 });

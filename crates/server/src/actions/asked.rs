@@ -48,7 +48,7 @@ impl Asked {
 
 /// The family in which the attempts of somebody unproven are recorded.
 pub fn stranger(who: &str) -> String {
-    format!("stranger-{}", blake3::hash(who.as_bytes()).as_bytes()[0] % STRANGERS)
+    format!("/stranger/{}", blake3::hash(who.as_bytes()).as_bytes()[0] % STRANGERS)
 }
 
 /// Records a refusal in a transaction of its own, and hands it on.

@@ -18,7 +18,7 @@ use crate::store::{audit, holder};
 /// Cards of one call: a transaction that others need not wait for long.
 const MAX_CARDS: usize = 1000;
 /// Family of lists of cards: each row is the first of its holder's family, which nobody else writes yet.
-const FAMILY: &str = "cards";
+const FAMILY: &str = "/cards";
 
 /// Takes every ID that is right, and says what is wrong with the others.
 ///

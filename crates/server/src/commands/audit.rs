@@ -160,6 +160,6 @@ async fn show(global: &Global, family: String, mut after: i64) -> Result<(), Fai
         Ok(())
     } else {
         Err(Failure::refused(format!("nothing is recorded of {family}"))
-            .hint("Families look like medium:med-…, user:usr-…, holder:key-…, tokens, authority, stranger-0."))
+            .hint("Families look like med-…, usr-…, key-…, /tokens, /authority, /stranger/0."))
     }
 }

@@ -73,7 +73,7 @@ impl FromRow for Batch {
 
 /// The family that a batch's audit records belong to.
 pub fn family(batch: BatchId) -> String {
-    format!("batch:{batch}")
+    format!("/batch/{batch}")
 }
 
 /// The batch of an ID, where `scope` covers it.

@@ -8,7 +8,7 @@ use crate::db::{DbError, Tx};
 
 /// The family of a holder.
 pub fn family(holder: HolderId) -> String {
-    format!("holder:{holder}")
+    holder.to_string()
 }
 
 /// What is known of a holder.

@@ -13,7 +13,7 @@ const RETIRED: &str = "retired";
 
 /// The family of a medium.
 pub fn family(medium: &MediumId) -> String {
-    format!("medium:{medium}")
+    medium.to_string()
 }
 
 /// A medium that somebody has touched.

@@ -23,7 +23,7 @@ impl PublisherId {
 
     /// The family that its audit records belong to.
     pub fn family(&self) -> String {
-        format!("publisher:{self}")
+        format!("/publisher/{self}")
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::db::{DbError, Tx};
 
 /// Family of every write to settings and keys: small reference tables.
-pub const FAMILY: &str = "authority";
+pub const FAMILY: &str = "/authority";
 /// Name of the authority, stable for its life.
 pub const AUTHORITY_NAME: &str = "authority_name";
 

@@ -38,7 +38,7 @@ impl FromRow for Title {
 
 /// The family that a title's audit records belong to.
 pub fn family(title: &TitleId) -> String {
-    format!("title:{title}")
+    format!("/title/{title}")
 }
 
 /// The title of a name, where `scope` covers it.

@@ -8,7 +8,7 @@ use crate::auth::Role;
 use crate::db::{DbError, FromRow, Row, Tx};
 
 /// Family of every write to tokens: a small reference table.
-pub const FAMILY: &str = "tokens";
+pub const FAMILY: &str = "/tokens";
 
 const PREFIX: &str = "cft_";
 const HASH: &str = "counterfoil 2026-01 hash of a bearer token";

@@ -8,7 +8,7 @@ use crate::db::{DbError, FromRow, Row, Tx};
 
 /// The family of a user.
 pub fn family(user: UserId) -> String {
-    format!("user:{user}")
+    user.to_string()
 }
 
 /// A user entry.
