@@ -35,6 +35,9 @@ pub struct Copy {
     /// Use the keys in the device's own store, or the drive's
     #[arg(long)]
     no_card: bool,
+    /// Use up the medium's copy even where the library holds the same from another medium
+    #[arg(long)]
+    again: bool,
 }
 
 impl Copy {
@@ -57,7 +60,7 @@ impl Copy {
             }
             _ => {}
         };
-        let options = CopyOptions { card: context.card_choice(self.no_card), jobs: self.jobs };
+        let options = CopyOptions { card: context.card_choice(self.no_card), jobs: self.jobs, again: self.again };
         let copied = copy(&terminal, &medium, &library, &options, &show)?;
         progress.finish();
 

@@ -38,6 +38,8 @@ pub struct CopyOptions {
     pub card: CardChoice,
     /// Threads; as many as there are cores where nothing is said.
     pub jobs: Option<NonZeroUsize>,
+    /// Use up the medium's copy even where the library holds the same releases from another medium.
+    pub again: bool,
 }
 
 /// What is being done.
@@ -136,6 +138,9 @@ pub fn copy(
     }
     let claimant = Claimant::new(terminal, &authority, &holder, library.path())?;
     if !resumed {
+        if !options.again {
+            check_wanted(&holder, medium, library, &sources)?;
+        }
         check_space(terminal, medium, library, &sources)?;
         progress(Step::Claiming);
         claim(terminal, &authority, &mut holder, &claimant, medium, &sources)?;
@@ -219,6 +224,24 @@ fn claim(
     grants_for(holder, medium, sources)?;
     accepted.applied(terminal);
     Ok(())
+}
+
+/// Whether the copy brings anything: a medium has only one, and its owner may want to give it away.
+fn check_wanted(holder: &FileHolder, medium: &Medium, library: &Library, sources: &[Source<'_>]) -> Result<()> {
+    let listed = library.list()?;
+    let same = |source: &Source<'_>| {
+        listed.iter().find(|copy| {
+            let plays = copy.complete && holder.sealed().grant(copy.grant_id).is_some();
+            plays && copy.title == source.on_medium.title && copy.release == source.on_medium.release
+        })
+    };
+    let found: Option<Vec<&Listed>> = sources.iter().map(same).collect();
+    match found.as_deref() {
+        Some([first, ..]) if first.medium_id != medium.identity().medium_id => {
+            Err(CopyError::Present { title: first.title.clone(), release: first.release.clone() }.into())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Looks at the lengths on the medium: nothing of it can be opened yet.

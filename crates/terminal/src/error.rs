@@ -86,7 +86,12 @@ impl Error {
 
     /// 1: refused. 3: could not reach or operate.
     pub fn exit_code(&self) -> u8 {
-        if self.refusal().is_some() { 1 } else { 3 }
+        match self {
+            // The terminal's own "no", which is nobody else's to give.
+            Error::Copy(CopyError::Present { .. }) => 1,
+            _ if self.refusal().is_some() => 1,
+            _ => 3,
+        }
     }
 
     /// Stable, for programs.

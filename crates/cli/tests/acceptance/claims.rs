@@ -76,6 +76,20 @@ scenario!(c8_a_repeat_after_the_copy_is_refused, |world| {
     anna.plays_all("sky-raider", &world.small_tree());
 });
 
+scenario!(a_second_medium_of_the_same_release_keeps_its_copy_unless_told_otherwise, |world| {
+    let discs = world.discs(3);
+    let (anna, ben) = (world.person("anna"), world.person("ben"));
+    anna.copy(&discs[0]).done();
+    let refused = anna.run(copy_arguments(&anna, &discs[1]).iter().copied().chain([OsStr::new("--json")]));
+    assert_eq!((refused.output.status.code(), &refused.json()["error"]["code"]), (Some(1), &json!("present")), "{refused}");
+    // Nothing was used up: it is Ben's to copy.
+    ben.copy(&discs[1]).done();
+
+    anna.run(copy_arguments(&anna, &discs[2]).iter().copied().chain([OsStr::new("--again")])).done();
+    ben.refuses(&copy_arguments(&ben, &discs[2]).into_iter().chain([OsStr::new("--again")]).collect::<Vec<_>>(), Code::MediumSpent);
+    anna.plays_all("sky-raider", &world.small_tree());
+});
+
 // proves: C8
 scenario!(c8_a_cloned_medium_counts_as_the_medium, |world| {
     let disc = world.discs(1).remove(0);

@@ -1,5 +1,7 @@
 //! Why a copy did not come to its end.
 
+use counterfoil_core::{ReleaseVersion, TitleId};
+
 /// Why a copy did not come to its end. Repeating the command goes on where it was.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -11,6 +13,14 @@ pub enum CopyError {
         needed: u64,
         /// Bytes free.
         free: u64,
+    },
+    /// The library holds the same releases, from another medium; nothing was claimed.
+    #[error("the library holds {title} {release} already, from another medium")]
+    Present {
+        /// One of the titles.
+        title: TitleId,
+        /// Its release, which is the medium's as well.
+        release: ReleaseVersion,
     },
     /// A chunk on the medium is not what its publisher signed.
     #[error("the medium is damaged: {file} at {offset}: {reason}")]
@@ -35,6 +45,7 @@ impl CopyError {
     pub fn code(&self) -> &'static str {
         match self {
             CopyError::Space { .. } => "no_space",
+            CopyError::Present { .. } => "present",
             CopyError::Damaged { .. } => "medium_damaged",
             CopyError::NotConfirmed(inner) => inner.code(),
             CopyError::Grant(_) => "answer_not_understood",
@@ -45,6 +56,9 @@ impl CopyError {
     pub fn hint(&self) -> String {
         match self {
             CopyError::Space { .. } => "Free some space on that drive, or name a library on another: nothing was used up.".into(),
+            CopyError::Present { .. } => {
+                "This medium keeps its one copy. To use it up all the same, repeat the command with `--again`; to mend a damaged library: `counterfoil verify --repair-from`.".into()
+            }
             CopyError::Damaged { .. } => {
                 "Clean the medium, or ask for another of the same kind, then repeat the command; it goes on where it was.".into()
             }

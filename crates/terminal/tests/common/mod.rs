@@ -253,7 +253,7 @@ pub fn copy_once(terminal: &Terminal) -> counterfoil_terminal::Result<Copied> {
 pub fn copy_with(terminal: &Terminal, jobs: usize, progress: &(dyn Fn(Step) + Sync)) -> counterfoil_terminal::Result<Copied> {
     let medium = Medium::open_online(terminal, Path::new(MEDIUM))?;
     let library = Library::create_or_open(terminal, Path::new(LIBRARY))?;
-    let options = CopyOptions { card: CardChoice::Default, jobs: NonZeroUsize::new(jobs) };
+    let options = CopyOptions { card: CardChoice::Default, jobs: NonZeroUsize::new(jobs), again: false };
     copy(terminal, &medium, &library, &options, progress)
 }
 
