@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use config::{Environment, File, FileFormat};
 use counterfoil_core::rules::register::Policy;
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -172,6 +173,8 @@ pub struct Limits {
     pub token_requests_per_second: u32,
     /// How many requests one token may make at once before that counts.
     pub token_burst: u32,
+    /// Proxies whose `X-Forwarded-For` is believed when requests are counted by address.
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 impl Default for Limits {
@@ -184,6 +187,7 @@ impl Default for Limits {
             burst: 200,
             token_requests_per_second: 200,
             token_burst: 1000,
+            trusted_proxies: vec![],
         }
     }
 }
@@ -229,6 +233,7 @@ impl Config {
             .separator("__")
             .list_separator(",")
             .with_list_parse_key("server.public_urls")
+            .with_list_parse_key("limits.trusted_proxies")
             .try_parsing(true)
             .source(Some(ours));
         let config: Self = config::Config::builder()

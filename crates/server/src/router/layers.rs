@@ -30,7 +30,7 @@ pub fn around(routes: Router, app: &App) -> Router {
         .layer(DefaultBodyLimit::max(limits.body_bytes))
         .layer(from_fn(without_nul))
         .layer(from_fn_with_state(Duration::from_secs(limits.request_seconds), in_time))
-        .layer(from_fn_with_state(Limits::new(address, token), limits::layer))
+        .layer(from_fn_with_state(Limits::new(address, token, limits.trusted_proxies.clone()), limits::layer))
         .layer(TraceLayer::new_for_http().make_span_with(span).on_request(()).on_response(done).on_failure(()))
 }
 
