@@ -50,7 +50,7 @@ const INVARIANTS: &[(&str, &str)] = &[
     (
         "no key is out without its record in the audit log",
         "SELECT m.medium_id FROM medium m WHERE m.copies_claimed > (SELECT COUNT(*) FROM audit a
-           WHERE a.family = 'medium:' || m.medium_id AND a.event = 'claim.granted') LIMIT $1",
+           WHERE a.family = m.medium_id AND a.event = 'claim.granted') LIMIT $1",
     ),
     (
         "a grant belongs to a user who is registered",
@@ -60,7 +60,7 @@ const INVARIANTS: &[(&str, &str)] = &[
         "a user is told of every grant, or about to be",
         "SELECT g.grant_id FROM grants g LEFT JOIN entitlement e ON e.user_id = g.user_id AND e.grant_id = g.grant_id
            WHERE e.grant_id IS NULL AND g.state <> 'revoked' AND NOT EXISTS (SELECT 1 FROM outbox o
-             WHERE o.family = 'medium:' || g.medium_id AND o.operation_id = g.grant_id AND o.done_at IS NULL) LIMIT $1",
+             WHERE o.family = g.medium_id AND o.operation_id = g.grant_id AND o.done_at IS NULL) LIMIT $1",
     ),
     (
         "an entitlement has a grant behind it",
