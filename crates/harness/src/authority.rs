@@ -44,14 +44,18 @@ pub struct Authority {
 impl Authority {
     /// Asks a running server who it is.
     pub fn meet(url: &str) -> Result<Authority, Failure> {
-        let agent: ureq::Agent =
-            ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(30))).http_status_as_error(false).build().into();
+        let agent = agent();
         let document: AuthorityDocument = json(agent.get(format!("{url}/.well-known/counterfoil")).call(), "meeting the authority")?;
         let current = document.keys.sealing.first().ok_or_else(|| Failure::Broken("the authority has no sealing key".into()))?;
         let key = current.key.parse().map_err(|_| Failure::Broken("the authority's sealing key cannot be read".into()))?;
         let keys = KeyList::parse(document.keys.jwks.to_string().as_bytes())
             .map_err(|error| Failure::Broken(format!("the authority's signing keys: {error}")))?;
         Ok(Authority { agent, url: url.to_owned(), sealing: (current.kid.clone(), key), keys: keys.into() })
+    }
+
+    /// The same authority over connections of one's own.
+    pub fn apart(&self) -> Authority {
+        Authority { agent: agent(), ..self.clone() }
     }
 
     /// The same authority at another process.
@@ -102,6 +106,12 @@ impl Authority {
             .collect()
     }
 
+    /// Whether [`TITLE`] was made.
+    pub fn knows_title(&self, token: &str) -> Result<bool, Failure> {
+        let asked = self.agent.get(format!("{}/v1/titles/{TITLE}", self.url)).header("authorization", format!("Bearer {token}")).call();
+        asked.map(|response| response.status().is_success()).map_err(|error| Failure::Broken(format!("asking for a title: {error}")))
+    }
+
     /// POSTs JSON as an operator or publisher.
     pub fn post(&self, token: &str, path: &str, body: serde_json::Value) -> Result<serde_json::Value, Failure> {
         let sent = self.agent.post(format!("{}{path}", self.url)).header("authorization", format!("Bearer {token}")).send_json(body);
@@ -118,6 +128,16 @@ impl Authority {
             Err(error) => Err(Failure::Broken(format!("uploading: {error}"))),
         }
     }
+}
+
+/// One connection to each of many servers is kept.
+fn agent() -> ureq::Agent {
+    ureq::Agent::config_builder()
+        .timeout_global(Some(Duration::from_secs(30)))
+        .http_status_as_error(false)
+        .max_idle_connections(64)
+        .build()
+        .into()
 }
 
 /// The title that everything here is about.

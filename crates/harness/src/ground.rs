@@ -1,4 +1,4 @@
-//! What every run stands on: a publisher, a published title, pressed media; and the means to damage a database on purpose.
+//! What every run stands on: a publisher, a published title, pressed media.
 
 use crate::{
     authority::{Authority, Failure, TITLE},
@@ -14,8 +14,20 @@ use counterfoil_format::{
 use serde_json::json;
 use std::path::Path;
 
-/// Publishes a small real title and presses `count` media of it.
+/// Presses `count` media of a small real title, which is published when it is not there yet.
+///
+/// # Errors
+/// What the server refused.
 pub fn prepare(authority: &Authority, token: &str, count: u64) -> Result<Vec<Medium>, Failure> {
+    if !authority.knows_title(token)? {
+        publish_title(authority, token)?;
+    }
+    let areas = authority.press(token, count)?;
+    let media: Vec<Medium> = areas.iter().filter_map(Medium::read).collect();
+    if media.len() as u64 == count { Ok(media) } else { Err(Failure::Broken(format!("{} of {count} media pressed", media.len()))) }
+}
+
+fn publish_title(authority: &Authority, token: &str) -> Result<(), Failure> {
     let signing = SigningKey::from_seed(&Secret::random(&mut SystemRandom));
     authority.post(token, "/v1/publishers", json!({ "id": TITLE, "name": "Harness", "key": signing.verifying_key().to_string() }))?;
     authority.post(token, "/v1/titles", json!({ "title": TITLE, "name": "Harness", "kind": "app", "publisher": TITLE }))?;
@@ -27,9 +39,7 @@ pub fn prepare(authority: &Authority, token: &str, count: u64) -> Result<Vec<Med
     }
     let objects: Vec<_> = objects.iter().map(|(name, bytes)| json!({ "object": name, "length": bytes.len() })).collect();
     authority.post(token, &format!("/v1/titles/{TITLE}/releases"), json!({ "document": document, "objects": objects }))?;
-    let areas = authority.press(token, count)?;
-    let media: Vec<Medium> = areas.iter().filter_map(Medium::read).collect();
-    if media.len() as u64 == count { Ok(media) } else { Err(Failure::Broken(format!("{} of {count} media pressed", media.len()))) }
+    Ok(())
 }
 
 fn content_key(authority: &Authority, token: &str) -> Result<(ContentKey, u32), Failure> {
@@ -74,18 +84,4 @@ fn release(directory: &Path, key: &ContentKey, generation: u32, signing: &Signin
         manifest: published.reference,
     };
     Ok((release.sign(TITLE, signing), objects))
-}
-
-/// Makes a SQLite database forget that a medium was claimed: the bug that every run here exists to find.
-pub fn forget(data: &Path, medium: &str) -> Result<(), Failure> {
-    let damage = || -> rusqlite::Result<usize> {
-        let database = rusqlite::Connection::open(data.join("counterfoil.db"))?;
-        database.busy_timeout(std::time::Duration::from_secs(10))?;
-        for table in ["grants", "medium"] {
-            database.execute(&format!("DELETE FROM {table} WHERE medium_id = ?1"), [medium])?;
-        }
-        database.execute("DELETE FROM request WHERE family LIKE ?1", [format!("%{medium}%")])
-    };
-    damage().map_err(|error| Failure::Broken(format!("planting the bug: {error}")))?;
-    Ok(())
 }

@@ -1,12 +1,13 @@
 //! SIGKILL under load (testing.md rows 1 and 2): nothing acknowledged is lost, nothing is granted twice, and every request whose answer
-//! was lost comes to one definite outcome when it is repeated.
+//! was lost comes to one definite outcome when it is repeated: after a restart, or at once at another process.
 
 use crate::{
     Common,
     authority::{Authority, Failure, Reply},
+    cluster::Cluster,
+    database::Database,
     ground,
     random::Dice,
-    server::Server,
     terminal::{Medium, Terminal},
 };
 use counterfoil_core::{
@@ -34,6 +35,10 @@ pub enum Plant {
     StaleDatabase,
 }
 
+/// How long the jobs may take to deliver what is due once nobody kills any more: the lease of a job whose process died, and that of the
+/// messages which it had taken.
+const DRAINED_WITHIN: Duration = Duration::from_secs(60);
+
 /// What everybody has been told, to hold every further answer against.
 struct World {
     media: Vec<Medium>,
@@ -41,6 +46,7 @@ struct World {
     granted: Mutex<HashMap<usize, Holding>>,
     acknowledged: AtomicU64,
     lost: AtomicU64,
+    elsewhere: AtomicU64,
     repeated: AtomicU64,
     stop: AtomicBool,
     /// Counts starts of the server; who lost an answer waits for the next.
@@ -63,50 +69,68 @@ enum Told {
     Settled(Vec<GrantId>),
 }
 
-/// Runs until the server has been killed `kills` times.
-pub fn run(common: &Common, kills: u32, plant: Option<Plant>) -> Result<(), Failure> {
+/// Runs until `kills` processes have been killed.
+///
+/// # Errors
+/// What was lost or granted twice, what the auditor complains of, or a planted bug that was not found.
+pub fn run(common: &Common, kills: u32, servers: usize, plant: Option<Plant>) -> Result<(), Failure> {
+    if plant == Some(Plant::StaleDatabase) && common.database.is_some() {
+        return Err(Failure::Broken("this plant needs SQLite".into()));
+    }
     let directory = tempfile::tempdir().map_err(|error| Failure::Io("making a directory", error))?;
-    let mut server = Server::init(common, directory.path())?;
-    server.start()?;
-    let authority = Authority::meet(&server.url)?;
-    let media = ground::prepare(&authority, &server.token, u64::from(kills) * 20 + 100)?;
+    let mut cluster = Cluster::init(common, directory.path(), servers)?;
+    cluster.start()?;
+    let authority = Authority::meet(&cluster.servers[0].url)?;
+    let media = ground::prepare(&authority, cluster.token(), u64::from(kills) * 20 + 100)?;
     let world = World {
         media,
         granted: Mutex::default(),
         acknowledged: AtomicU64::new(0),
         lost: AtomicU64::new(0),
+        elsewhere: AtomicU64::new(0),
         repeated: AtomicU64::new(0),
         stop: AtomicBool::new(false),
         starts: (Mutex::new(1), Condvar::new()),
         finding: Mutex::default(),
     };
-
+    let processes: Vec<Authority> = cluster.urls().iter().map(|url| authority.at(url)).collect();
     let killing = std::thread::scope(|scope| {
         for stream in 0..common.terminals {
-            let (world, authority) = (&world, authority.clone());
+            let (world, processes) = (&world, processes.clone());
             let dice = Dice::new(common.seed, 1 + stream as u64);
             scope.spawn(move || {
-                if let Err(failure) = Worker::new(world, authority, dice).work() {
+                if let Err(failure) = Worker::new(world, processes, stream, dice).work() {
                     world.finding.lock().expect("no holder panics").get_or_insert(failure);
                     world.stop.store(true, SeqCst);
                 }
             });
         }
-        let killing = kill_again_and_again(common, kills, plant, &mut server, &world);
+        let killing = kill_again_and_again(common, kills, plant, &mut cluster, &world);
         world.stop.store(true, SeqCst);
         world.starts.1.notify_all();
         killing
     });
     killing?;
+    judge(common, kills, plant, &cluster, world)
+}
 
-    let finding = world.finding.into_inner().expect("no holder panics").map_or_else(|| server.audit(), Err);
+/// What the terminals found, else the jobs, else the auditor; and whether enough happened.
+fn judge(common: &Common, kills: u32, plant: Option<Plant>, cluster: &Cluster, world: World) -> Result<(), Failure> {
+    let finding = world.finding.into_inner().expect("no holder panics");
+    let finding = finding.map_or_else(|| drained(cluster).and_then(|()| cluster.audit()), Err);
     let (acknowledged, lost) = (world.acknowledged.into_inner(), world.lost.into_inner());
     let granted = world.granted.into_inner().expect("no holder panics").len();
+    let (elsewhere, repeated) = (world.elsewhere.into_inner(), world.repeated.into_inner());
     println!(
-        "kill: {kills} kills, {acknowledged} acknowledged, {granted} granted, {lost} answers lost and repeated, {} repeats of answered requests, seed {}",
-        world.repeated.into_inner(),
+        "kill: {kills} kills among {} processes, {acknowledged} acknowledged, {granted} granted, {lost} answers lost and repeated, \
+         {elsewhere} of them answered by another process, {repeated} repeats of answered requests, seed {}",
+        cluster.servers.len(),
         common.seed
     );
+    let too_little = acknowledged < u64::from(kills) * 5
+        || granted < kills as usize
+        || lost == 0
+        || (cluster.servers.len() > 1 && elsewhere < u64::from(kills) / 4);
     match (plant, finding) {
         (Some(plant), Err(found)) => {
             println!("kill: planted {plant:?} was found: {found}");
@@ -114,16 +138,28 @@ pub fn run(common: &Common, kills: u32, plant: Option<Plant>) -> Result<(), Fail
         }
         (Some(plant), Ok(())) => Err(Failure::Broken(format!("the planted {plant:?} was not found"))),
         (None, Err(found)) => Err(found),
-        (None, Ok(())) if acknowledged < u64::from(kills) * 5 || granted < kills as usize || lost == 0 => {
-            Err(Failure::Broken("too little happened for this run to prove anything".into()))
-        }
+        (None, Ok(())) if too_little => Err(Failure::Broken("too little happened for this run to prove anything".into())),
         (None, Ok(())) => Ok(()),
     }
 }
 
-fn kill_again_and_again(common: &Common, kills: u32, plant: Option<Plant>, server: &mut Server, world: &World) -> Result<(), Failure> {
+/// The jobs of killed processes are done by others: in the end no message is left.
+fn drained(cluster: &Cluster) -> Result<(), Failure> {
+    let mut left = 0;
+    for _ in 0..DRAINED_WITHIN.as_millis() / 250 {
+        left = cluster.database.number("SELECT count(*) FROM outbox WHERE done_at IS NULL")?;
+        if left == 0 {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(250));
+    }
+    Err(Failure::Broken(format!("{left} messages of the outbox were not delivered within {} s", DRAINED_WITHIN.as_secs())))
+}
+
+fn kill_again_and_again(common: &Common, kills: u32, plant: Option<Plant>, cluster: &mut Cluster, world: &World) -> Result<(), Failure> {
     let mut dice = Dice::new(common.seed, 0);
-    let snapshot = server.data.with_file_name("snapshot");
+    let data = cluster.servers[0].data.clone();
+    let snapshot = data.with_file_name("snapshot");
     for kill in 1..=kills {
         let target = world.acknowledged.load(SeqCst) + 1 + dice.below(40);
         while world.acknowledged.load(SeqCst) < target && !world.stop.load(SeqCst) {
@@ -132,14 +168,15 @@ fn kill_again_and_again(common: &Common, kills: u32, plant: Option<Plant>, serve
         if world.stop.load(SeqCst) {
             return Ok(());
         }
-        server.kill();
+        let which = dice.below(cluster.servers.len() as u64) as usize;
+        cluster.servers[which].kill();
         match plant {
-            Some(Plant::ForgetClaim) if kill == kills / 2 => forget_a_claim(&server.data, world)?,
-            Some(Plant::StaleDatabase) if kill == kills / 3 => copy(&server.data, &snapshot)?,
-            Some(Plant::StaleDatabase) if kill == kills / 2 => copy(&snapshot, &server.data)?,
+            Some(Plant::ForgetClaim) if kill == kills / 2 => forget_a_claim(&cluster.database, world)?,
+            Some(Plant::StaleDatabase) if kill == kills / 3 => copy(&data, &snapshot)?,
+            Some(Plant::StaleDatabase) if kill == kills / 2 => copy(&snapshot, &data)?,
             _ => {}
         }
-        server.start()?;
+        cluster.servers[which].start()?;
         *world.starts.0.lock().expect("no holder panics") += 1;
         world.starts.1.notify_all();
     }
@@ -148,7 +185,9 @@ fn kill_again_and_again(common: &Common, kills: u32, plant: Option<Plant>, serve
 
 struct Worker<'a> {
     world: &'a World,
-    authority: Authority,
+    processes: Vec<Authority>,
+    /// Which process it asks at present.
+    at: usize,
     dice: Dice,
     people: Vec<Terminal>,
     /// Everything answered, by whom it was asked.
@@ -157,8 +196,8 @@ struct Worker<'a> {
 }
 
 impl<'a> Worker<'a> {
-    fn new(world: &'a World, authority: Authority, dice: Dice) -> Self {
-        Worker { world, authority, dice, people: Vec::new(), told: Vec::new(), open: Vec::new() }
+    fn new(world: &'a World, processes: Vec<Authority>, stream: usize, dice: Dice) -> Self {
+        Worker { world, at: stream % processes.len(), processes, dice, people: Vec::new(), told: Vec::new(), open: Vec::new() }
     }
 
     fn work(mut self) -> Result<(), Failure> {
@@ -183,7 +222,7 @@ impl<'a> Worker<'a> {
 
     fn register(&mut self) -> Result<(), Failure> {
         let mut person = Terminal::new(&mut self.dice);
-        let envelope = person.register(&self.authority, &mut self.dice);
+        let envelope = person.register(&self.processes[0], &mut self.dice);
         let answer = self.send(&envelope)?;
         let result: RegisterResult = expect(answer, "register")?;
         let user = person.registered(&result).map_err(|error| Failure::Broken(format!("a user ID that does not open: {error}")))?;
@@ -198,7 +237,7 @@ impl<'a> Worker<'a> {
         let window = if self.dice.chance(10) { self.dice.below(reached + 1) } else { reached.saturating_sub(4) + self.dice.below(12) };
         let medium = (window as usize).min(self.world.media.len() - 1);
         let person = self.dice.below(self.people.len() as u64) as usize;
-        let envelope = self.people[person].claim(&self.authority, &self.world.media[medium], &mut self.dice);
+        let envelope = self.people[person].claim(&self.processes[0], &self.world.media[medium], &mut self.dice);
         let answer = self.send(&envelope)?;
         let told = self.hold_against(person, medium, answer)?;
         if let Told::Granted { grants, .. } = &told {
@@ -244,7 +283,7 @@ impl<'a> Worker<'a> {
             return Ok(());
         }
         let (person, medium, grants) = self.open.swap_remove(self.dice.below(self.open.len() as u64) as usize);
-        let envelope = self.people[person].confirm(&self.authority, &self.world.media[medium], &grants, &mut self.dice);
+        let envelope = self.people[person].confirm(&self.processes[0], &self.world.media[medium], &grants, &mut self.dice);
         // From here on a claim may be told either: it may overtake the confirmation.
         let answer = self.send(&envelope)?;
         let result: ConfirmResult = expect(answer, "confirm")?;
@@ -283,21 +322,30 @@ impl<'a> Worker<'a> {
         if same { Ok(()) } else { Err(Failure::Broken("a repeated request was answered otherwise than before".into())) }
     }
 
-    /// Until there is a definite answer: the same envelope again after every start of the server.
-    fn send(&self, envelope: &Envelope) -> Result<Answer, Failure> {
+    /// Until there is a definite answer: the same envelope again, at another process where there is one, else after the next start.
+    fn send(&mut self, envelope: &Envelope) -> Result<Answer, Failure> {
+        let first = self.at;
+        let mut doubt = false;
         loop {
             let starts = *self.world.starts.0.lock().expect("no holder panics");
-            match self.authority.exchange(envelope)? {
+            match self.processes[self.at].exchange(envelope)? {
                 Reply::Answer(answer) => {
                     self.world.acknowledged.fetch_add(1, SeqCst);
+                    if doubt && self.at != first {
+                        self.world.elsewhere.fetch_add(1, SeqCst);
+                    }
                     return Ok(answer);
                 }
                 Reply::Busy => {}
                 Reply::Lost => {
                     self.world.lost.fetch_add(1, SeqCst);
-                    let guard = self.world.starts.0.lock().expect("no holder panics");
-                    // With a limit: the loss may have been seen before the kill was over, or after the start.
-                    drop(self.world.starts.1.wait_timeout_while(guard, Duration::from_millis(200), |now| *now == starts));
+                    doubt = true;
+                    self.at = (self.at + 1) % self.processes.len();
+                    if self.at == first {
+                        let guard = self.world.starts.0.lock().expect("no holder panics");
+                        // With a limit: the loss may have been seen before the kill was over, or after the start.
+                        drop(self.world.starts.1.wait_timeout_while(guard, Duration::from_millis(200), |now| *now == starts));
+                    }
                 }
             }
         }
@@ -313,15 +361,14 @@ fn expect<T: DeserializeOwned>(answer: Answer, what: &str) -> Result<T, Failure>
     definite(answer)?.map_err(|code| Failure::Broken(format!("{what}: refused as {code}")))
 }
 
-fn forget_a_claim(data: &Path, world: &World) -> Result<(), Failure> {
+fn forget_a_claim(database: &Database, world: &World) -> Result<(), Failure> {
     let granted = world.granted.lock().expect("no holder panics");
     let medium = granted
         .iter()
         .find(|(_, entry)| entry.confirmed)
         .map(|(medium, _)| *medium)
         .ok_or_else(|| Failure::Broken("nothing confirmed yet".into()))?;
-    let id = world.media[medium].claims.medium_id.as_str();
-    ground::forget(data, id)
+    database.forget(world.media[medium].claims.medium_id.as_str())
 }
 
 /// The database's files only: keys and configuration stay.

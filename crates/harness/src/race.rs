@@ -3,6 +3,8 @@
 use crate::{
     Common,
     authority::{Authority, Failure, Reply},
+    cluster::Cluster,
+    database::Database,
     ground,
     random::Dice,
     server::Server,
@@ -13,33 +15,72 @@ use counterfoil_core::{
     wire::{Answer, ClaimResult, RegisterResult},
 };
 use counterfoil_format::envelope::Envelope;
-use std::sync::Barrier;
+use std::{sync::Barrier, time::Instant};
+
+/// A bug put in on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Plant {
+    /// After the race, the database forgets one claim.
+    ForgetClaim,
+    /// In the database, numbers of 64 bits are equal whatever they are: the update that flags a copy as claimed no longer guards itself
+    /// against a process that was first. Within one process nothing shows it.
+    NoGuard,
+    /// One of the processes works on a database of its own: a primary that was cut off and does not know.
+    SplitBrain,
+}
 
 /// Races `common.terminals` for each of `media`.
-pub fn run(common: &Common, media: u64, servers: usize, plant: bool) -> Result<(), Failure> {
-    if servers > 1 && common.database.is_none() {
-        return Err(Failure::Broken("several server processes need --database postgres://…".into()));
-    }
+///
+/// # Errors
+/// A medium with another number of winners than one, an answer that cannot be explained, or a planted bug that was not found.
+#[expect(clippy::disallowed_methods, reason = "says how long it took")]
+pub fn run(common: &Common, media: u64, servers: usize, plant: Option<Plant>) -> Result<(), Failure> {
     let directory = tempfile::tempdir().map_err(|error| Failure::Io("making a directory", error))?;
-    let mut first = Server::init(common, directory.path())?;
-    first.start()?;
-    let authority = Authority::meet(&first.url)?;
-    let mut processes = vec![first];
-    for _ in 1..servers {
-        let mut sibling = processes[0].sibling()?;
-        sibling.start()?;
-        processes.push(sibling);
-    }
-    let media = ground::prepare(&authority, &processes[0].token, media)?;
-    let urls: Vec<String> = processes.iter().map(|server| server.url.clone()).collect();
+    let mut cluster = Cluster::init(common, directory.path(), servers)?;
+    cluster.servers[0].start()?;
+    let authority = Authority::meet(&cluster.servers[0].url)?;
+    let media = ground::prepare(&authority, cluster.token(), media)?;
+    let fork = damage(plant, &mut cluster, &media)?;
+    cluster.servers[1..].iter_mut().try_for_each(Server::start)?;
 
+    let begun = Instant::now();
+    let mut wins = winners(common, &authority, &cluster.urls(), &media)?;
+    let seconds = begun.elapsed().as_secs_f64();
+    if plant == Some(Plant::ForgetClaim) {
+        cluster.database.forget(media[0].claims.medium_id.as_str())?;
+        wins[0] += u32::from(one_more_claim(common, &authority, &media[0])?);
+    }
+    let wrong: Vec<usize> = (0..media.len()).filter(|medium| wins[*medium] != 1).collect();
+    println!(
+        "race: {} media, {} terminals, {servers} server processes, exactly one winner for {}, {:.1} s, seed {}",
+        media.len(),
+        common.terminals,
+        media.len() - wrong.len(),
+        seconds,
+        common.seed
+    );
+    cluster.kill();
+    fork.map_or(Ok(()), |fork| fork.drop_fork())?;
+    match (plant, wrong.is_empty()) {
+        (None, true) => cluster.audit(),
+        (None, false) => Err(Failure::Broken(format!("media with no winner or several: {wrong:?}"))),
+        (Some(plant), false) => {
+            println!("race: planted {plant:?} was found: {} media with several winners", wrong.len());
+            Ok(())
+        }
+        (Some(plant), true) => Err(Failure::Broken(format!("the planted {plant:?} was not found"))),
+    }
+}
+
+/// How often each medium was won.
+fn winners(common: &Common, authority: &Authority, urls: &[String], media: &[Medium]) -> Result<Vec<u32>, Failure> {
     let barrier = Barrier::new(common.terminals);
     let outcomes: Vec<Result<Vec<bool>, Failure>> = std::thread::scope(|scope| {
         let racers: Vec<_> = (0..common.terminals)
             .map(|stream| {
-                let authority = authority.at(&urls[stream % urls.len()]);
+                let authority = authority.at(&urls[stream % urls.len()]).apart();
                 let mut dice = Dice::new(common.seed, 1 + stream as u64);
-                let (barrier, media) = (&barrier, &media);
+                let barrier = &barrier;
                 scope.spawn(move || race(&authority, media, barrier, &mut dice))
             })
             .collect();
@@ -51,27 +92,51 @@ pub fn run(common: &Common, media: u64, servers: usize, plant: bool) -> Result<(
             wins[medium] += u32::from(won);
         }
     }
-    if plant {
-        wins[0] += u32::from(second_grant_after_forgetting(common, &authority, &processes[0], &media[0])?);
-    }
-    let wrong: Vec<usize> = (0..media.len()).filter(|medium| wins[*medium] != 1).collect();
-    println!(
-        "race: {} media, {} terminals, {} server processes, exactly one winner for {}, seed {}",
-        media.len(),
-        common.terminals,
-        servers,
-        media.len() - wrong.len(),
-        common.seed
-    );
-    match (plant, wrong.is_empty()) {
-        (false, true) => processes[0].audit(),
-        (false, false) => Err(Failure::Broken(format!("media with no winner or several: {wrong:?}"))),
-        (true, false) => {
-            println!("race: the planted second winner was found");
-            Ok(())
+    Ok(wins)
+}
+
+/// Plants what must be there before the servers connect; returns a second database where there is one.
+fn damage(plant: Option<Plant>, cluster: &mut Cluster, media: &[Medium]) -> Result<Option<Database>, Failure> {
+    let fork = match plant {
+        None | Some(Plant::ForgetClaim) => return Ok(None),
+        Some(Plant::NoGuard) => {
+            cluster.servers[0].kill();
+            no_guard(&cluster.database, media)?;
+            None
         }
-        (true, true) => Err(Failure::Broken("the planted second winner was not found".into())),
-    }
+        Some(Plant::SplitBrain) => {
+            cluster.servers[0].kill();
+            let fork = cluster.database.fork()?;
+            if let (Database::Postgres(url), Some(last)) = (&fork, cluster.servers.last_mut()) {
+                last.set("database__url", url);
+            }
+            Some(fork)
+        }
+    };
+    cluster.servers[0].start()?;
+    Ok(fork)
+}
+
+/// Shadows `=` of numbers, and makes the media's rows beforehand, whose making would be a guard too; so would be the audit log's key.
+fn no_guard(database: &Database, media: &[Medium]) -> Result<(), Failure> {
+    let Database::Postgres(url) = database else { return Err(Failure::Broken("this plant needs PostgreSQL".into())) };
+    let name = url.rsplit_once('/').map_or("", |(_, name)| name);
+    let rows: Vec<String> = media
+        .iter()
+        .map(|medium| {
+            let claims = &medium.claims;
+            format!("('{}', '{}', {}, 'unclaimed', 0, {}, NULL, 0)", claims.medium_id, claims.batch, claims.serial, claims.epoch)
+        })
+        .collect();
+    database.execute(&format!(
+        "INSERT INTO medium (medium_id, batch_id, serial, state, copies_claimed, epoch, rights, created_at) VALUES {};
+         ALTER TABLE audit DROP CONSTRAINT audit_pkey;
+         CREATE SCHEMA broken;
+         CREATE FUNCTION broken.yes(bigint, bigint) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT true';
+         CREATE OPERATOR broken.= (LEFTARG = bigint, RIGHTARG = bigint, FUNCTION = broken.yes);
+         ALTER DATABASE {name} SET search_path = broken, pg_catalog, public",
+        rows.join(", ")
+    ))
 }
 
 fn race(authority: &Authority, media: &[Medium], barrier: &Barrier, dice: &mut Dice) -> Result<Vec<bool>, Failure> {
@@ -102,6 +167,9 @@ fn claim_outcome(answer: Answer) -> Result<bool, Failure> {
 }
 
 /// A fresh user of the authority.
+///
+/// # Errors
+/// A refusal, or what `send` finds.
 pub fn registered(authority: &Authority, dice: &mut Dice) -> Result<Terminal, Failure> {
     let mut terminal = Terminal::new(dice);
     let answer = send(authority, &terminal.register(authority, dice))?;
@@ -113,6 +181,9 @@ pub fn registered(authority: &Authority, dice: &mut Dice) -> Result<Terminal, Fa
 }
 
 /// Sends until there is an answer; nobody kills the server here, so that a lost one is a finding.
+///
+/// # Errors
+/// An answer that is lost, or cannot be explained.
 pub fn send(authority: &Authority, envelope: &Envelope) -> Result<Answer, Failure> {
     loop {
         match authority.exchange(envelope)? {
@@ -123,9 +194,7 @@ pub fn send(authority: &Authority, envelope: &Envelope) -> Result<Answer, Failur
     }
 }
 
-/// The planted bug: the database forgets that the medium was claimed.
-fn second_grant_after_forgetting(common: &Common, authority: &Authority, server: &Server, medium: &Medium) -> Result<bool, Failure> {
-    ground::forget(&server.data, medium.claims.medium_id.as_str())?;
+fn one_more_claim(common: &Common, authority: &Authority, medium: &Medium) -> Result<bool, Failure> {
     let mut dice = Dice::new(common.seed, u64::MAX);
     let terminal = registered(authority, &mut dice)?;
     send(authority, &terminal.claim(authority, medium, &mut dice)).and_then(claim_outcome)

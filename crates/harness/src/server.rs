@@ -18,6 +18,8 @@ pub struct Server {
     pub url: String,
     /// First operator token.
     pub token: String,
+    /// Settings on top of the configuration, as environment variables.
+    pub settings: Vec<(String, String)>,
     process: Option<Child>,
 }
 
@@ -37,7 +39,15 @@ impl Server {
         let said: serde_json::Value =
             serde_json::from_slice(&output.stdout).map_err(|error| Failure::Broken(format!("counterfoild init --json: {error}")))?;
         let token = said["token"].as_str().ok_or_else(|| Failure::Broken("counterfoild init --json names no token".into()))?.to_owned();
-        Ok(Server { binary: common.counterfoild.clone(), data, url: format!("http://127.0.0.1:{}", free_port()?), token, process: None })
+        Server::open(common, directory, token)
+    }
+
+    /// An authority that was initialised below `directory` before.
+    pub fn open(common: &Common, directory: &Path, token: String) -> Result<Server, Failure> {
+        let (data, url) = (directory.join("server"), format!("http://127.0.0.1:{}", free_port()?));
+        let mut server = Server { binary: common.counterfoild.clone(), data, url, token, settings: Vec::new(), process: None };
+        common.settings.iter().for_each(|(key, value)| server.set(key, value));
+        Ok(server)
     }
 
     /// One more process on the same database, at another port.
@@ -47,8 +57,14 @@ impl Server {
             data: self.data.clone(),
             url: format!("http://127.0.0.1:{}", free_port()?),
             token: self.token.clone(),
+            settings: self.settings.clone(),
             process: None,
         })
+    }
+
+    /// Sets a configuration key for the next start: `section__key`.
+    pub fn set(&mut self, key: &str, value: &str) {
+        self.settings.push((format!("COUNTERFOILD__{}", key.to_uppercase()), value.to_owned()));
     }
 
     /// Starts it, and returns once it answers that it is ready.
@@ -66,6 +82,7 @@ impl Server {
             .env("COUNTERFOILD__LIMITS__REQUESTS_PER_SECOND", "0")
             .env("COUNTERFOILD__LIMITS__TOKEN_REQUESTS_PER_SECOND", "0")
             .env("COUNTERFOILD__LOG__LEVEL", "warn")
+            .envs(self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str())))
             .stdin(Stdio::null())
             .stdout(log.try_clone().map_err(|error| Failure::Io("sharing the log", error))?)
             .stderr(log)
@@ -95,12 +112,12 @@ impl Server {
 
     /// User and system seconds that the process has used so far.
     pub fn cpu_seconds(&self) -> Option<f64> {
-        let pid = self.process.as_ref()?.id();
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The name in parentheses may contain anything; fields are counted after it (proc(5)).
-        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-        let ticks: f64 = fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?;
-        Some(ticks / 100.0)
+        cpu_seconds(self.pid()?)
+    }
+
+    /// While it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Child::id)
     }
 
     /// Resident bytes now.
@@ -132,6 +149,15 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// User and system seconds that a process has used so far.
+pub fn cpu_seconds(pid: u32) -> Option<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may contain anything; fields are counted after it (proc(5)).
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks: f64 = fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?;
+    Some(ticks / 100.0)
 }
 
 fn free_port() -> Result<u16, Failure> {

@@ -1,0 +1,109 @@
+//! The database beside its servers: looked into, and damaged on purpose.
+
+use crate::authority::Failure;
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+/// Where the servers keep their rows.
+#[derive(Clone, Debug)]
+pub enum Database {
+    /// The file.
+    Sqlite(PathBuf),
+    /// The URL; `psql` talks to it.
+    Postgres(String),
+}
+
+impl Database {
+    /// That of a server whose data lie in `data`, which was given this URL or none.
+    pub fn of(data: &Path, url: Option<&str>) -> Database {
+        url.map_or_else(|| Database::Sqlite(data.join("counterfoil.db")), |url| Database::Postgres(url.to_owned()))
+    }
+
+    /// Runs statements, separated by semicolons; on PostgreSQL in one transaction.
+    ///
+    /// # Errors
+    /// What the database said.
+    pub fn execute(&self, sql: &str) -> Result<(), Failure> {
+        match self {
+            Database::Sqlite(path) => open(path)?.execute_batch(sql).map_err(|error| Failure::Broken(format!("{sql}: {error}"))),
+            Database::Postgres(url) => psql(url, sql).map(drop),
+        }
+    }
+
+    /// The one number that a query answers with.
+    ///
+    /// # Errors
+    /// What the database said, or that it is no number.
+    pub fn number(&self, sql: &str) -> Result<i64, Failure> {
+        match self {
+            Database::Sqlite(path) => {
+                open(path)?.query_row(sql, [], |row| row.get(0)).map_err(|error| Failure::Broken(format!("{sql}: {error}")))
+            }
+            Database::Postgres(url) => {
+                let said = psql(url, sql)?;
+                said.trim().parse().map_err(|_| Failure::Broken(format!("{sql}: {said:?} is no number")))
+            }
+        }
+    }
+
+    /// User and system seconds of all that serve connections to it, on this machine; SQLite's are the server's own.
+    pub fn cpu_seconds(&self) -> Option<f64> {
+        let Database::Postgres(url) = self else { return None };
+        let pids = psql(url, "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()").ok()?;
+        Some(pids.lines().filter_map(|pid| crate::server::cpu_seconds(pid.parse().ok()?)).sum())
+    }
+
+    /// A second database that holds the same rows and goes its own way from now on. Nobody may be connected to this one.
+    ///
+    /// # Errors
+    /// What PostgreSQL said; SQLite has no servers that could be split.
+    pub fn fork(&self) -> Result<Database, Failure> {
+        let Database::Postgres(url) = self else { return Err(Failure::Broken("a fork needs PostgreSQL".into())) };
+        let (cluster, name) = url.rsplit_once('/').ok_or_else(|| Failure::Broken(format!("{url} names no database")))?;
+        psql(&format!("{cluster}/postgres"), &format!("CREATE DATABASE {name}_fork TEMPLATE {name}"))?;
+        Ok(Database::Postgres(format!("{url}_fork")))
+    }
+
+    /// Ends a fork.
+    ///
+    /// # Errors
+    /// What PostgreSQL said.
+    pub fn drop_fork(&self) -> Result<(), Failure> {
+        let Database::Postgres(url) = self else { return Ok(()) };
+        let (cluster, name) = url.rsplit_once('/').ok_or_else(|| Failure::Broken(format!("{url} names no database")))?;
+        psql(&format!("{cluster}/postgres"), &format!("DROP DATABASE {name} WITH (FORCE)")).map(drop)
+    }
+
+    /// Makes the database forget that a medium was claimed: the bug that every run here exists to find.
+    ///
+    /// # Errors
+    /// What the database said.
+    pub fn forget(&self, medium: &str) -> Result<(), Failure> {
+        self.execute(&format!(
+            "DELETE FROM grants WHERE medium_id = '{medium}'; DELETE FROM medium WHERE medium_id = '{medium}';
+             DELETE FROM request WHERE family = '{medium}'"
+        ))
+    }
+}
+
+fn open(path: &Path) -> Result<rusqlite::Connection, Failure> {
+    let opened = rusqlite::Connection::open(path).and_then(|database| {
+        database.busy_timeout(Duration::from_secs(10))?;
+        Ok(database)
+    });
+    opened.map_err(|error| Failure::Broken(format!("{}: {error}", path.display())))
+}
+
+fn psql(url: &str, sql: &str) -> Result<String, Failure> {
+    let output = Command::new("psql")
+        .args(["-qXAt", "-v", "ON_ERROR_STOP=1", "-c", sql, url])
+        .output()
+        .map_err(|error| Failure::Io("starting psql", error))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    Err(Failure::Broken(format!("psql: {sql}: {}", String::from_utf8_lossy(&output.stderr))))
+}

@@ -1,0 +1,43 @@
+//! Proves that a server keeps its word: what it acknowledged survives being killed, no race gives a medium to two, and too much load makes
+//! it refuse and not lie.
+//!
+//! Works on real `counterfoild` processes over loopback. Every run prints its seed, the work it did and what it found, fails when it did
+//! too little to prove anything, and can be run with a planted bug that it must catch.
+
+pub mod authority;
+pub mod claims;
+pub mod cluster;
+pub mod database;
+pub mod ground;
+pub mod kill;
+pub mod quota;
+pub mod race;
+pub mod random;
+pub mod server;
+pub mod terminal;
+
+use std::path::PathBuf;
+
+/// Which server to drive, and how.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Common {
+    /// The server binary.
+    #[arg(long, global = true, default_value = "target/debug/counterfoild")]
+    pub counterfoild: PathBuf,
+    /// `postgres://…` of an empty database; without it, SQLite in a temporary directory.
+    #[arg(long, global = true)]
+    pub database: Option<String>,
+    /// Repeats a run: the same choices of users, media and moments (threads still interleave as they like).
+    #[arg(long, global = true, default_value_t = 1)]
+    pub seed: u64,
+    /// Terminals at work side by side.
+    #[arg(long, global = true, default_value_t = 8)]
+    pub terminals: usize,
+    /// Sets a key of the servers' configuration: `section__key=value`; may be given several times.
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE", value_parser = setting)]
+    pub settings: Vec<(String, String)>,
+}
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    text.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned())).ok_or_else(|| "section__key=value".to_owned())
+}
