@@ -96,6 +96,13 @@ impl Keys {
         Ok(Self(Arc::new(Shared { root, ring: RwLock::new(Arc::new(ring)), refreshed: Mutex::new(Timestamp(i64::MIN)) })))
     }
 
+    /// No keys at all, for a process that shall hold nothing: whatever asks for one is told that it is missing.
+    pub fn absent() -> Self {
+        let ring = Ring { keks: BTreeMap::new(), signing: vec![], sealing: vec![], decoy: None };
+        let root = RootSource::Given(zeroize::Zeroizing::default());
+        Self(Arc::new(Shared { root, ring: RwLock::new(Arc::new(ring)), refreshed: Mutex::new(Timestamp(i64::MIN)) }))
+    }
+
     /// Loads them again, so that a rotation elsewhere is noticed.
     ///
     /// # Errors

@@ -1,4 +1,6 @@
-//! The whole URL map on one screen: route, whom it admits, handler.
+//! The whole URL map on one screen: route, the roles that serve it, whom it admits, handler.
+
+use std::collections::BTreeMap;
 
 use axum::middleware::{from_fn, from_fn_with_state, map_request};
 use axum::{Extension, Router};
@@ -16,48 +18,61 @@ use crate::auth::{self, Admit};
 use crate::idempotency;
 use crate::metrics;
 use crate::problem;
+use crate::roles::ServerRole;
 
-/// Every route of the API, with its description.
-fn table(app: &App) -> OpenApiRouter<App> {
-    let on = |path, admit, handlers| on(app, path, admit, handlers);
-    OpenApiRouter::with_openapi(Description::openapi())
-        .routes(on("/healthz", Admit::Public, routes!(health::healthz)))
-        .routes(on("/readyz", Admit::Public, routes!(health::readyz)))
-        .routes(on("/.well-known/counterfoil", Admit::Public, routes!(well_known::authority)))
-        .routes(on("/.well-known/jwks.json", Admit::Public, routes!(well_known::jwks)))
-        .routes(on("/v1/terminal/exchange", Admit::Public, routes!(terminal::exchange)))
-        .routes(on("/v1/whoami", Admit::Any, routes!(whoami::whoami)))
-        .routes(on("/v1/tokens", Admit::Operator, routes!(tokens::list, tokens::create)))
-        .routes(on("/v1/tokens/{id}", Admit::Operator, routes!(tokens::revoke)))
-        .routes(on("/v1/publishers", Admit::Publisher, routes!(publishers::list)))
-        .routes(on("/v1/publishers", Admit::Operator, routes!(publishers::create)))
-        .routes(on("/v1/publishers/{publisher}", Admit::Publisher, routes!(publishers::get)))
-        .routes(on("/v1/publishers/{publisher}/key", Admit::Publisher, routes!(publishers::set_key)))
-        .routes(on("/v1/titles", Admit::Publisher, routes!(titles::list, titles::create)))
-        .routes(on("/v1/titles/{title}", Admit::Publisher, routes!(titles::get)))
-        .routes(on("/v1/titles/{title}/content-key", Admit::Publisher, routes!(titles::content_key)))
-        .routes(on("/v1/titles/{title}/releases", Admit::Publisher, routes!(releases::list, releases::create)))
-        .routes(on("/v1/titles/{title}/releases/{version}", Admit::Publisher, routes!(releases::get)))
-        .routes(on("/v1/contents/{object}", Admit::Publisher, routes!(contents::head_stored, contents::put)))
-        .routes(on("/v1/batches", Admit::Publisher, routes!(batches::list, batches::create)))
-        .routes(on("/v1/batches/{batch}", Admit::Publisher, routes!(batches::get)))
-        .routes(on("/v1/batches/{batch}/media", Admit::Publisher, routes!(batches::import)))
-        .routes(on("/v1/batches/{batch}/identities", Admit::Publisher, routes!(batches::identities)))
-        .routes(on("/v1/media/{medium_id}", Admit::Publisher, routes!(media::get)))
-        .routes(on("/v1/media/{medium_id}/retire", Admit::Operator, routes!(media::retire)))
-        .routes(on("/v1/cards", Admit::Operator, routes!(cards::import)))
-        .routes(on("/v1/cards/{card_id}/revoke", Admit::Operator, routes!(cards::revoke)))
-        .routes(on("/v1/users/{user_id}", Admit::Operator, routes!(users::get)))
-        .routes(on("/v1/audit", Admit::Operator, routes!(audit::list)))
-        .routes(on("/contents/{object}", Admit::Public, routes!(contents::get, contents::head)))
-        .routes(on("/", Admit::Public, routes!(home::home)))
-        .routes(on("/metrics", Admit::Public, routes!(metrics::scrape)))
-        .routes(on("/openapi.json", Admit::Public, routes!(description::document)))
+/// Every route: path, the roles that serve it, whom it admits, handler.
+fn table(app: &App) -> Table<'_> {
+    Table::new(app)
+        .on("/healthz", EVERY, Admit::Public, routes!(health::healthz))
+        .on("/readyz", EVERY, Admit::Public, routes!(health::readyz))
+        .on("/.well-known/counterfoil", KEYED, Admit::Public, routes!(well_known::authority))
+        .on("/.well-known/jwks.json", KEYED, Admit::Public, routes!(well_known::jwks))
+        .on("/v1/terminal/exchange", TERMINALS, Admit::Public, routes!(terminal::exchange))
+        .on("/v1/whoami", AUTHORITY, Admit::Any, routes!(whoami::whoami))
+        .on("/v1/tokens", AUTHORITY, Admit::Operator, routes!(tokens::list, tokens::create))
+        .on("/v1/tokens/{id}", AUTHORITY, Admit::Operator, routes!(tokens::revoke))
+        .on("/v1/publishers", AUTHORITY, Admit::Publisher, routes!(publishers::list))
+        .on("/v1/publishers", AUTHORITY, Admit::Operator, routes!(publishers::create))
+        .on("/v1/publishers/{publisher}", AUTHORITY, Admit::Publisher, routes!(publishers::get))
+        .on("/v1/publishers/{publisher}/key", AUTHORITY, Admit::Publisher, routes!(publishers::set_key))
+        .on("/v1/titles", AUTHORITY, Admit::Publisher, routes!(titles::list, titles::create))
+        .on("/v1/titles/{title}", AUTHORITY, Admit::Publisher, routes!(titles::get))
+        .on("/v1/titles/{title}/content-key", AUTHORITY, Admit::Publisher, routes!(titles::content_key))
+        .on("/v1/titles/{title}/releases", AUTHORITY, Admit::Publisher, routes!(releases::list, releases::create))
+        .on("/v1/titles/{title}/releases/{version}", AUTHORITY, Admit::Publisher, routes!(releases::get))
+        .on("/v1/contents/{object}", UPLOADS, Admit::Publisher, routes!(contents::head_stored, contents::put))
+        .on("/v1/batches", AUTHORITY, Admit::Publisher, routes!(batches::list, batches::create))
+        .on("/v1/batches/{batch}", AUTHORITY, Admit::Publisher, routes!(batches::get))
+        .on("/v1/batches/{batch}/media", AUTHORITY, Admit::Publisher, routes!(batches::import))
+        .on("/v1/batches/{batch}/identities", AUTHORITY, Admit::Publisher, routes!(batches::identities))
+        .on("/v1/media/{medium_id}", AUTHORITY, Admit::Publisher, routes!(media::get))
+        .on("/v1/media/{medium_id}/retire", AUTHORITY, Admit::Operator, routes!(media::retire))
+        .on("/v1/cards", AUTHORITY, Admit::Operator, routes!(cards::import))
+        .on("/v1/cards/{card_id}/revoke", AUTHORITY, Admit::Operator, routes!(cards::revoke))
+        .on("/v1/users/{user_id}", AUTHORITY, Admit::Operator, routes!(users::get))
+        .on("/v1/audit", AUTHORITY, Admit::Operator, routes!(audit::list))
+        .on("/contents/{object}", CONTENT, Admit::Public, routes!(contents::get, contents::head))
+        .on("/", CONSOLE, Admit::Public, routes!(home::home))
+        .on("/metrics", EVERY, Admit::Public, routes!(metrics::scrape))
+        .on("/openapi.json", EVERY, Admit::Public, routes!(description::document))
 }
 
-/// The server's routes with every layer, ready to be served.
+const EVERY: &[ServerRole] = &ServerRole::ALL;
+/// Those who hold the authority's keys.
+const KEYED: &[ServerRole] = &[ServerRole::Authority, ServerRole::License, ServerRole::Console];
+const TERMINALS: &[ServerRole] = &[ServerRole::Authority, ServerRole::License];
+const AUTHORITY: &[ServerRole] = &[ServerRole::Authority];
+const UPLOADS: &[ServerRole] = &[ServerRole::Authority, ServerRole::Content];
+const CONTENT: &[ServerRole] = &[ServerRole::Content];
+const CONSOLE: &[ServerRole] = &[ServerRole::Console];
+
+/// The routes of this process's roles with every layer, ready to be served.
 pub fn router(app: App) -> Router {
-    let (routes, openapi) = table(&app).split_for_parts();
+    let Table { served, elsewhere, .. } = table(&app);
+    let (mut routes, openapi) = served.split_for_parts();
+    for (path, roles) in elsewhere {
+        routes = routes.route(path, elsewhere::of(&app, roles));
+    }
     let routes = routes
         .layer(Extension(description::Description::of(&described::complete(&openapi))))
         .layer(Extension(home::Counted::default()))
@@ -70,13 +85,38 @@ pub fn router(app: App) -> Router {
         .layer(map_request(layers::only_good_ids))
 }
 
-/// The description of all routes, OpenAPI 3.1.
+/// The description of the routes of this process's roles, OpenAPI 3.1.
 pub fn openapi(app: &App) -> utoipa::openapi::OpenApi {
-    described::complete(&table(app).into_openapi())
+    described::complete(&table(app).served.into_openapi())
 }
 
-/// One line of the table. The path must be the one that the handlers were annotated with, so that the screen above tells the truth.
-fn on(app: &App, path: &str, admit: Admit, (schemas, mut paths, handlers): UtoipaMethodRouter<App>) -> UtoipaMethodRouter<App> {
+/// The table above as it applies to one process.
+struct Table<'a> {
+    app: &'a App,
+    served: OpenApiRouter<App>,
+    /// Paths that only processes of other roles serve.
+    elsewhere: BTreeMap<&'static str, &'static [ServerRole]>,
+}
+
+impl<'a> Table<'a> {
+    fn new(app: &'a App) -> Self {
+        Self { app, served: OpenApiRouter::with_openapi(Description::openapi()), elsewhere: BTreeMap::new() }
+    }
+
+    /// One line. Whoever has no database cannot tell callers apart, and serves only what everybody may have.
+    fn on(mut self, path: &'static str, roles: &'static [ServerRole], admit: Admit, handlers: UtoipaMethodRouter<App>) -> Self {
+        let ours = &self.app.config.server.roles;
+        if ours.has_any(roles) && (matches!(admit, Admit::Public) || ours.need_database()) {
+            self.served = self.served.routes(guarded(self.app, path, admit, handlers));
+        } else {
+            self.elsewhere.insert(path, roles);
+        }
+        self
+    }
+}
+
+/// A route with what stands before its handlers. The path must be the one that they were annotated with, so that the table tells the truth.
+fn guarded(app: &App, path: &str, admit: Admit, (schemas, mut paths, handlers): UtoipaMethodRouter<App>) -> UtoipaMethodRouter<App> {
     assert!(paths.paths.keys().eq([path]), "{path} is annotated with {:?}", paths.paths.keys());
     if !matches!(admit, Admit::Public) {
         for item in paths.paths.values_mut() {
@@ -115,4 +155,5 @@ impl utoipa::Modify for Bearer {
 }
 
 mod described;
+mod elsewhere;
 mod layers;

@@ -1,5 +1,6 @@
 //! What a medium says of itself, and what an authority says of itself.
 
+use super::Operation;
 use crate::{BatchId, Kind, MediumId, ReleaseVersion, Rights, Timestamp, TitleId};
 use serde::{Deserialize, Serialize};
 
@@ -74,8 +75,32 @@ pub struct AuthorityDocument {
     pub name: String,
     /// Where it can be reached, best first.
     pub urls: Vec<String>,
+    /// Where its license servers can be reached, best first; empty where they are reached at `urls`.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub license_urls: Vec<String>,
+    /// Where its contents servers can be reached, likewise.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub contents_urls: Vec<String>,
     /// Its public keys.
     pub keys: AuthorityKeys,
+}
+
+impl AuthorityDocument {
+    /// Where to ask for an operation, best first: at the license servers for what is theirs, and at the authority itself where nobody
+    /// answers there.
+    pub fn urls_for(&self, operation: &Operation) -> Vec<String> {
+        if operation.is_for_license_server() { first_then(&self.license_urls, &self.urls) } else { self.urls.clone() }
+    }
+
+    /// Where to fetch contents, likewise.
+    pub fn urls_for_contents(&self) -> Vec<String> {
+        first_then(&self.contents_urls, &self.urls)
+    }
+}
+
+/// All of `first`, then what only `then` names.
+fn first_then(first: &[String], then: &[String]) -> Vec<String> {
+    first.iter().chain(then.iter().filter(|url| !first.contains(url))).cloned().collect()
 }
 
 /// An authority's public keys, retired ones included.
@@ -97,4 +122,33 @@ pub struct SealingKeyDocument {
     /// Until when new envelopes should use it; later ones are still opened for a while.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub retired_at: Option<Timestamp>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{Confirm, Inspect};
+
+    fn document(more: &str) -> AuthorityDocument {
+        let json = format!(r#"{{"name": "a", "urls": ["https://a", "https://b"]{more}, "keys": {{"jwks": {{}}, "sealing": []}}}}"#);
+        serde_json::from_str(&json).expect("a document")
+    }
+
+    #[test]
+    fn each_operation_goes_to_who_does_it_and_older_documents_name_one_place() {
+        let confirm = Operation::Confirm(Confirm {
+            user_id: crate::UserId::from_bytes([1; 16]),
+            medium_id: crate::MediumId::pressed(BatchId([1; 8]), 1),
+            grant_ids: vec![],
+            device_id: None,
+        });
+        let inspect = Operation::Inspect(Inspect::default());
+        let old = document("");
+        assert_eq!((old.urls_for(&confirm), old.urls_for_contents()), (old.urls.clone(), old.urls.clone()));
+        assert!(!serde_json::to_string(&old).expect("JSON").contains("_urls"), "what older terminals have never seen stays away");
+        let new = document(r#", "license_urls": ["https://l", "https://b"], "contents_urls": ["https://c"]"#);
+        assert_eq!(new.urls_for(&confirm), ["https://l", "https://b", "https://a"]);
+        assert_eq!(new.urls_for(&inspect), ["https://a", "https://b"]);
+        assert_eq!(new.urls_for_contents(), ["https://c", "https://a", "https://b"]);
+    }
 }

@@ -42,6 +42,15 @@ impl Operation {
             Operation::Heal(_) => "heal",
         }
     }
+
+    /// Whether the license server decides it: what concerns grants that were issued. All else is the authority's, above all the first word
+    /// on a medium or a user (docs/decisions/0012).
+    pub fn is_for_license_server(&self) -> bool {
+        match self {
+            Operation::Confirm(_) | Operation::Heal(_) => true,
+            Operation::Register(_) | Operation::Inspect(_) | Operation::Claim(_) => false,
+        }
+    }
 }
 
 /// The public halves of a holder's keys, base64url.

@@ -9,16 +9,21 @@ use counterfoil_format::envelope::{ANSWER_TYP, Envelope};
 use super::asked::{self, Asked, Decided};
 use super::{claim, confirm, heal, inspect, register};
 use crate::app::App;
-use crate::problem::Problem;
+use crate::problem::{ApiCode, Problem};
+use crate::roles::ServerRole;
 
 /// Opens an envelope, has its operation decided, and signs the answer.
 ///
 /// # Errors
-/// `envelope_invalid` where there is nobody to answer to; failures of the server. A refusal is no error: it is signed as well.
+/// `envelope_invalid` where there is nobody to answer to; `misdirected` where another process does it; failures of the server. A refusal is no error: it is signed as well.
 pub async fn answer(app: &App, envelope: &Envelope) -> Result<String, Problem> {
     let now = app.clock.now();
     let (asked, request) = open(app, envelope, now).await?;
     let operation = request.operation.name();
+    if let Err(problem) = is_ours(app, &request.operation) {
+        crate::metrics::operation(operation, problem.code);
+        return Err(problem);
+    }
     let decided = decide(app, &asked, &request, now).await?;
     let code = decided.as_ref().map_or_else(|refusal| refusal.code.as_str(), |_| "granted");
     crate::metrics::operation(operation, code);
@@ -40,6 +45,21 @@ async fn open(app: &App, envelope: &Envelope, now: Timestamp) -> Result<(Asked, 
     let request: Request = parse_strict(&proofs.payload).map_err(|_| invalid("it holds no request that this server understands"))?;
     let digest = *blake3::hash(&proofs.payload).as_bytes();
     Ok((Asked { request_id: request.request_id, digest, proofs }, request))
+}
+
+/// Which role an operation belongs to can be seen only once its envelope is open, so no balancer in front can tell, and the process must.
+fn is_ours(app: &App, operation: &Operation) -> Result<(), Problem> {
+    let server = &app.config.server;
+    let (role, own_urls) = if operation.is_for_license_server() {
+        (ServerRole::License, &server.license_urls)
+    } else {
+        (ServerRole::Authority, &server.public_urls)
+    };
+    if server.roles.has(role) {
+        return Ok(());
+    }
+    let detail = format!("`{}` belongs to the role {}; this process serves {}", operation.name(), role.as_str(), server.roles);
+    Err(Problem { urls: own_urls.clone(), ..Problem::with(ApiCode::Misdirected, detail) })
 }
 
 async fn decide(app: &App, asked: &Asked, request: &Request, now: Timestamp) -> Result<Decided, Problem> {

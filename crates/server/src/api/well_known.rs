@@ -13,7 +13,14 @@ const CACHE: AppendHeaders<[(axum::http::HeaderName, &str); 1]> = AppendHeaders(
 
 /// The authority's document, as on every medium (B9).
 pub fn document(app: &App) -> AuthorityDocument {
-    AuthorityDocument { name: app.name.clone(), urls: app.urls.clone(), keys: app.keys.document(app.clock.now()) }
+    let server = &app.config.server;
+    AuthorityDocument {
+        name: app.name.clone(),
+        urls: app.urls.clone(),
+        license_urls: server.license_urls.clone(),
+        contents_urls: server.contents_urls.clone(),
+        keys: app.keys.document(app.clock.now()),
+    }
 }
 
 /// Name, addresses and public keys of the authority.

@@ -8,7 +8,9 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Failure, Global, at, logs, say};
-use crate::server;
+use crate::config;
+use crate::roles::ServerRole;
+use crate::server::{self, Running};
 
 /// How to serve.
 #[derive(Args)]
@@ -16,10 +18,13 @@ pub struct Serve {
     /// Address and port, instead of the configured one; port 0 takes any that is free
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
+    /// What to serve, instead of the configured roles; separated by commas
+    #[arg(long, value_enum, value_name = "ROLES", value_delimiter = ',', num_args = 1)]
+    roles: Vec<ServerRole>,
     /// Serve without TLS on other addresses than loopback: behind a proxy that does TLS
     #[arg(long)]
     allow_plain: bool,
-    /// Write this file when ready: JSON with `url`, `address` and `pid`
+    /// Write this file when ready: JSON with `url`, `address`, `roles` and `pid`
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
 }
@@ -30,18 +35,21 @@ impl Serve {
         let mut config = global.config()?;
         config.server.listen = self.listen.unwrap_or(config.server.listen);
         config.server.allow_plain |= self.allow_plain;
+        if !self.roles.is_empty() {
+            config.server.roles = self.roles.into_iter().collect();
+        }
         logs::start(&config.log)?;
         // Before the first request, so that none is cut by a signal that came early.
         let mut terminate = signal(SignalKind::terminate()).map_err(Failure::operation)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::operation)?;
         let mut running = server::start(config).await?;
-        let url = running.url();
+        let (url, roles) = (running.url(), running.app.config.server.roles.clone());
+        let ready = json!({ "url": url, "address": running.address, "roles": roles, "pid": std::process::id() }).to_string();
         if let Some(path) = &self.ready_file {
-            let ready = json!({ "url": url, "address": running.address, "pid": std::process::id() });
-            write_at_once(path, &ready.to_string()).map_err(at(path))?;
+            write_at_once(path, &ready).map_err(at(path))?;
         }
-        say(&format!("listening on {url}"))?;
-        tracing::info!(%url, authority = running.app.name, database = %running.app.db.url(), version = env!("CARGO_PKG_VERSION"), "ready");
+        say(&if global.json { ready } else { format!("listening on {url}, serving {roles}") })?;
+        tell(&running);
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
@@ -52,6 +60,29 @@ impl Serve {
         tracing::info!("ended");
         Ok(())
     }
+}
+
+/// The first line of the log, and what terminals will stumble over.
+fn tell(running: &Running) {
+    let server = &running.app.config.server;
+    let (url, roles, version) = (running.url(), server.roles.to_string(), env!("CARGO_PKG_VERSION"));
+    if server.roles.need_database() {
+        tracing::info!(%url, roles, authority = running.app.name, database = %running.app.db.url(), version, "ready");
+    } else {
+        tracing::info!(%url, roles, version, "ready, without database and root key");
+    }
+    if server.roles.has(ServerRole::Authority) {
+        for missing in missing_addresses(server) {
+            tracing::warn!("{missing}");
+        }
+    }
+}
+
+/// Roles that neither this process has nor any address is configured for.
+pub fn missing_addresses(server: &config::Server) -> Vec<String> {
+    let others = [(ServerRole::License, &server.license_urls, "license_urls"), (ServerRole::Content, &server.contents_urls, "contents_urls")];
+    let missing = others.into_iter().filter(|(role, urls, _)| !server.roles.has(*role) && urls.is_empty());
+    missing.map(|(role, _, key)| format!("this process does not serve {}, and {key} does not say who does", role.as_str())).collect()
 }
 
 /// Whoever waits for the file never sees half of it.

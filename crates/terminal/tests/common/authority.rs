@@ -115,6 +115,8 @@ impl Authority {
         AuthorityDocument {
             name: "test-authority".into(),
             urls: vec!["memory:".into()],
+            license_urls: vec![],
+            contents_urls: vec![],
             keys: AuthorityKeys {
                 jwks: serde_json::to_value(jwks).unwrap(),
                 sealing: vec![SealingKeyDocument { kid: seal_kid.into(), key: sealing, retired_at: None }],
