@@ -9,6 +9,7 @@ use crate::blobs::Blobs;
 use crate::clock::{Clock, Rng};
 use crate::config::Config;
 use crate::db::Db;
+use crate::delivery::Delivery;
 use crate::keys::Keys;
 
 /// The server's parts. Cheap to clone.
@@ -21,6 +22,8 @@ pub struct Parts {
     pub db: Db,
     /// The contents.
     pub blobs: Blobs,
+    /// How they reach whoever asks.
+    pub delivery: Delivery,
     /// The authority's keys.
     pub keys: Keys,
     /// The time.

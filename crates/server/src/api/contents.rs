@@ -4,47 +4,55 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
-use axum::http::header::{ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG};
+use axum::extract::{Path, Query, Request, State};
+use axum::http::header::{ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, LOCATION};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use counterfoil_format::content::ObjectName;
 use futures_util::{Stream, StreamExt as _, stream};
 use serde::Serialize;
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
-use tokio_util::io::ReaderStream;
 use utoipa::ToSchema;
 
 use super::range::{Selection, select};
 use crate::app::App;
 use crate::blobs::Put;
+use crate::delivery::{Asker, Elsewhere, Signed};
 use crate::problem::{ApiCode, Problem};
 
-/// Bytes that are read at a time: what one download holds in memory.
-const PIECE: usize = 128 * 1024;
 /// How long an upload may say nothing.
 const SILENCE: Duration = Duration::from_secs(60);
 
 /// An object never changes under its name.
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 
-/// Sealed bytes of an object, or a range of them.
+/// Sealed bytes of an object, or a range of them; or where they are to be had.
 #[utoipa::path(
     get, path = "/contents/{object}", tag = "contents", operation_id = "get_object",
     params(("object" = String, Path, description = "BLAKE3 of its bytes, 64 hexadecimal digits"),
+           ("expires" = Option<String>, Query, description = "Of a signed address: until when it is good, in seconds since 1970"),
+           ("signature" = Option<String>, Query, description = "Of a signed address (docs/contents.md)"),
            ("Range" = Option<String>, Header, description = "One range of bytes (RFC 9110 §14.2)"),
            ("If-Range" = Option<String>, Header, description = "The range only if the ETag is this one")),
     responses((status = 200, description = "All of it", content_type = "application/octet-stream"),
               (status = 206, description = "The range", content_type = "application/octet-stream"),
-              (status = 304, description = "The caller has it"), (status = 404), (status = 416)),
+              (status = 304, description = "The caller has it"),
+              (status = 307, description = "`Location` has it for a while: repeat the request there, without authorization"),
+              (status = 403, description = "`signature_invalid`, `url_expired`"), (status = 404), (status = 416),
+              (status = 503, description = "`contents_unavailable`")),
 )]
-pub async fn get(State(app): State<App>, Path(object): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
+pub async fn get(
+    State(app): State<App>,
+    Path(object): Path<String>,
+    Query(signed): Query<Signed>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let name = parse(&object)?;
-    let (mut file, length) = app.blobs.get(name).await?.ok_or(ApiCode::NotFound)?;
+    let asker = app.delivery.asker(name, &signed, app.clock.now())?;
+    let length = app.blobs.known_length(name).await?.ok_or(ApiCode::NotFound)?;
     let etag = format!("\"{name}\"");
-    let (status, first, bytes) = match select(&headers, &etag, length) {
-        Selection::Whole => (StatusCode::OK, 0, length),
-        Selection::Part { first, last } => (StatusCode::PARTIAL_CONTENT, first, last - first + 1),
+    let (status, range) = match select(&headers, &etag, length) {
+        Selection::Whole => (StatusCode::OK, 0..length),
+        Selection::Part { first, last } => (StatusCode::PARTIAL_CONTENT, first..last + 1),
         Selection::NotModified => return Ok((StatusCode::NOT_MODIFIED, about(&etag)).into_response()),
         Selection::Unsatisfiable => {
             let mut response = Problem::from(ApiCode::RangeNotSatisfiable).into_response();
@@ -52,30 +60,42 @@ pub async fn get(State(app): State<App>, Path(object): Path<String>, headers: He
             return Ok(response);
         }
     };
-    if first > 0 {
-        file.seek(std::io::SeekFrom::Start(first)).await.map_err(Problem::internal)?;
+    if asker == Asker::Plain
+        && let Some(elsewhere) = app.delivery.elsewhere(&app.blobs, name, app.clock.now()).await?
+    {
+        return Ok(redirect(elsewhere));
     }
-    file.set_max_buf_size(PIECE);
-    let body = Body::from_stream(ReaderStream::with_capacity(file.take(bytes), PIECE));
-    let mut response = (status, about(&etag), body).into_response();
-    response.headers_mut().insert(CONTENT_LENGTH, bytes.into());
+    let body = app.blobs.read(name, range.clone()).await?.ok_or(ApiCode::NotFound)?;
+    let mut response = (status, about(&etag), Body::from_stream(body)).into_response();
+    response.headers_mut().insert(CONTENT_LENGTH, (range.end - range.start).into());
     if status == StatusCode::PARTIAL_CONTENT {
-        response.headers_mut().insert(CONTENT_RANGE, ascii(format!("bytes {first}-{}/{length}", first + bytes - 1)));
+        response.headers_mut().insert(CONTENT_RANGE, ascii(format!("bytes {}-{}/{length}", range.start, range.end - 1)));
     }
     Ok(response)
 }
 
-/// Whether an object is there, and how long it is.
+fn redirect(elsewhere: Elsewhere) -> Response {
+    let cache = format!("private, max-age={}", elsewhere.reusable.as_secs());
+    (StatusCode::TEMPORARY_REDIRECT, [(LOCATION, ascii(elsewhere.url)), (CACHE_CONTROL, ascii(cache))]).into_response()
+}
+
+/// Whether an object is there, and how long it is. Never sent elsewhere.
 #[utoipa::path(
     head, path = "/contents/{object}", tag = "contents", operation_id = "head_object",
-    params(("object" = String, Path, description = "BLAKE3 of its bytes, 64 hexadecimal digits")),
-    responses((status = 200, description = "It is there"), (status = 404)),
+    params(("object" = String, Path, description = "BLAKE3 of its bytes, 64 hexadecimal digits"),
+           ("expires" = Option<String>, Query, description = "As for GET"), ("signature" = Option<String>, Query, description = "As for GET")),
+    responses((status = 200, description = "It is there"), (status = 403, description = "As for GET"), (status = 404),
+              (status = 503, description = "`contents_unavailable`")),
 )]
-pub async fn head(State(app): State<App>, Path(object): Path<String>) -> Result<Response, Problem> {
+pub async fn head(State(app): State<App>, Path(object): Path<String>, Query(signed): Query<Signed>) -> Result<Response, Problem> {
     let name = parse(&object)?;
-    let length = app.blobs.length(name).await?.ok_or(ApiCode::NotFound)?;
+    app.delivery.asker(name, &signed, app.clock.now())?;
+    told(app.blobs.known_length(name).await?, name)
+}
+
+fn told(length: Option<u64>, name: ObjectName) -> Result<Response, Problem> {
     let mut response = about(&format!("\"{name}\"")).into_response();
-    response.headers_mut().insert(CONTENT_LENGTH, length.into());
+    response.headers_mut().insert(CONTENT_LENGTH, length.ok_or(ApiCode::NotFound)?.into());
     Ok(response)
 }
 
@@ -93,10 +113,11 @@ pub struct StoredObject {
 #[utoipa::path(
     head, path = "/v1/contents/{object}", tag = "contents", operation_id = "head_stored_object",
     params(("object" = String, Path, description = "BLAKE3 of its bytes, 64 hexadecimal digits")),
-    responses((status = 200, description = "It is there"), (status = 404)),
+    responses((status = 200, description = "It is there"), (status = 404), (status = 503, description = "`contents_unavailable`")),
 )]
-pub async fn head_stored(state: State<App>, path: Path<String>) -> Result<Response, Problem> {
-    head(state, path).await
+pub async fn head_stored(State(app): State<App>, Path(object): Path<String>) -> Result<Response, Problem> {
+    let name = parse(&object)?;
+    told(app.blobs.length(name).await?, name)
 }
 
 /// Stores an object of any size. Safe to send twice: its name says what it holds.
@@ -105,7 +126,8 @@ pub async fn head_stored(state: State<App>, path: Path<String>) -> Result<Respon
     params(("object" = String, Path, description = "BLAKE3 of its bytes, 64 hexadecimal digits")),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     responses((status = 201, description = "Stored", body = StoredObject), (status = 200, description = "It was there", body = StoredObject),
-              (status = 422, description = "`object_mismatch`: the bytes have another name"), (status = 507, description = "`storage_full`")),
+              (status = 422, description = "`object_mismatch`: the bytes have another name"), (status = 503, description = "`contents_unavailable`"),
+              (status = 507, description = "`storage_full`")),
 )]
 pub async fn put(State(app): State<App>, Path(object): Path<String>, request: Request) -> Result<Response, Problem> {
     let name = parse(&object)?;
@@ -142,5 +164,5 @@ fn about(etag: &str) -> [(HeaderName, HeaderValue); 4] {
 }
 
 fn ascii(text: String) -> HeaderValue {
-    HeaderValue::try_from(text).expect("digits, hexadecimal digits and a few signs are a header's value")
+    HeaderValue::try_from(text).expect("addresses, names and numbers are printable ASCII")
 }

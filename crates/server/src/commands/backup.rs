@@ -64,7 +64,7 @@ impl Backup {
                 "{} ({bytes} bytes)\nKeep the root key ({}) elsewhere: who has both has every key. Contents ({}) are encrypted and never change: copy them with any tool.",
                 out.display(),
                 config.root_key.file.display(),
-                config.contents.dir.display()
+                config.contents.url.clone().unwrap_or_else(|| config.contents.dir.display().to_string())
             )
         })
     }

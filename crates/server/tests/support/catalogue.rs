@@ -16,6 +16,7 @@ use counterfoil_server::blobs::Blobs;
 use counterfoil_server::clock::{Clock, Rng};
 use counterfoil_server::config::Config;
 use counterfoil_server::db::{DbError, Tx};
+use counterfoil_server::delivery::Delivery;
 use counterfoil_server::keys::{RootKey, RootSource, rotate};
 use counterfoil_server::router::router;
 use serde_json::{Value, json};
@@ -81,10 +82,12 @@ impl TestServer {
         let mut config = Config::default();
         config.limits.requests_per_second = 0;
         config.limits.token_requests_per_second = 0;
+        config.contents.dir = directory.path().to_owned();
         configure(&mut config);
         let app = App::new(Parts {
             db: db.db.clone(),
-            blobs: Blobs::open(directory.path()).unwrap(),
+            blobs: Blobs::connect(&config.contents).unwrap(),
+            delivery: Delivery::open(&config.contents).unwrap(),
             keys,
             clock,
             rng,
