@@ -1,6 +1,5 @@
 //! Configuration: one TOML file, environment overrides, secrets also by `…_file`. Unknown keys are errors that name them.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use config::{Environment, File, FileFormat};
@@ -9,8 +8,14 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::db::DbUrl;
+use crate::db::{DbOptions, DbUrl};
 use crate::keys::RootSource;
+
+pub use contents::{Contents, Redirect, StoreOptions};
+pub use server::{Audit, Server};
+
+pub(crate) mod contents;
+mod server;
 
 /// Environment variables that override the file: `COUNTERFOILD__SECTION__KEY`.
 pub const ENVIRONMENT: &str = "COUNTERFOILD";
@@ -33,26 +38,10 @@ pub struct Config {
     pub log: Log,
     /// Limits.
     pub limits: Limits,
+    /// What the server looks after by itself.
+    pub audit: Audit,
     /// What registrations must look like (C5).
     pub registration: Policy,
-}
-
-/// `[server]`
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Server {
-    /// Address and port; port 0 takes any that is free.
-    pub listen: SocketAddr,
-    /// How terminals reach it, best first; written on every medium. Empty: the address that it listens on.
-    pub public_urls: Vec<String>,
-    /// Serve without TLS on other addresses than loopback: behind a proxy that does TLS.
-    pub allow_plain: bool,
-}
-
-impl Default for Server {
-    fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 7480)), public_urls: vec![], allow_plain: false }
-    }
 }
 
 /// `[tls]`
@@ -76,32 +65,35 @@ pub struct Database {
     /// A file that holds the address, where it has a password in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url_file: Option<PathBuf>,
+    /// Connections of each process that write (PostgreSQL).
+    pub writers: usize,
+    /// Connections of each process that read; as many more to the replica, where there is one.
+    pub readers: usize,
+    /// Prepared statements with names; not behind a pooler that hands every transaction another connection.
+    pub named_statements: bool,
+    /// `postgres://…` of a replica for reads that may lag.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replica_url: Option<String>,
+    /// A file that holds the replica's address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replica_url_file: Option<PathBuf>,
 }
 
 impl Default for Database {
     fn default() -> Self {
-        Self { url: "sqlite:counterfoil.db".to_owned(), url_file: None }
+        let url = "sqlite:counterfoil.db".to_owned();
+        Self { url, url_file: None, writers: 2, readers: 2, named_statements: true, replica_url: None, replica_url_file: None }
     }
 }
 
 impl std::fmt::Debug for Database {
-    /// Without the address, which may hold a password.
+    /// Without the addresses, which may hold passwords.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Database").field("url_file", &self.url_file).finish_non_exhaustive()
-    }
-}
-
-/// `[contents]`
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Contents {
-    /// Directory of the contents store.
-    pub dir: PathBuf,
-}
-
-impl Default for Contents {
-    fn default() -> Self {
-        Self { dir: "contents".into() }
+        f.debug_struct("Database")
+            .field("url_file", &self.url_file)
+            .field("writers", &self.writers)
+            .field("readers", &self.readers)
+            .finish_non_exhaustive()
     }
 }
 
@@ -232,7 +224,10 @@ impl Config {
             .prefix_separator("__")
             .separator("__")
             .list_separator(",")
+            .with_list_parse_key("server.roles")
             .with_list_parse_key("server.public_urls")
+            .with_list_parse_key("server.license_urls")
+            .with_list_parse_key("server.contents_urls")
             .with_list_parse_key("limits.trusted_proxies")
             .try_parsing(true)
             .source(Some(ours));
@@ -246,6 +241,7 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
+        self.server.check()?;
         let wrong = |key, reason: &str| Err(ConfigError::Value { key, reason: reason.to_owned() });
         if self.tls.cert_file.is_some() != self.tls.key_file.is_some() {
             return wrong("tls", "cert_file and key_file belong together");
@@ -256,19 +252,18 @@ impl Config {
         if self.limits.request_seconds == 0 {
             return wrong("limits.request_seconds", "no request is answered in no time");
         }
-        for url in &self.server.public_urls {
-            if !(url.starts_with("https://") || url.starts_with("http://")) || url.ends_with('/') {
-                return wrong("server.public_urls", "each begins with https:// or http:// and does not end with /");
-            }
+        if self.database.writers == 0 || self.database.readers == 0 {
+            return wrong("database", "writers and readers are at least 1");
         }
-        Ok(())
+        self.contents.check()
     }
 
     fn relative_to(mut self, directory: &Path) -> Self {
+        self.contents.relative_to(directory);
         let place = |path: &mut PathBuf| *path = directory.join(&*path);
-        place(&mut self.contents.dir);
         place(&mut self.root_key.file);
-        for path in [&mut self.tls.cert_file, &mut self.tls.key_file, &mut self.database.url_file] {
+        let database = &mut self.database;
+        for path in [&mut self.tls.cert_file, &mut self.tls.key_file, &mut database.url_file, &mut database.replica_url_file] {
             path.iter_mut().for_each(place);
         }
         if let Some(path) = self.database.url.strip_prefix("sqlite:") {
@@ -282,14 +277,21 @@ impl Config {
     /// # Errors
     /// `Value`.
     pub fn database_url(&self) -> Result<DbUrl, ConfigError> {
-        let wrong = |key, reason: String| ConfigError::Value { key, reason };
-        let text = match &self.database.url_file {
-            Some(path) => Zeroizing::new(
-                std::fs::read_to_string(path).map_err(|error| wrong("database.url_file", format!("{}: {error}", path.display())))?,
-            ),
-            None => Zeroizing::new(self.database.url.clone()),
+        let Database { url, url_file, .. } = &self.database;
+        address(url, url_file.as_deref(), "database.url")
+    }
+
+    /// How the database is used.
+    ///
+    /// # Errors
+    /// `Value`.
+    pub fn database_options(&self) -> Result<DbOptions, ConfigError> {
+        let Database { writers, readers, named_statements, replica_url, replica_url_file, .. } = &self.database;
+        let replica = match (replica_url, replica_url_file) {
+            (None, None) => None,
+            (url, file) => Some(address(url.as_deref().unwrap_or_default(), file.as_deref(), "database.replica_url")?),
         };
-        text.trim().parse().map_err(|error: crate::db::DbError| wrong("database.url", error.to_string()))
+        Ok(DbOptions { writers: *writers, readers: *readers, named_statements: *named_statements, replica, ..DbOptions::default() })
     }
 
     /// Where the root key comes from.
@@ -309,8 +311,19 @@ impl Config {
     pub fn shown(&self) -> toml::Table {
         let mut shown = self.clone();
         shown.database.url = self.database_url().map_or_else(|_| "(not readable)".to_owned(), |url| url.to_string());
+        shown.database.replica_url = self.database_options().ok().and_then(|options| Some(options.replica?.to_string()));
         toml::Table::try_from(&shown).expect("numbers, strings and lists have a TOML form")
     }
+}
+
+/// An address, or the file that holds it, which goes first.
+fn address(url: &str, file: Option<&Path>, key: &'static str) -> Result<DbUrl, ConfigError> {
+    let wrong = |reason: String| ConfigError::Value { key, reason };
+    let text = match file {
+        Some(path) => Zeroizing::new(std::fs::read_to_string(path).map_err(|error| wrong(format!("{}: {error}", path.display())))?),
+        None => Zeroizing::new(url.to_owned()),
+    };
+    text.trim().parse().map_err(|error: crate::db::DbError| wrong(error.to_string()))
 }
 
 #[cfg(test)]
@@ -361,6 +374,8 @@ mod tests {
             &[
                 ("COUNTERFOILD__SERVER__LISTEN", "127.0.0.1:2"),
                 ("COUNTERFOILD__SERVER__PUBLIC_URLS", "https://a.example,https://b.example"),
+                ("COUNTERFOILD__SERVER__ROLES", "license,content"),
+                ("COUNTERFOILD__SERVER__LICENSE_URLS", "https://l.example"),
                 ("COUNTERFOILD__LIMITS__BODY_BYTES", "100000"),
                 ("COUNTERFOILD__REGISTRATION__REQUIRE_CARD", "true"),
                 ("COUNTERFOILD__ROOT_KEY__KEY", "cfroot_1_x"),
@@ -371,6 +386,7 @@ mod tests {
         .unwrap();
         assert_eq!(config.server.listen.port(), 2);
         assert_eq!(config.server.public_urls, ["https://a.example", "https://b.example"]);
+        assert_eq!((config.server.roles.to_string(), config.server.license_urls.len()), ("license, content".to_owned(), 1));
         assert_eq!((config.limits.body_bytes, config.registration.require_card), (100_000, true));
         assert!(matches!(config.root_source(), RootSource::Given(_)));
     }
@@ -380,15 +396,23 @@ mod tests {
         for text in [
             "[tls]\ncert_file = \"x\"",
             "[limits]\nbody_bytes = 1",
+            "[database]\nwriters = 0",
+            "[database]\nreaders = 0",
             "[limits]\nrequest_seconds = 0",
             "[server]\npublic_urls = [\"example.com\"]",
             "[server]\npublic_urls = [\"https://example.com/\"]",
             "[server]\nlisten = \"nowhere\"",
+            "[server]\nroles = []",
+            "[server]\nroles = [\"kitchen\"]",
+            "[server]\nlicense_urls = [\"https://example.com/\"]",
+            "[server]\ncontents_urls = [\"example.com\"]",
         ] {
             assert!(with(text, &[]).is_err(), "{text}");
         }
-        let secret = with("[database]\nurl = \"postgres://me:hunter2@db.example/x\"\n[root_key]\nkey = \"cfroot_1_hunter2\"", &[]).unwrap();
+        let urls = "url = \"postgres://me:hunter2@db.example/x\"\nreplica_url = \"postgres://me:hunter2@copy.example/x\"";
+        let secret = with(&format!("[database]\n{urls}\n[root_key]\nkey = \"cfroot_1_hunter2\""), &[]).unwrap();
         assert!(!format!("{secret:?} {}", secret.shown()).contains("hunter2"));
+        assert!(secret.shown().to_string().contains("copy.example"));
     }
 
     #[test]

@@ -29,20 +29,24 @@ use tokio::sync::oneshot;
 pub use error::DbError;
 pub use faults::{Fault, Faults, Lasting};
 pub use meter::Statistics;
-pub use migrate::MigrationStatus;
+pub use migrate::{Compared, MigrationStatus, Move, MoveError, Pass, Progress};
+pub use options::DbOptions;
 pub use row::{FromRow, Row};
 pub use tx::{Query, Tx};
 pub use url::DbUrl;
 pub use value::{FromValue, Value};
 
 use job::{Action, Job};
-use url::Target;
+use options::Settings;
+use url::{PostgresTarget, Target};
 
 mod error;
 mod faults;
 mod job;
 mod meter;
 mod migrate;
+mod moved;
+mod options;
 mod postgres;
 mod row;
 mod sqlite;
@@ -58,54 +62,6 @@ pub struct Db(Arc<Shared>);
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FamilyKey(String);
 
-/// How many of what, and how long.
-#[derive(Clone, Debug)]
-pub struct DbOptions {
-    /// Connections that write (PostgreSQL; SQLite has one writer).
-    pub writers: usize,
-    /// Connections that read.
-    pub readers: usize,
-    /// Transactions that may share one commit.
-    pub batch: usize,
-    /// Transactions that may wait, for each writer and for the readers, before more are `Overloaded`.
-    pub queue: usize,
-    /// How long after it was asked for an action may still be run again.
-    pub retry_for: Duration,
-    /// How long one batch may take (PostgreSQL).
-    pub attempt_for: Duration,
-    /// How long connecting may take (PostgreSQL).
-    pub connect_for: Duration,
-    /// Faults for tests; no configuration reaches them.
-    pub faults: Option<Arc<Faults>>,
-}
-
-impl Default for DbOptions {
-    fn default() -> Self {
-        Self {
-            writers: 2,
-            readers: 2,
-            batch: 64,
-            queue: 4096,
-            retry_for: Duration::from_secs(10),
-            attempt_for: Duration::from_secs(10),
-            connect_for: Duration::from_secs(5),
-            faults: None,
-        }
-    }
-}
-
-/// The options as every thread holds them.
-#[derive(Clone, Debug)]
-struct Settings {
-    batch: usize,
-    queue: usize,
-    retry_for: Duration,
-    attempt_for: Duration,
-    connect_for: Duration,
-    faults: Option<Arc<Faults>>,
-    statistics: Arc<Statistics>,
-}
-
 struct Shared {
     url: DbUrl,
     settings: Settings,
@@ -116,13 +72,15 @@ struct Shared {
 struct Queues {
     writers: Vec<Sender<Box<dyn Job>>>,
     readers: Sender<Box<dyn Job>>,
+    /// Of the replica, where there is one.
+    replica: Option<Sender<Box<dyn Job>>>,
 }
 
 impl Db {
     /// Opens the database with the usual options.
     ///
     /// # Errors
-    /// `Url`, or `Lost` when the file cannot be opened or the server cannot be reached.
+    /// `Url`, or `Lost` when the file cannot be opened or the server cannot be reached. A replica that cannot be reached is no error.
     pub async fn open(url: &DbUrl) -> Result<Self, DbError> {
         Self::open_with(url, DbOptions::default()).await
     }
@@ -132,24 +90,23 @@ impl Db {
     /// # Errors
     /// As for `open`.
     pub async fn open_with(url: &DbUrl, options: DbOptions) -> Result<Self, DbError> {
-        let settings = Settings {
-            batch: options.batch.max(1),
-            queue: options.queue.max(1),
-            retry_for: options.retry_for,
-            attempt_for: options.attempt_for,
-            connect_for: options.connect_for,
-            faults: options.faults,
-            statistics: Arc::default(),
-        };
+        let settings = Settings::new(&options);
         let (queues, threads) = match &url.0 {
             Target::Sqlite(path) => start_sqlite(path, &settings, options.readers.max(1))?,
             Target::Postgres(target) => {
+                let target = target.primary();
                 // Tells a wrong address now, and not at the first transaction.
-                postgres::connect(target, &settings).await?;
-                start_postgres(target, &settings, options.writers.max(1), options.readers.max(1))?
+                postgres::connect(&target, &settings).await?;
+                start_postgres(&target, &settings, &options)?
             }
         };
         Ok(Self(Arc::new(Shared { url: url.clone(), settings, queues: RwLock::new(Some(queues)), threads: Mutex::new(threads) })))
+    }
+
+    /// No database at all: every call is `Unavailable`. For a process that shall hold nothing.
+    pub fn absent() -> Self {
+        let settings = Settings::new(&DbOptions::default());
+        Self(Arc::new(Shared { url: DbUrl::sqlite(""), settings, queues: RwLock::new(None), threads: Mutex::new(vec![]) }))
     }
 
     /// Runs an action that writes the rows of one family, and returns once they are durable, or nothing of it is.
@@ -187,6 +144,44 @@ impl Db {
         self.submit(name, FamilyKey(String::new()), action, |queues| &queues.readers).await
     }
 
+    /// Runs an action that only reads, and whose answer may be some moments old: on the replica where one is configured. An error from there
+    /// (nothing found, as well as a failure) counts for nothing; then the action is run again on the primary, as by `read`.
+    ///
+    /// Nothing that decides about rights reads so.
+    ///
+    /// # Errors
+    /// As for `read`.
+    pub async fn read_lagging<T, E, F>(&self, name: &'static str, action: F) -> Result<T, E>
+    where
+        F: AsyncFn(&mut Tx) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<DbError> + Send + 'static,
+    {
+        self.submit(name, FamilyKey(String::new()), action, |queues| queues.replica.as_ref().unwrap_or(&queues.readers)).await
+    }
+
+    /// `read_lagging` for what may be missing: what is not found on the replica is looked for on the primary.
+    ///
+    /// # Errors
+    /// As for `read`.
+    pub async fn find_lagging<T, E, F>(&self, name: &'static str, action: F) -> Result<Option<T>, E>
+    where
+        F: AsyncFn(&mut Tx) -> Result<Option<T>, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<DbError> + Send + 'static,
+    {
+        let found = self.read_lagging(name, async move |tx: &mut Tx| match action(tx).await {
+            Ok(Some(found)) => Ok(found),
+            Ok(None) => Err(NotFound(None)),
+            Err(error) => Err(NotFound(Some(error))),
+        });
+        match found.await {
+            Ok(found) => Ok(Some(found)),
+            Err(NotFound(None)) => Ok(None),
+            Err(NotFound(Some(error))) => Err(error),
+        }
+    }
+
     /// Runs a long read over a connection of its own, which sees one state of the database throughout: for audits and exports.
     ///
     /// # Errors
@@ -202,7 +197,7 @@ impl Db {
         let settings = self.0.settings.clone();
         spawn("db-snapshot", move || match &url.0 {
             Target::Sqlite(path) => sqlite::snapshot(path, job),
-            Target::Postgres(target) => on_this_thread(postgres::snapshot(target, &settings, job)),
+            Target::Postgres(target) => on_this_thread(postgres::snapshot(&target.primary(), &settings, job)),
         })?;
         answer.await.unwrap_or_else(|_| Err(closed().into()))
     }
@@ -221,6 +216,14 @@ impl Db {
     /// `Migration`, or a failure of the database.
     pub async fn migration_status(&self) -> Result<MigrationStatus, DbError> {
         migrate::status(self).await
+    }
+
+    /// Whether the database is here, and all of it: not moved elsewhere, not half moved here.
+    ///
+    /// # Errors
+    /// `Moved`, `HalfMoved`, or a failure of the database.
+    pub async fn check_not_moved(&self) -> Result<(), DbError> {
+        moved::check(self).await
     }
 
     /// Lets waiting transactions finish, ends the threads and closes the connections. Later calls on any clone are `Unavailable`.
@@ -288,6 +291,15 @@ impl Db {
     }
 }
 
+/// What `find_lagging` makes of an action's answer, so that "nothing" from the replica is asked again; `None` is nothing.
+struct NotFound<E>(Option<E>);
+
+impl<E: From<DbError>> From<DbError> for NotFound<E> {
+    fn from(error: DbError) -> Self {
+        Self(Some(error.into()))
+    }
+}
+
 /// Runs transactions side by side, so that they share commits. All are run to their end before the first error is returned.
 pub(crate) async fn all<T, E>(transactions: impl IntoIterator<Item = impl Future<Output = Result<T, E>>>) -> Result<Vec<T>, E> {
     futures_util::future::join_all(transactions).await.into_iter().collect()
@@ -305,27 +317,38 @@ fn start_sqlite(path: &Path, settings: &Settings, readers: usize) -> Result<(Que
         let waiting = Arc::clone(&waiting);
         threads.push(spawn("db-reader", move || sqlite::read_all(connection, &waiting))?);
     }
-    Ok((Queues { writers: vec![writer], readers: reader }, threads))
+    Ok((Queues { writers: vec![writer], readers: reader, replica: None }, threads))
 }
 
 fn start_postgres(
-    target: &url::PostgresTarget,
+    target: &PostgresTarget,
     settings: &Settings,
-    writers: usize,
-    readers: usize,
+    options: &DbOptions,
 ) -> Result<(Queues, Vec<JoinHandle<()>>), DbError> {
-    let mut queues = Vec::new();
+    let mut writers = Vec::new();
     let mut threads = Vec::new();
-    for _ in 0..writers {
+    for _ in 0..options.writers.max(1) {
         let (queue, waiting) = mpsc::channel(settings.queue);
         let (target, settings) = (target.clone(), settings.clone());
         threads.push(spawn("db-writer", move || on_this_thread(postgres::write_all(target, waiting, settings)))?);
-        queues.push(queue);
+        writers.push(queue);
     }
-    let (reader, waiting) = mpsc::channel(settings.queue);
-    let (target, settings) = (target.clone(), settings.clone());
-    threads.push(spawn("db-reader", move || on_this_thread(postgres::read_all(target, waiting, settings, readers)))?);
-    Ok((Queues { writers: queues, readers: reader }, threads))
+    let connections = options.readers.max(1);
+    let (readers, waiting) = mpsc::channel(settings.queue);
+    let (target, shared) = (target.clone(), settings.clone());
+    threads.push(spawn("db-reader", move || on_this_thread(postgres::read_all(target, waiting, shared, connections)))?);
+    let mut replica = None;
+    if let Some(url) = &options.replica {
+        let Target::Postgres(target) = &url.0 else {
+            return Err(DbError::Url("a replica begins with `postgres://`, as the primary does".to_owned()));
+        };
+        let (queue, waiting) = mpsc::channel(settings.queue);
+        let (target, settings, primary) = (PostgresTarget::clone(target), settings.clone(), readers.clone());
+        let read = move || on_this_thread(postgres::read_replica(target, waiting, settings, connections, primary));
+        threads.push(spawn("db-replica", read)?);
+        replica = Some(queue);
+    }
+    Ok((Queues { writers, readers, replica }, threads))
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, DbError> {

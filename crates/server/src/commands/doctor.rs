@@ -1,6 +1,5 @@
 //! `counterfoild doctor`: looks at everything that a server stands on, and says what to do about what is wrong.
 
-use std::fs;
 use std::path::Path;
 
 use counterfoil_core::Timestamp;
@@ -9,9 +8,11 @@ use rustls::pki_types::pem::PemObject;
 use serde::Serialize;
 
 use super::{Failure, Global};
+use crate::blobs::Blobs;
 use crate::clock::{Clock, Rng, rfc3339};
 use crate::config::Config;
 use crate::db::{Db, DbError, Tx};
+use crate::delivery::Delivery;
 use crate::keys::root::too_open;
 use crate::keys::{Keys, RootSource};
 
@@ -57,7 +58,7 @@ pub async fn run(global: &Global) -> Result<(), Failure> {
     checks.extend(root_key(&config));
     let newest = database(&config, &mut checks).await;
     checks.push(clock(now, newest));
-    checks.push(contents(&config));
+    checks.push(contents(&config).await);
     checks.extend(tls(&config, now));
     checks.push(address(&config));
     let wrong = checks.iter().filter(|check| check.verdict == Verdict::Wrong).count();
@@ -91,8 +92,8 @@ fn root_key(config: &Config) -> Option<Check> {
 
 /// Answers with the time of the newest audit record, which no clock may lie before.
 async fn database(config: &Config, checks: &mut Vec<Check>) -> Option<Timestamp> {
-    let url = match config.database_url() {
-        Ok(url) => url,
+    let (url, options) = match config.database_url().and_then(|url| Ok((url, config.database_options()?))) {
+        Ok(database) => database,
         Err(error) => {
             checks.push(wrong("database", error.to_string(), "Correct [database] in the configuration."));
             return None;
@@ -105,7 +106,7 @@ async fn database(config: &Config, checks: &mut Vec<Check>) -> Option<Timestamp>
         checks.push(wrong("database", format!("{path} is not there"), "Restore a backup: `counterfoild restore FILE`."));
         return None;
     }
-    let db = match Db::open(&url).await {
+    let db = match Db::open_with(&url, options).await {
         Ok(db) => db,
         Err(error) => {
             checks.push(wrong("database", error.to_string(), "Check that the database runs and that its address is right."));
@@ -148,15 +149,21 @@ fn clock(now: Timestamp, newest: Option<Timestamp>) -> Check {
     }
 }
 
-fn contents(config: &Config) -> Check {
-    let directory = &config.contents.dir;
-    let probe = directory.join(format!(".doctor-{:016x}", u64::from_be_bytes(Rng::System.bytes())));
-    match fs::write(&probe, b"").and_then(|()| fs::remove_file(&probe)) {
-        Ok(()) => good("contents", directory.display().to_string()),
+async fn contents(config: &Config) -> Check {
+    let blobs = match Blobs::connect(&config.contents).and_then(|blobs| Delivery::open(&config.contents).map(|_| blobs)) {
+        Ok(blobs) => blobs,
+        Err(error) => return wrong("contents", error.to_string(), "Correct [contents] in the configuration."),
+    };
+    match blobs.probe(&format!(".doctor-{:016x}", u64::from_be_bytes(Rng::System.bytes()))).await {
+        Ok(()) => good("contents", blobs.to_string()),
         Err(error) => wrong(
             "contents",
-            format!("{}: {error}", directory.display()),
-            "Make the directory, and let the user that runs counterfoild write in it.",
+            format!("{blobs}: {error}"),
+            if config.contents.url.is_some() {
+                "Check address, options and credentials in [contents], and that the bucket lets them read, list, write and delete; docs/contents.md."
+            } else {
+                "Let the user that runs counterfoild write in that directory."
+            },
         ),
     }
 }

@@ -126,7 +126,7 @@ impl Init {
     async fn make_authority(&self, config: &Config) -> Result<(String, String), Failure> {
         let (now, rng) = (Clock::System.now(), Rng::System);
         let url = config.database_url()?;
-        let db = Db::open(&url).await?;
+        let db = Db::open_with(&url, config.database_options()?).await?;
         let root_file = &config.root_key.file;
         let fresh = !root_file.exists();
         db.migrate().await?;

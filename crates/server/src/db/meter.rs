@@ -36,6 +36,11 @@ pub(super) fn retry(name: &'static str) {
     metrics::counter!("counterfoil_db_retries_total", "name" => name).increment(1);
 }
 
+/// Counts a read that might have lagged, and was asked at the primary after all.
+pub(super) fn asked_primary(reason: &'static str) {
+    metrics::counter!("counterfoil_db_replica_fallbacks_total", "reason" => reason).increment(1);
+}
+
 /// Counts and answers a job whose transaction has ended.
 pub(super) fn finish(job: Box<dyn Job>, attempt: Attempt) {
     match attempt {

@@ -3,20 +3,22 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::future::{join, join_all};
-use futures_util::stream::FuturesUnordered;
-use tokio::sync::Mutex;
 use tokio::sync::mpsc::Receiver;
 
-pub(super) use session::{Session, connect};
+pub(super) use connect::connect;
+pub(super) use reader::{read_all, read_replica, snapshot};
+pub(super) use session::Session;
 
 use super::error::DbError;
 use super::job::{Attempt, Job, attempt};
+use super::options::Settings;
 use super::tx::{Engine, Tx};
 use super::url::PostgresTarget;
-use super::{Settings, backoff, instant, meter};
+use super::{backoff, instant, meter};
 
+mod connect;
+mod reader;
 mod session;
 
 /// A writer: one connection, made again when it fails.
@@ -46,7 +48,7 @@ pub(super) async fn write_all(target: PostgresTarget, mut queue: Receiver<Box<dy
             Err(error) => {
                 tracing::debug!(%error, transactions = jobs.len(), "a batch failed; its transactions are tried one by one");
                 for job in jobs {
-                    writer.alone(job).await;
+                    writer.alone(job, &error).await;
                 }
             }
         }
@@ -56,9 +58,12 @@ pub(super) async fn write_all(target: PostgresTarget, mut queue: Receiver<Box<dy
 impl Writer {
     /// Runs the jobs inside one transaction of the database. An error means that none was committed, or that nobody knows.
     async fn together(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<Vec<Attempt>, DbError> {
+        let Some(deadline) = jobs.iter().map(|job| job.deadline()).max() else { return Ok(Vec::new()) };
+        let limit = self.settings.attempt_until(deadline);
         let session = self.session().await?;
-        let work = transaction(&session, jobs, &self.settings);
-        let result = match tokio::time::timeout(self.settings.attempt_for, work).await {
+        // A COMMIT that waits for a standby that is missing ends here: nobody is told that it happened, and nothing cancels it. Its rows stay
+        // locked, and so the same action, run again, waits for its outcome.
+        let result = match tokio::time::timeout(limit, transaction(&session, jobs, &self.settings)).await {
             Ok(result) => result,
             Err(_) => Err(DbError::Lost("no answer in time".to_owned())),
         };
@@ -69,8 +74,15 @@ impl Writer {
         result
     }
 
-    /// Runs one job until it succeeds, fails for good, or its time is up.
-    async fn alone(&mut self, mut job: Box<dyn Job>) {
+    /// Runs one job until it succeeds, fails for good, or its time is up; `failure` is what the batch failed of.
+    async fn alone(&mut self, mut job: Box<dyn Job>, failure: &DbError) {
+        if job.abandoned() {
+            return;
+        }
+        // While the database is away, those whose time is up wait no longer for those before them.
+        if matches!(failure, DbError::Lost(_)) && instant() >= job.deadline() {
+            return meter::answer(job, Some(failure.clone().given_up()));
+        }
         for tries in 0.. {
             match self.together(std::slice::from_mut(&mut job)).await {
                 Ok(mut attempts) => return meter::finish(job, attempts.pop().unwrap_or(Attempt::Refused)),
@@ -110,26 +122,27 @@ pub(super) enum Access {
 async fn transaction(session: &Rc<Session>, jobs: &mut [Box<dyn Job>], settings: &Settings) -> Result<Vec<Attempt>, DbError> {
     let single = jobs.len() == 1;
     let (begin, chains) = join(
-        session.control("BEGIN ISOLATION LEVEL READ COMMITTED"),
+        session.begin(),
         join_all(by_family(jobs).into_iter().map(|chain| run(session, chain, settings))),
     )
     .await;
     begin?;
 
-    let mut attempts: Vec<(usize, Attempt, bool)> = chains.into_iter().flatten().collect();
-    attempts.sort_by_key(|(place, ..)| *place);
-    let committable = attempts.iter().all(|(_, attempt, wrote)| match attempt {
+    let mut ran: Vec<Ran> = chains.into_iter().flatten().collect();
+    ran.sort_by_key(|ran| ran.place);
+    let committable = ran.iter().all(|ran| match ran.attempt {
         Attempt::Done => true,
         // It read and said no: what the others wrote can stand.
-        Attempt::Refused => !wrote,
+        Attempt::Refused => !ran.wrote,
         Attempt::Failed(_) => false,
     });
     if committable {
-        commit(session, settings).await?;
-        return Ok(attempts.into_iter().map(|(_, attempt, _)| attempt).collect());
+        let only_read = ran.iter().any(|ran| matches!(ran.attempt, Attempt::Done)) && !ran.iter().any(|ran| ran.changed);
+        commit(session, settings, if only_read { COMMIT_WHAT_WAS_READ } else { "COMMIT" }).await?;
+        return Ok(ran.into_iter().map(|ran| ran.attempt).collect());
     }
     session.control("ROLLBACK").await?;
-    let lost = attempts.iter().find_map(|(_, attempt, _)| match attempt {
+    let lost = ran.iter().find_map(|ran| match &ran.attempt {
         Attempt::Failed(error) if single && !error.is_transient() => None,
         Attempt::Failed(error) => Some(error.clone()),
         _ => None,
@@ -138,14 +151,19 @@ async fn transaction(session: &Rc<Session>, jobs: &mut [Box<dyn Job>], settings:
         Some(error) if matches!(error, DbError::Lost(_)) => Err(error),
         _ if !single => Err(DbError::Conflict("a batch")),
         Some(error) => Err(error),
-        None => Ok(attempts.into_iter().map(|(_, attempt, _)| attempt).collect()),
+        None => Ok(ran.into_iter().map(|ran| ran.attempt).collect()),
     }
 }
 
-async fn commit(session: &Session, settings: &Settings) -> Result<(), DbError> {
+/// A transaction that found its work done already answers as the first one would have, so what it read must be as durable as what it would
+/// have written. A server that crashed while a COMMIT waited for the standby shows that COMMIT's rows to everybody before the standby has
+/// them; and a transaction without changes waits for nothing. So it changes something: a message in the log that nobody reads.
+const COMMIT_WHAT_WAS_READ: &str = "SELECT pg_logical_emit_message(true, 'counterfoil', ''); COMMIT";
+
+async fn commit(session: &Session, settings: &Settings, sql: &str) -> Result<(), DbError> {
     let number = settings.faults.as_ref().map(|faults| faults.before_commit()).transpose()?;
     let began = instant();
-    session.control("COMMIT").await?;
+    session.control(sql).await?;
     meter::commit(began);
     settings.statistics.count_commit();
     match (&settings.faults, number) {
@@ -165,85 +183,24 @@ fn by_family(jobs: &mut [Box<dyn Job>]) -> Vec<Chain<'_>> {
     chains.into_values().collect()
 }
 
-async fn run(session: &Rc<Session>, chain: Chain<'_>, settings: &Settings) -> Vec<(usize, Attempt, bool)> {
-    let mut attempts = Vec::with_capacity(chain.len());
+/// What one job came to.
+struct Ran {
+    place: usize,
+    attempt: Attempt,
+    /// Whether it ran a statement that could change something.
+    wrote: bool,
+    /// Whether one did.
+    changed: bool,
+}
+
+async fn run(session: &Rc<Session>, chain: Chain<'_>, settings: &Settings) -> Vec<Ran> {
+    let mut ran = Vec::with_capacity(chain.len());
     for (place, job) in chain {
         let mut tx = Tx::new(Engine::Postgres(Rc::clone(session)), settings.faults.clone());
-        let result = attempt(job.as_mut(), &mut tx).await;
-        attempts.push((place, result, tx.wrote()));
+        let attempt = attempt(job.as_mut(), &mut tx).await;
+        ran.push(Ran { place, attempt, wrote: tx.wrote(), changed: tx.changed() });
     }
-    attempts
-}
-
-/// Answers reads until every `Db` is gone. Statements of different reads share the connections, pipelined; each sees what was committed
-/// before it.
-pub(super) async fn read_all(target: PostgresTarget, mut queue: Receiver<Box<dyn Job>>, settings: Settings, connections: usize) {
-    let readers: Vec<Reader> = (0..connections.max(1)).map(|_| Reader { session: Mutex::new(None) }).collect();
-    let mut running = FuturesUnordered::new();
-    let mut next = 0;
-    loop {
-        tokio::select! {
-            Some(()) = running.next() => {}
-            job = queue.recv(), if running.len() < settings.queue => match job {
-                Some(job) if job.abandoned() => {}
-                Some(job) => {
-                    next = (next + 1) % readers.len();
-                    running.push(readers[next].read(&target, &settings, job));
-                }
-                None => break,
-            },
-        }
-    }
-    while running.next().await.is_some() {}
-}
-
-struct Reader {
-    // Locked only while it is taken or made, so that several reads use it at once.
-    session: Mutex<Option<Rc<Session>>>,
-}
-
-impl Reader {
-    async fn read(&self, target: &PostgresTarget, settings: &Settings, mut job: Box<dyn Job>) {
-        for tries in 0.. {
-            let result = match tokio::time::timeout(settings.attempt_for, self.once(target, settings, job.as_mut())).await {
-                Ok(Ok(Attempt::Failed(error)) | Err(error)) if error.is_transient() => error,
-                Ok(Ok(attempt)) => return meter::finish(job, attempt),
-                Ok(Err(error)) => error,
-                Err(_) => DbError::Lost("no answer in time".to_owned()),
-            };
-            *self.session.lock().await = None;
-            if !result.is_transient() || instant() >= job.deadline() {
-                return meter::answer(job, Some(result.given_up()));
-            }
-            tokio::time::sleep(backoff(tries)).await;
-        }
-    }
-
-    async fn once(&self, target: &PostgresTarget, settings: &Settings, job: &mut dyn Job) -> Result<Attempt, DbError> {
-        let session = {
-            let mut place = self.session.lock().await;
-            match place.as_ref().filter(|session| !session.is_closed()) {
-                Some(session) => Rc::clone(session),
-                None => Rc::clone(place.insert(Rc::new(Session::connect(target, settings, Access::Read).await?))),
-            }
-        };
-        let mut tx = Tx::new(Engine::Postgres(session), None);
-        Ok(attempt(job, &mut tx).await)
-    }
-}
-
-/// Answers one read over a connection of its own, which sees one state of the database throughout.
-pub(super) async fn snapshot(target: &PostgresTarget, settings: &Settings, mut job: Box<dyn Job>) {
-    let once = async {
-        let session = Rc::new(Session::connect(target, settings, Access::Read).await?);
-        session.control("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
-        let mut tx = Tx::new(Engine::Postgres(Rc::clone(&session)), None);
-        Ok::<_, DbError>(attempt(job.as_mut(), &mut tx).await)
-    };
-    match once.await {
-        Ok(attempt) => meter::finish(job, attempt),
-        Err(error) => meter::answer(job, Some(error.given_up())),
-    }
+    ran
 }
 
 /// Milliseconds, as PostgreSQL's settings want them.

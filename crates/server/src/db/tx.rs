@@ -20,6 +20,7 @@ pub struct Tx {
     faults: Option<Arc<Faults>>,
     failure: Option<DbError>,
     wrote: bool,
+    changed: bool,
     waiting: Rc<Cell<bool>>,
 }
 
@@ -31,7 +32,7 @@ pub(super) enum Engine {
 
 impl Tx {
     pub(super) fn new(engine: Engine, faults: Option<Arc<Faults>>) -> Self {
-        Self { engine, faults, failure: None, wrote: false, waiting: Rc::default() }
+        Self { engine, faults, failure: None, wrote: false, changed: false, waiting: Rc::default() }
     }
 
     /// Begins a statement. The text is a literal, so that no input can become part of it; `$1` is what is bound first.
@@ -59,6 +60,11 @@ impl Tx {
         self.wrote
     }
 
+    /// Whether a statement other than SELECT met a row.
+    pub(super) fn changed(&self) -> bool {
+        self.changed
+    }
+
     /// Is true while a statement is under way.
     pub(super) fn waiting(&self) -> Rc<Cell<bool>> {
         Rc::clone(&self.waiting)
@@ -75,9 +81,13 @@ impl Tx {
         if let Some(faults) = &self.faults {
             faults.before_statement().map_err(|fault| self.failure.insert(fault).clone())?;
         }
-        self.wrote |= !sql.trim_start().get(..6).is_some_and(|verb| verb.eq_ignore_ascii_case("select"));
+        self.wrote |= writes(sql);
         Ok(())
     }
+}
+
+fn writes(sql: &str) -> bool {
+    !sql.trim_start().get(..6).is_some_and(|verb| verb.eq_ignore_ascii_case("select"))
 }
 
 /// A statement with its values, not run yet.
@@ -142,6 +152,7 @@ impl<'a> Query<'a> {
                 result
             }
         };
+        tx.changed |= writes(sql) && matches!(result, Ok(1..));
         result.map_err(|error| tx.fail(error))
     }
 
@@ -157,6 +168,7 @@ impl<'a> Query<'a> {
                 result
             }
         };
+        tx.changed |= writes(sql) && matches!(&result, Ok(rows) if !rows.is_empty());
         result.map_err(|error| tx.fail(error))
     }
 }

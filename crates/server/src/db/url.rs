@@ -3,8 +3,10 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
-use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::Config;
+use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 
 use super::error::DbError;
 
@@ -14,7 +16,7 @@ use super::error::DbError;
 /// - `postgres://user:password@host:port,host2:port2/name?target_session_attrs=read-write`: what libpq takes, as far as `tokio-postgres`
 ///   knows it. `sslmode` may be `disable`, `require` or `verify-full`; the certificate is verified in both of the latter, against
 ///   `sslrootcert=FILE` (PEM) or the public certificate authorities. Without `sslmode`, sockets and loopback addresses go plain and others
-///   by TLS.
+///   by TLS. Of several hosts, the one that can be written to is used.
 #[derive(Clone)]
 pub struct DbUrl(pub(super) Target);
 
@@ -26,9 +28,15 @@ pub(super) enum Target {
 
 #[derive(Clone)]
 pub(super) struct PostgresTarget {
-    pub(super) config: tokio_postgres::Config,
+    /// One for each host, with all that goes for every host.
+    pub(super) hosts: Vec<Config>,
     pub(super) root_certificates: Option<PathBuf>,
 }
+
+/// How soon a host that vanished without a word is noticed, unless the address says otherwise: nothing heard for so long, then asked so often
+/// with so long between; and so long for what was sent and not acknowledged.
+const KEEPALIVE: (Duration, u32, Duration) = (Duration::from_secs(5), 3, Duration::from_secs(2));
+const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
 
 impl DbUrl {
     /// An SQLite file.
@@ -78,13 +86,80 @@ fn postgres(text: &str) -> Result<PostgresTarget, DbError> {
     }
     let plain = if rest.is_empty() { address.to_owned() } else { format!("{address}?{}", rest.join("&")) };
     // The parser's message does not repeat the address, which may hold a password.
-    let mut config: tokio_postgres::Config = plain.parse().map_err(|error: tokio_postgres::Error| DbError::Url(error.to_string()))?;
+    let mut config: Config = plain.parse().map_err(|error: tokio_postgres::Error| DbError::Url(error.to_string()))?;
     let local = config.get_hosts().iter().all(is_local);
     config.ssl_mode(mode.unwrap_or(if local { SslMode::Disable } else { SslMode::Require }));
     if config.get_application_name().is_none() {
         config.application_name("counterfoild");
     }
-    Ok(PostgresTarget { config, root_certificates })
+    let says = |key: &str| rest.iter().any(|pair| pair.split_once('=').is_some_and(|(name, _)| name == key));
+    if !says("keepalives_idle") {
+        config.keepalives_idle(KEEPALIVE.0).keepalives_retries(KEEPALIVE.1).keepalives_interval(KEEPALIVE.2);
+    }
+    if !says("tcp_user_timeout") {
+        config.tcp_user_timeout(UNACKNOWLEDGED);
+    }
+    Ok(PostgresTarget { hosts: each_host(&config)?, root_certificates })
+}
+
+/// The same for each host by itself, so that they can be asked side by side.
+fn each_host(config: &Config) -> Result<Vec<Config>, DbError> {
+    let (hosts, addresses, ports) = (config.get_hosts(), config.get_hostaddrs(), config.get_ports());
+    let count = hosts.len().max(addresses.len());
+    let fits = |length: usize| length <= 1 || length == count;
+    if count == 0 || (!hosts.is_empty() && !addresses.is_empty() && hosts.len() != addresses.len()) || !fits(ports.len()) {
+        return Err(DbError::Url("it names no host, or not as many ports as hosts".to_owned()));
+    }
+    Ok((0..count)
+        .map(|place| {
+            let mut one = without_host(config);
+            match hosts.get(place) {
+                Some(Host::Tcp(name)) => _ = one.host(name),
+                #[cfg(unix)]
+                Some(Host::Unix(path)) => _ = one.host_path(path),
+                None => {}
+            }
+            if let Some(address) = addresses.get(place) {
+                one.hostaddr(*address);
+            }
+            if let Some(port) = ports.get(place).or(ports.first()) {
+                one.port(*port);
+            }
+            one
+        })
+        .collect())
+}
+
+fn without_host(config: &Config) -> Config {
+    let mut one = Config::new();
+    one.ssl_mode(config.get_ssl_mode())
+        .ssl_negotiation(config.get_ssl_negotiation())
+        .keepalives(config.get_keepalives())
+        .keepalives_idle(config.get_keepalives_idle())
+        .target_session_attrs(config.get_target_session_attrs())
+        .channel_binding(config.get_channel_binding())
+        .load_balance_hosts(config.get_load_balance_hosts());
+    config.get_user().map(|user| _ = one.user(user));
+    config.get_password().map(|password| _ = one.password(password));
+    config.get_dbname().map(|name| _ = one.dbname(name));
+    config.get_options().map(|options| _ = one.options(options));
+    config.get_application_name().map(|name| _ = one.application_name(name));
+    config.get_connect_timeout().map(|time| _ = one.connect_timeout(*time));
+    config.get_tcp_user_timeout().map(|time| _ = one.tcp_user_timeout(*time));
+    config.get_keepalives_interval().map(|time| _ = one.keepalives_interval(time));
+    config.get_keepalives_retries().map(|count| _ = one.keepalives_retries(count));
+    one
+}
+
+impl PostgresTarget {
+    /// For decisions: of several hosts only one that can be written to will do, whatever the address says.
+    pub(super) fn primary(&self) -> Self {
+        let mut target = self.clone();
+        if target.hosts.len() > 1 {
+            target.hosts.iter_mut().for_each(|host| _ = host.target_session_attrs(TargetSessionAttrs::ReadWrite));
+        }
+        target
+    }
 }
 
 fn is_local(host: &Host) -> bool {
@@ -95,19 +170,24 @@ fn is_local(host: &Host) -> bool {
     }
 }
 
+fn shown(host: &Config) -> String {
+    match host.get_hosts().first() {
+        Some(Host::Tcp(name)) => name.clone(),
+        #[cfg(unix)]
+        Some(Host::Unix(path)) => path.display().to_string(),
+        None => host.get_hostaddrs().first().map(ToString::to_string).unwrap_or_default(),
+    }
+}
+
 /// Shows what logs may hold: no user, no password.
 impl fmt::Display for DbUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Target::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
             Target::Postgres(target) => {
-                let hosts = target.config.get_hosts().iter().map(|host| match host {
-                    Host::Tcp(name) => name.clone(),
-                    #[cfg(unix)]
-                    Host::Unix(path) => path.display().to_string(),
-                });
-                let name = target.config.get_dbname().unwrap_or_default();
-                write!(f, "postgres://{}/{name}", hosts.collect::<Vec<_>>().join(","))
+                let hosts: Vec<String> = target.hosts.iter().map(shown).collect();
+                let name = target.hosts.first().and_then(Config::get_dbname).unwrap_or_default();
+                write!(f, "postgres://{}/{name}", hosts.join(","))
             }
         }
     }
@@ -133,13 +213,44 @@ mod tests {
     #[test]
     fn a_distant_host_is_reached_by_tls_unless_told_otherwise() {
         let mode = |text: &str| match text.parse::<DbUrl>().unwrap().0 {
-            Target::Postgres(target) => target.config.get_ssl_mode(),
+            Target::Postgres(target) => target.hosts[0].get_ssl_mode(),
             Target::Sqlite(_) => panic!("not an SQLite address"),
         };
         assert_eq!(mode("postgres://db.example/x"), SslMode::Require);
         assert_eq!(mode("postgres://127.0.0.1,db.example/x"), SslMode::Require);
         assert_eq!(mode("postgres://127.0.0.1/x"), SslMode::Disable);
         assert_eq!(mode("postgres://db.example/x?sslmode=disable"), SslMode::Disable);
+    }
+
+    fn hosts(text: &str) -> PostgresTarget {
+        match text.parse::<DbUrl>().unwrap().0 {
+            Target::Postgres(target) => *target,
+            Target::Sqlite(_) => panic!("not an SQLite address"),
+        }
+    }
+
+    #[test]
+    fn each_host_is_asked_with_all_that_goes_for_every_host() {
+        let rest = "user=me&password=secret&options=-c%20x%3D1&application_name=us&sslnegotiation=direct&connect_timeout=3&tcp_user_timeout=4\
+                    &keepalives=1&keepalives_idle=5&keepalives_interval=6&keepalives_retries=7&channel_binding=require&target_session_attrs=any\
+                    &load_balance_hosts=random";
+        let target = hosts(&format!("postgres://a:1,b:2/books?{rest}"));
+        let alone = |host: &str| -> Config { format!("postgres://{host}/books?{rest}&sslmode=require").parse().unwrap() };
+        assert!(target.hosts == [alone("a:1"), alone("b:2")], "what is not carried over is lost");
+        let same_port = hosts("postgres://a,b:7/x");
+        assert_eq!(same_port.hosts.iter().map(Config::get_ports).collect::<Vec<_>>(), [[5432], [7]]);
+        assert!(target.primary().hosts.iter().all(|host| host.get_target_session_attrs() == TargetSessionAttrs::ReadWrite));
+        assert_eq!(hosts("postgres://a/x").primary().hosts[0].get_target_session_attrs(), TargetSessionAttrs::Any);
+    }
+
+    #[test]
+    fn a_host_that_vanishes_is_noticed_in_seconds() {
+        let host = &hosts("postgres://a/x").hosts[0];
+        let (idle, retries, interval) = KEEPALIVE;
+        assert_eq!((host.get_keepalives_idle(), host.get_keepalives_retries()), (idle, Some(retries)));
+        assert_eq!((host.get_keepalives_interval(), host.get_tcp_user_timeout()), (Some(interval), Some(&UNACKNOWLEDGED)));
+        assert!(idle + interval * retries < Duration::from_secs(15));
+        assert_eq!(hosts("postgres://a/x?keepalives_idle=60").hosts[0].get_keepalives_idle(), Duration::from_secs(60));
     }
 
     #[test]

@@ -1,29 +1,28 @@
-//! One connection to PostgreSQL with the statements it has prepared.
+//! One connection to PostgreSQL, and how statements go over it.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use futures_util::TryStreamExt;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, NoTls, Statement};
-use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, RowStream, Statement};
 
-use super::super::Settings;
 use super::super::error::DbError;
+use super::super::options::Settings;
 use super::super::row::Row;
 use super::super::url::PostgresTarget;
 use super::super::value::Value;
-use super::{Access, milliseconds};
+use super::{Access, connect, milliseconds};
 
 pub(in crate::db) struct Session {
     client: Client,
     access: Access,
-    // By text: the same literal may have several addresses. Dropped with the session, and so never older than its connection.
-    prepared: RefCell<HashMap<&'static str, Statement>>,
+    begin: String,
+    /// Statements that have been prepared; `None` where names do not last.
+    ///
+    /// By text: the same literal may have several addresses. Dropped with the session, and so never older than its connection.
+    prepared: Option<RefCell<HashMap<&'static str, Statement>>>,
 }
 
 impl std::fmt::Debug for Session {
@@ -33,29 +32,42 @@ impl std::fmt::Debug for Session {
 }
 
 impl Session {
-    /// Connects within the time allowed and sets what every session has: limits on waiting, and for readers that they only read.
+    /// Connects within the time allowed. What every statement needs, limits on waiting and "reads only" for readers, is set for the session,
+    /// or, where sessions do not last, for each transaction.
     pub(in crate::db) async fn connect(target: &PostgresTarget, settings: &Settings, access: Access) -> Result<Self, DbError> {
         let client = connect(target, settings).await?;
         let limit = milliseconds(settings.attempt_for);
-        let mut setup = format!(
-            "SET statement_timeout = {limit}; SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {limit}",
-            limit / 2 + 1
-        );
+        let limits = |set: &str| {
+            format!("{set} statement_timeout = {limit}; {set} lock_timeout = {}; {set} idle_in_transaction_session_timeout = {limit}", limit / 2 + 1)
+        };
+        let mut begin = "BEGIN ISOLATION LEVEL READ COMMITTED".to_owned();
+        if access == Access::Read {
+            begin += " READ ONLY";
+        }
+        if !settings.named_statements {
+            begin += &format!("; {}", limits("SET LOCAL"));
+            return Ok(Self { client, access, begin, prepared: None });
+        }
+        let mut setup = limits("SET");
         if access == Access::Read {
             setup += "; SET default_transaction_read_only = on";
         }
         client.batch_execute(&setup).await.map_err(|error| explain(&error, "SET"))?;
-        Ok(Self { client, access, prepared: RefCell::default() })
+        Ok(Self { client, access, begin, prepared: Some(RefCell::default()) })
     }
 
     pub(in crate::db) fn is_closed(&self) -> bool {
         self.client.is_closed()
     }
 
+    /// Whether statements outside of a transaction have limits, and are kept from writing: the session has been told once and for all.
+    pub(super) fn lasts(&self) -> bool {
+        self.prepared.is_some()
+    }
+
     pub(in crate::db) async fn rows(&self, sql: &'static str, values: &[Value<'_>]) -> Result<Vec<Row>, DbError> {
         let run = async {
-            let statement = self.prepare(sql).await?;
-            let mut stream = std::pin::pin!(self.client.query_raw(&statement, values).await?);
+            let mut stream = std::pin::pin!(self.stream(sql, values).await?);
             let mut rows = Vec::new();
             while let Some(row) = stream.try_next().await? {
                 let values = (0..row.len()).map(|column| row.try_get(column)).collect::<Result<Vec<_>, _>>()?;
@@ -66,17 +78,40 @@ impl Session {
         run.await.map_err(|error| self.explain(&error, sql))
     }
 
+    async fn stream(&self, sql: &'static str, values: &[Value<'_>]) -> Result<RowStream, tokio_postgres::Error> {
+        match &self.prepared {
+            Some(known) => {
+                let statement = self.prepare(known, sql).await?;
+                self.client.query_raw(&statement, values).await
+            }
+            None => self.client.query_typed_raw(sql, values.iter().map(|value| (value, kind(value)))).await,
+        }
+    }
+
     pub(in crate::db) async fn execute(&self, sql: &'static str, values: &[Value<'_>]) -> Result<u64, DbError> {
         let run = async {
-            let statement = self.prepare(sql).await?;
-            self.client.execute_raw(&statement, values).await
+            match &self.prepared {
+                Some(known) => {
+                    let statement = self.prepare(known, sql).await?;
+                    self.client.execute_raw(&statement, values).await
+                }
+                None => {
+                    let typed: Vec<_> = values.iter().map(|value| (value as &(dyn ToSql + Sync), kind(value))).collect();
+                    self.client.execute_typed(sql, &typed).await
+                }
+            }
         };
         run.await.map_err(|error| self.explain(&error, sql))
     }
 
+    /// Begins a transaction, with its limits.
+    pub(super) async fn begin(&self) -> Result<(), DbError> {
+        self.control(&self.begin).await
+    }
+
     /// Begins or ends a transaction.
-    pub(super) async fn control(&self, sql: &'static str) -> Result<(), DbError> {
-        self.client.batch_execute(sql).await.map_err(|error| match explain(&error, sql) {
+    pub(super) async fn control(&self, sql: &str) -> Result<(), DbError> {
+        self.client.batch_execute(sql).await.map_err(|error| match explain(&error, "BEGIN, COMMIT or ROLLBACK") {
             DbError::Statement { message, .. } => DbError::Lost(message),
             other => other,
         })
@@ -92,70 +127,32 @@ impl Session {
         }
     }
 
-    async fn prepare(&self, sql: &'static str) -> Result<Statement, tokio_postgres::Error> {
-        let known = self.prepared.borrow().get(sql).cloned();
-        if let Some(statement) = known {
+    async fn prepare(
+        &self,
+        known: &RefCell<HashMap<&'static str, Statement>>,
+        sql: &'static str,
+    ) -> Result<Statement, tokio_postgres::Error> {
+        let found = known.borrow().get(sql).cloned();
+        if let Some(statement) = found {
             return Ok(statement);
         }
         let statement = self.client.prepare(sql).await?;
-        self.prepared.borrow_mut().insert(sql, statement.clone());
+        known.borrow_mut().insert(sql, statement.clone());
         Ok(statement)
     }
 }
 
-/// A bare connection; its background task ends with the client.
-pub(in crate::db) async fn connect(target: &PostgresTarget, settings: &Settings) -> Result<Client, DbError> {
-    let mut config = target.config.clone();
-    if config.get_connect_timeout().is_none() {
-        config.connect_timeout(settings.connect_for);
-    }
-    let attempt = async {
-        if config.get_ssl_mode() == SslMode::Disable {
-            let (client, connection) = config.connect(NoTls).await.map_err(|error| explain(&error, "connect"))?;
-            tokio::spawn(report(connection));
-            return Ok(client);
-        }
-        let tls = MakeRustlsConnect::new(tls_config(target)?);
-        let (client, connection) = config.connect(tls).await.map_err(|error| explain(&error, "connect"))?;
-        tokio::spawn(report(connection));
-        Ok(client)
-    };
-    // The limit of `config` is for TCP alone, this one for TLS and log-in as well.
-    match tokio::time::timeout(settings.connect_for, attempt).await {
-        Ok(result) => result.map_err(|error| match error {
-            DbError::Statement { message, .. } => DbError::Lost(message),
-            other => other,
-        }),
-        Err(_) => Err(DbError::Lost("connecting took too long".to_owned())),
+/// What a value is bound as where nobody asks the server first. NULL is whatever the statement makes of it.
+fn kind(value: &Value<'_>) -> Type {
+    match value {
+        Value::Null => Type::UNKNOWN,
+        Value::Int(_) => Type::INT8,
+        Value::Text(_) => Type::TEXT,
+        Value::Bytes(_) => Type::BYTEA,
     }
 }
 
-async fn report(connection: impl Future<Output = Result<(), tokio_postgres::Error>>) {
-    if let Err(error) = connection.await {
-        tracing::warn!(%error, "a connection to PostgreSQL ended");
-    }
-}
-
-fn tls_config(target: &PostgresTarget) -> Result<rustls::ClientConfig, DbError> {
-    let mut roots = rustls::RootCertStore::empty();
-    match &target.root_certificates {
-        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-        Some(path) => {
-            let bad = |error: &dyn std::fmt::Display| DbError::Url(format!("sslrootcert {}: {error}", path.display()));
-            for certificate in CertificateDer::pem_file_iter(path).map_err(|error| bad(&error))? {
-                roots.add(certificate.map_err(|error| bad(&error))?).map_err(|error| bad(&error))?;
-            }
-        }
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    Ok(rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| DbError::Url(error.to_string()))?
-        .with_root_certificates(roots)
-        .with_no_client_auth())
-}
-
-fn explain(error: &tokio_postgres::Error, sql: &'static str) -> DbError {
+pub(super) fn explain(error: &tokio_postgres::Error, sql: &'static str) -> DbError {
     let Some(db) = error.as_db_error() else {
         let message = std::error::Error::source(error).map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
         // Values that do not fit the statement are this program's fault; anything else here is the connection's.
@@ -170,6 +167,8 @@ fn explain(error: &tokio_postgres::Error, sql: &'static str) -> DbError {
         SqlState::QUERY_CANCELED,
         SqlState::INVALID_SQL_STATEMENT_NAME,
         SqlState::UNDEFINED_PSTATEMENT,
+        // Two clients of one pooler that chose the same name.
+        SqlState::DUPLICATE_PSTATEMENT,
     ];
     // Serialization failure, deadlock, lock timeout: the session is fine, the transaction must be run again.
     if [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED, SqlState::LOCK_NOT_AVAILABLE].contains(code) {
@@ -177,6 +176,10 @@ fn explain(error: &tokio_postgres::Error, sql: &'static str) -> DbError {
     }
     match code.code().get(..2) {
         Some("23") => DbError::Constraint(message),
+        // PostgreSQL's words for a miscounted statement; a pooler uses the same code for everything that goes wrong behind it.
+        Some("08") if *code == SqlState::PROTOCOL_VIOLATION && db.message().starts_with("bind message supplies") => {
+            DbError::Statement { sql, message }
+        }
         // Connection, resources, operator's intervention, system error.
         Some("08" | "53" | "57" | "58") => DbError::Lost(message),
         _ if cached_plan || lost.contains(code) => DbError::Lost(message),
