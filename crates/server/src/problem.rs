@@ -41,6 +41,10 @@ problem_codes! {
     Forbidden = 403 "forbidden", "the token's role does not admit this", "Use a token of a role that the route names; see /reference.";
     /// Nothing there, or nothing that the caller may see.
     NotFound = 404 "not_found", "there is nothing here", "Check the address and the IDs in it.";
+    /// The path belongs to a role that this process has not.
+    NotServed = 404 "not_served", "this process does not serve that", "Ask a server of the role that the detail names: `urls`, where they are given, say where.";
+    /// The path is right, and what is asked for there belongs to a role that this process has not.
+    Misdirected = 421 "misdirected", "this process does not do that", "Send the same request to one of `urls`; terminals do so by themselves. Where there are none, the operator must configure license_urls or public_urls.";
     /// The path exists, the method does not.
     MethodNotAllowed = 405 "method_not_allowed", "this method does not exist here", "See /reference.";
     /// The request took too long to arrive or to be answered.
@@ -71,6 +75,16 @@ problem_codes! {
     Overloaded = 503 "overloaded", "the server is too busy", "Wait as long as Retry-After says, then repeat the request unchanged.";
     /// The database does not answer.
     Unavailable = 503 "unavailable", "the server cannot reach what it needs", "Wait as long as Retry-After says, then repeat the request unchanged.";
+    /// The database is on its way to another place.
+    StoreMoving = 503 "store_moving", "the server's database is being moved, and takes no writes meanwhile", "Wait as long as Retry-After says, then repeat the request unchanged.";
+    /// The database is in another place.
+    StoreMoved = 503 "store_moved", "the server's database was moved, and takes no more writes here", "Repeat the request unchanged at a server that uses the new database. Operators: the detail says where it is; configure it and restart.";
+    /// The contents store does not answer.
+    ContentsUnavailable = 503 "contents_unavailable", "the contents store does not answer", "Wait as long as Retry-After says, then repeat the request unchanged; a download goes on where it was, by range.";
+    /// An address that was not signed as it stands.
+    SignatureInvalid = 403 "signature_invalid", "this address is not signed", "Ask the authority for the object: it answers with an address that is.";
+    /// A signed address after its time.
+    UrlExpired = 403 "url_expired", "this address was good for a while that is over", "Ask the authority for the object again: it answers with a fresh address.";
     /// The disk of the contents is full.
     StorageFull = 507 "storage_full", "there is no space left for contents", "The operator must make room; nothing was stored.";
 }
@@ -91,6 +105,8 @@ pub struct Problem {
     pub detail: Option<String>,
     /// When to try again, in seconds.
     pub retry_after: Option<u64>,
+    /// Where to ask instead, best first.
+    pub urls: Vec<String>,
 }
 
 impl From<ApiCode> for Problem {
@@ -98,7 +114,7 @@ impl From<ApiCode> for Problem {
         let (status, title, hint) = code.parts();
         let status = StatusCode::from_u16(status).expect("the table above holds statuses");
         let retry_after = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(1);
-        Self { status, code: code.as_str(), title: title.to_owned(), hint: hint.to_owned(), detail: None, retry_after }
+        Self { status, code: code.as_str(), title: title.to_owned(), hint: hint.to_owned(), detail: None, retry_after, urls: vec![] }
     }
 }
 
@@ -110,7 +126,7 @@ impl Problem {
 
     /// One that is in no table, such as an HTTP status with a detail that only its handler knows.
     pub fn new(status: StatusCode, code: &'static str, title: impl Into<String>) -> Self {
-        Self { status, code, title: title.into(), hint: String::new(), detail: None, retry_after: None }
+        Self { status, code, title: title.into(), hint: String::new(), detail: None, retry_after: None, urls: vec![] }
     }
 
     /// Something that must not happen: logged here, and answered without its words.
@@ -130,7 +146,8 @@ impl From<Refusal> for Problem {
             Code::MediumSpent | Code::MediumRetired => StatusCode::CONFLICT,
             _ => StatusCode::FORBIDDEN,
         };
-        Self { status, code: refusal.code.as_str(), title: refusal.message, hint: refusal.hint, detail: refusal.detail, retry_after: None }
+        let Refusal { code, message, hint, detail } = refusal;
+        Self { status, code: code.as_str(), title: message, hint, detail, retry_after: None, urls: vec![] }
     }
 }
 
@@ -144,6 +161,8 @@ impl From<DbError> for Problem {
     fn from(error: DbError) -> Self {
         match error {
             DbError::Overloaded => ApiCode::Overloaded.into(),
+            DbError::Moving(to) => Self::with(ApiCode::StoreMoving, to),
+            DbError::Moved(to) => Self::with(ApiCode::StoreMoved, to),
             error if error.try_later() => {
                 tracing::warn!(%error, "the database is not available");
                 ApiCode::Unavailable.into()
@@ -194,6 +213,9 @@ pub struct ProblemDetails {
     detail: Option<String>,
     /// What can be done next.
     hint: String,
+    /// Where to ask instead, best first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    urls: Vec<String>,
     /// Of the request, as in the header `x-request-id` and in the log.
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<String>,
@@ -212,6 +234,7 @@ pub async fn render(request: Request, next: Next) -> Response {
         code: problem.code.to_owned(),
         detail: problem.detail,
         hint: problem.hint,
+        urls: problem.urls,
         request_id,
     };
     let mut written = (problem.status, Json(body)).into_response();

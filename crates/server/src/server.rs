@@ -18,8 +18,10 @@ use crate::blobs::Blobs;
 use crate::clock::{Clock, Rng};
 use crate::config::{Config, ConfigError};
 use crate::db::{Db, DbError};
+use crate::delivery::Delivery;
 use crate::jobs::{self, Jobs};
 use crate::keys::{Keys, KeysError};
+use crate::roles::ServerRole;
 use crate::router;
 use crate::store::setting;
 
@@ -36,9 +38,6 @@ pub enum StartError {
     /// The keys.
     #[error(transparent)]
     Keys(#[from] KeysError),
-    /// The contents' directory.
-    #[error("contents: {0}")]
-    Contents(std::io::Error),
     /// The address cannot be listened on.
     #[error("{address}: {error}")]
     Listen {
@@ -74,14 +73,20 @@ pub struct Running {
 /// # Errors
 /// Whatever is missing or does not fit.
 pub async fn assemble(config: Config, address: SocketAddr, db: Db, clock: Clock, rng: Rng) -> Result<App, StartError> {
-    db.migration_status().await?.check()?;
-    let name = db.read("authority name", async |tx| setting::find(tx, setting::AUTHORITY_NAME).await).await?;
-    let name = name.ok_or(StartError::NotInitialized)?;
-    let keys = Keys::load(&db, config.root_source()).await?;
-    let blobs = Blobs::open(&config.contents.dir).map_err(StartError::Contents)?;
+    let (name, keys) = if config.server.roles.need_database() { identity(&config, &db).await? } else { (String::new(), Keys::absent()) };
+    let (blobs, delivery) = (Blobs::connect(&config.contents)?, Delivery::open(&config.contents)?);
     let scheme = if config.has_tls() { "https" } else { "http" };
     let urls = if config.server.public_urls.is_empty() { vec![format!("{scheme}://{address}")] } else { config.server.public_urls.clone() };
-    Ok(App::new(Parts { db, blobs, keys, clock, rng, config, name, urls, outbox: Notify::new() }))
+    Ok(App::new(Parts { db, blobs, delivery, keys, clock, rng, config, name, urls, outbox: Notify::new() }))
+}
+
+/// Who the authority is, and its keys.
+async fn identity(config: &Config, db: &Db) -> Result<(String, Keys), StartError> {
+    db.migration_status().await?.check()?;
+    db.check_not_moved().await?;
+    let name = db.read("authority name", async |tx| setting::find(tx, setting::AUTHORITY_NAME).await).await?;
+    let name = name.ok_or(StartError::NotInitialized)?;
+    Ok((name, Keys::load(db, config.root_source()).await?))
 }
 
 /// Listens and serves with the system's clock and randomness.
@@ -89,7 +94,10 @@ pub async fn assemble(config: Config, address: SocketAddr, db: Db, clock: Clock,
 /// # Errors
 /// Whatever keeps it from starting.
 pub async fn start(config: Config) -> Result<Running, StartError> {
-    let db = Db::open(&config.database_url()?).await?;
+    let db = match config.server.roles.need_database() {
+        true => Db::open_with(&config.database_url()?, config.database_options()?).await?,
+        false => Db::absent(),
+    };
     start_with(config, db, Clock::System, Rng::System).await
 }
 
@@ -99,6 +107,11 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 /// As for [`start`].
 pub async fn start_with(config: Config, db: Db, clock: Clock, rng: Rng) -> Result<Running, StartError> {
     let asked = config.server.listen;
+    let roles = &config.server.roles;
+    if roles.need_database() && !roles.has(ServerRole::Authority) && config.server.public_urls.is_empty() {
+        let reason = format!("a process of the roles {roles} must know how terminals reach the authority");
+        return Err(ConfigError::Value { key: "server.public_urls", reason }.into());
+    }
     if !config.has_tls() && !config.server.allow_plain && !asked.ip().is_loopback() {
         return Err(StartError::Plain(asked));
     }

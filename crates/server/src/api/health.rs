@@ -1,12 +1,18 @@
 //! Whether the process lives, and whether it can work.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 
 use crate::app::App;
 use crate::db::DbError;
-use crate::problem::Problem;
+use crate::problem::{ApiCode, Problem};
+use crate::roles::ServerRole;
+
+/// How long whoever asks is kept waiting for a contents store.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// All is well.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -21,14 +27,43 @@ pub async fn healthz() -> Json<Health> {
     Json(Health { status: "ok" })
 }
 
-/// Whether it can work: the database answers.
+/// What can be done here.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Ready {
+    /// `ok`, or `degraded` when something is missing that not everything needs
+    status: &'static str,
+    /// What does not answer, such as `contents`
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    missing: Vec<&'static str>,
+}
+
+/// Whether it can work: what its roles need answers. A process whose contents store is away goes on with what needs no contents.
 #[utoipa::path(get, path = "/readyz", tag = "server",
-    responses((status = 200, body = Health), (status = 503, body = crate::problem::ProblemDetails)))]
-pub async fn readyz(State(app): State<App>) -> Result<Json<Health>, Problem> {
-    let answered: Result<(), DbError> = app.db.read("ready", async |tx| tx.query("SELECT 1").one::<(i64,)>().await.map(drop)).await;
-    answered.map_err(|error| {
-        tracing::warn!(%error, "not ready");
-        Problem::from(crate::problem::ApiCode::Unavailable)
-    })?;
-    Ok(Json(Health { status: "ok" }))
+    responses((status = 200, body = Ready), (status = 503, body = crate::problem::ProblemDetails)))]
+pub async fn readyz(State(app): State<App>) -> Result<Json<Ready>, Problem> {
+    let roles = &app.config.server.roles;
+    let mut missing = vec![];
+    if roles.has_any(&[ServerRole::Authority, ServerRole::Content])
+        && let Err(reason) = contents(&app).await
+    {
+        tracing::warn!(%reason, "the contents store does not answer");
+        missing.push("contents");
+    }
+    if roles.need_database() {
+        let answered: Result<(), DbError> = app.db.read("ready", async |tx| tx.query("SELECT 1").one::<(i64,)>().await.map(drop)).await;
+        answered.map_err(|error| {
+            tracing::warn!(%error, "not ready");
+            Problem::from(ApiCode::Unavailable)
+        })?;
+    } else if !missing.is_empty() {
+        return Err(ApiCode::ContentsUnavailable.into());
+    }
+    Ok(Json(Ready { status: if missing.is_empty() { "ok" } else { "degraded" }, missing }))
+}
+
+async fn contents(app: &App) -> Result<(), String> {
+    match tokio::time::timeout(PATIENCE, app.blobs.reach()).await {
+        Ok(reached) => reached.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("no answer in {} seconds", PATIENCE.as_secs())),
+    }
 }

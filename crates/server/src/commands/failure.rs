@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use crate::config::ConfigError;
-use crate::db::DbError;
+use crate::db::{DbError, MoveError};
 use crate::keys::KeysError;
 use crate::problem::Problem;
 use crate::server::StartError;
@@ -68,7 +68,25 @@ impl From<DbError> for Failure {
         match error {
             DbError::SchemaOlder { .. } => failure.hint("Make a backup, then run `counterfoild migrate`."),
             DbError::SchemaNewer { .. } => failure.hint("Use the newer version of counterfoild."),
+            DbError::Moving(_) => failure.hint("Repeat the command when the move has ended."),
+            DbError::Moved(to) => failure.hint(format!("Configure that database: [database] url, or url_file where it has a password; it is {to}.")),
+            DbError::HalfMoved(_) => failure.hint("Run `counterfoild migrate-store` again with the same --from and --to: it goes on where it was."),
             _ => failure.hint("`counterfoild doctor` checks what may be wrong."),
+        }
+    }
+}
+
+impl From<MoveError> for Failure {
+    fn from(error: MoveError) -> Self {
+        match error {
+            MoveError::Db(error) => Self::operation(format!("database: {error}"))
+                .hint("The old database is open, and as it was. Repeat the command: it goes on where it was."),
+            MoveError::Unfit(_, hint) => Self::refused(error).hint(hint),
+            MoveError::MovedAlready(_) => Self::refused(error).hint("Configure that database, and restart the servers."),
+            MoveError::Differs { .. } => Self::refused(error).hint(
+                "The old database is open, and as it was. Something besides this command writes to the new one: find out what, and repeat it.",
+            ),
+            error => Self::usage(error).hint("--from sqlite:PATH --to postgres://HOST/NAME"),
         }
     }
 }
@@ -96,7 +114,6 @@ impl From<StartError> for Failure {
             ),
             StartError::Listen { .. } => Self::operation(error).hint("Another process may have the port: choose one with --listen, or 127.0.0.1:0 for any."),
             StartError::Tls(_) => Self::operation(error).hint("Check cert_file and key_file in section [tls]."),
-            error => Self::operation(error),
         }
     }
 }

@@ -15,9 +15,10 @@ use counterfoil_server::auth::Role;
 use counterfoil_server::blobs::Blobs;
 use counterfoil_server::clock::{Clock, Rng};
 use counterfoil_server::config::Config;
-use counterfoil_server::db::{DbError, Tx};
+use counterfoil_server::db::{Db, DbError, Tx};
 use counterfoil_server::delivery::Delivery;
-use counterfoil_server::keys::{RootKey, RootSource, rotate};
+use counterfoil_server::keys::{Keys, RootKey, RootSource, rotate};
+use counterfoil_server::roles::ServerRole;
 use counterfoil_server::router::router;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
@@ -100,6 +101,27 @@ impl TestServer {
         let fox = make_token(&app, Role::Publisher, Some("blue-fox")).await;
         let owl = make_token(&app, Role::Publisher, Some("red-owl")).await;
         Self { router: router(app.clone()), app, operator, fox, owl, directory }
+    }
+
+    /// A process beside this one that only hands out contents: without keys, without a database.
+    pub fn beside(&self, configure: impl FnOnce(&mut Config)) -> Self {
+        let mut config = self.app.config.clone();
+        config.server.roles = [ServerRole::Content].into_iter().collect();
+        configure(&mut config);
+        let app = App::new(Parts {
+            db: Db::absent(),
+            blobs: Blobs::connect(&config.contents).unwrap(),
+            delivery: Delivery::open(&config.contents).unwrap(),
+            keys: Keys::absent(),
+            clock: Clock::fixed(self.app.clock.now()),
+            rng: Rng::seeded(8),
+            config,
+            name: String::new(),
+            urls: vec![],
+            outbox: tokio::sync::Notify::new(),
+        });
+        let (operator, fox, owl) = (self.operator.clone(), self.fox.clone(), self.owl.clone());
+        Self { router: router(app.clone()), app, operator, fox, owl, directory: tempfile::tempdir().unwrap() }
     }
 
     pub fn contents(&self) -> &std::path::Path {
