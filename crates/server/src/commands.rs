@@ -9,6 +9,7 @@ use crate::app::App;
 use crate::clock::{Clock, Rng};
 use crate::config::Config;
 use crate::db::Db;
+use crate::roles::Roles;
 use crate::server;
 
 pub use failure::Failure;
@@ -22,6 +23,7 @@ mod init;
 mod keys;
 mod logs;
 mod migrate;
+mod migrate_store;
 mod serve;
 mod tls;
 mod token;
@@ -72,7 +74,9 @@ enum Command {
     /// Put a backup in place of the database
     Restore(backup::Restore),
     /// Bring the database to the schema of this version
-    Migrate,
+    Migrate(migrate::Migrate),
+    /// Move the database of a running authority to another place
+    MigrateStore(migrate_store::MigrateStore),
     /// Show the configuration
     #[command(subcommand)]
     Config(config::Command),
@@ -110,7 +114,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Doctor => doctor::run(global).await,
         Command::Backup(backup) => backup.run(global).await,
         Command::Restore(restore) => restore.run(global).await,
-        Command::Migrate => migrate::run(global).await,
+        Command::Migrate(migrate) => migrate.run(global).await,
+        Command::MigrateStore(store) => store.run(global).await,
         Command::Config(command) => command.run(global),
     }
 }
@@ -134,13 +139,15 @@ impl Global {
     /// The configuration and its database, opened.
     async fn database(&self) -> Result<(Config, Db), Failure> {
         let config = self.config()?;
-        let db = Db::open(&config.database_url()?).await?;
+        let db = Db::open_with(&config.database_url()?, config.database_options()?).await?;
         Ok((config, db))
     }
 
     /// Everything a use case needs.
     async fn app(&self) -> Result<App, Failure> {
-        let (config, db) = self.database().await?;
+        let (mut config, db) = self.database().await?;
+        // Whatever the server of this host serves: a use case needs database and keys.
+        config.server.roles = Roles::default();
         let listen = config.server.listen;
         Ok(server::assemble(config, listen, db, Clock::System, Rng::System).await?)
     }

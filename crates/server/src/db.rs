@@ -29,7 +29,7 @@ use tokio::sync::oneshot;
 pub use error::DbError;
 pub use faults::{Fault, Faults, Lasting};
 pub use meter::Statistics;
-pub use migrate::{Compared, MigrationStatus, Move, MoveError, Pass, Progress};
+pub use migrate::{Compared, Distribution, MigrationStatus, Move, MoveError, Pass, Progress};
 pub use options::DbOptions;
 pub use row::{FromRow, Row};
 pub use tx::{Query, Tx};
@@ -216,6 +216,22 @@ impl Db {
     /// `Migration`, or a failure of the database.
     pub async fn migration_status(&self) -> Result<MigrationStatus, DbError> {
         migrate::status(self).await
+    }
+
+    /// Places every table on the nodes of a Citus cluster; what is placed already stays. A dry run only says how.
+    ///
+    /// # Errors
+    /// `Migration`: no PostgreSQL, no Citus, a version of it that is not known, or what it says.
+    pub async fn distribute(&self, dry_run: bool) -> Result<Distribution, DbError> {
+        migrate::distribute(self, dry_run).await
+    }
+
+    /// Cuts the family tables into so many partitions each, and says which those were that had none.
+    ///
+    /// # Errors
+    /// `Migration`: no PostgreSQL, a table has rows, or what it says.
+    pub async fn partition(&self, partitions: u32) -> Result<Vec<String>, DbError> {
+        migrate::partition(self, partitions).await
     }
 
     /// Whether the database is here, and all of it: not moved elsewhere, not half moved here.

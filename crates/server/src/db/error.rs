@@ -71,6 +71,15 @@ pub enum DbError {
         /// Version needed.
         program: i64,
     },
+    /// The database is closed for writes while it is moved elsewhere; nothing was tried.
+    #[error("the database is being moved to {0}")]
+    Moving(String),
+    /// The database was moved elsewhere; nothing was tried.
+    #[error("the database was moved to {0}")]
+    Moved(String),
+    /// Rows of another database are being copied here, and not all have arrived.
+    #[error("the database holds only a part of {0}, which is being moved here")]
+    HalfMoved(String),
     /// A migration failed, or one that was applied was edited afterwards.
     #[error("migration: {0}")]
     Migration(String),
@@ -84,7 +93,7 @@ impl DbError {
 
     /// Whether the caller should repeat the request later, unchanged (429 and 503 over HTTP).
     pub fn try_later(&self) -> bool {
-        matches!(self, Self::Overloaded | Self::Unavailable(_))
+        matches!(self, Self::Overloaded | Self::Unavailable(_) | Self::Moving(_) | Self::Moved(_))
     }
 
     /// What the caller is told when time is up for running an action again.

@@ -1,10 +1,24 @@
 //! The schema and its versions: the same migrations for both engines, applied in order, never edited afterwards.
 
 use refinery::{Migration, Runner};
+use tokio_postgres::SimpleQueryMessage;
 
 use super::error::DbError;
 use super::url::Target;
 use super::{Db, postgres, sqlite};
+
+pub use distribute::Distribution;
+pub(super) use distribute::distribute;
+pub(super) use partition::partition;
+pub use transfer::{Compared, Move, MoveError, Pass, Progress};
+
+mod distribute;
+mod families;
+mod partition;
+mod rows;
+mod source;
+mod target;
+mod transfer;
 
 mod for_sqlite {
     refinery::embed_migrations!("src/migrations/sqlite");
@@ -42,37 +56,44 @@ impl MigrationStatus {
 
 /// Says what stands in the database and what in the program.
 pub(super) async fn status(db: &Db) -> Result<MigrationStatus, DbError> {
-    let (runner, applied) = match db.target() {
+    let (runner, version) = match db.target() {
         Target::Sqlite(path) => {
             let path = path.clone();
-            let applied = blocking(move || {
+            let version = blocking(move || {
                 let mut connection = sqlite::open_writer(&path)?;
                 // refinery fails where its own table is missing, and an empty database has none.
                 let begun =
                     connection.table_exists(None, "refinery_schema_history").map_err(|error| DbError::Migration(error.to_string()))?;
                 if !begun {
-                    return Ok(Vec::new());
+                    return Ok(0);
                 }
-                for_sqlite::migrations::runner().get_applied_migrations(&mut connection).map_err(explain)
+                let applied = for_sqlite::migrations::runner().get_applied_migrations(&mut connection).map_err(explain)?;
+                Ok(applied.iter().map(version_of).max().unwrap_or(0))
             })
             .await?;
-            (for_sqlite::migrations::runner(), applied)
+            (for_sqlite::migrations::runner(), version)
         }
         Target::Postgres(target) => {
-            let mut client = postgres::connect(target, db.settings()).await?;
-            let runner = for_postgres::migrations::runner();
-            let begun = client
-                .query_one("SELECT to_regclass('refinery_schema_history') IS NOT NULL", &[])
-                .await
-                .map_err(|error| DbError::Migration(error.to_string()))?;
-            let applied = match begun.get(0) {
-                true => runner.get_applied_migrations_async(&mut client).await.map_err(explain)?,
-                false => Vec::new(),
-            };
-            (runner, applied)
+            let client = postgres::connect(&target.primary(), db.settings()).await?;
+            (for_postgres::migrations::runner(), version_on_postgres(&client).await.map_err(|error| DbError::Migration(error.to_string()))?)
         }
     };
-    Ok(compare(&runner, &applied))
+    Ok(compare(&runner, version))
+}
+
+/// Without prepared statements, so that a pooler that hands every transaction another connection does no harm.
+async fn version_on_postgres(client: &tokio_postgres::Client) -> Result<i64, tokio_postgres::Error> {
+    let number = async |sql| {
+        let answers = client.simple_query(sql).await?;
+        Ok(answers.iter().find_map(|answer| match answer {
+            SimpleQueryMessage::Row(row) => row.get(0)?.parse().ok(),
+            _ => None,
+        }))
+    };
+    match number("SELECT count(*) FROM pg_class WHERE oid = to_regclass('refinery_schema_history')").await? {
+        Some(1) => Ok(number("SELECT max(version) FROM refinery_schema_history").await?.unwrap_or(0)),
+        _ => Ok(0),
+    }
 }
 
 /// Applies what is missing, each migration in its own transaction. Safe to call from several processes at once.
@@ -91,8 +112,7 @@ pub(super) async fn migrate(db: &Db) -> Result<MigrationStatus, DbError> {
             .await?;
         }
         Target::Postgres(target) => {
-            let mut client = postgres::connect(target, db.settings()).await?;
-            let cannot = |error: tokio_postgres::Error| DbError::Migration(error.to_string());
+            let mut client = postgres::connect(&target.primary(), db.settings()).await?;
             // Two servers that start together must not both create a table. The number only has to be nobody else's.
             client.batch_execute("SELECT pg_advisory_lock(4849190327)").await.map_err(cannot)?;
             for_postgres::migrations::runner().run_async(&mut client).await.map(drop).map_err(explain)?;
@@ -102,14 +122,16 @@ pub(super) async fn migrate(db: &Db) -> Result<MigrationStatus, DbError> {
     status(db).await
 }
 
-fn compare(runner: &Runner, applied: &[Migration]) -> MigrationStatus {
-    let version = |migration: &Migration| i64::from(migration.version());
-    let database = applied.iter().map(version).max().unwrap_or(0);
-    let mut pending: Vec<&Migration> = runner.get_migrations().iter().filter(|migration| version(migration) > database).collect();
+fn version_of(migration: &Migration) -> i64 {
+    i64::from(migration.version())
+}
+
+fn compare(runner: &Runner, database: i64) -> MigrationStatus {
+    let mut pending: Vec<&Migration> = runner.get_migrations().iter().filter(|migration| version_of(migration) > database).collect();
     pending.sort_by_key(|migration| migration.version());
     MigrationStatus {
         database,
-        program: runner.get_migrations().iter().map(version).max().unwrap_or(0),
+        program: runner.get_migrations().iter().map(version_of).max().unwrap_or(0),
         pending: pending.into_iter().map(ToString::to_string).collect(),
     }
 }
@@ -122,6 +144,18 @@ fn explain(error: refinery::Error) -> DbError {
         message = format!("{message}: {error}");
         cause = error.source();
     }
+    DbError::Migration(message)
+}
+
+/// A failure of PostgreSQL while its schema is changed, in the database's own words.
+fn cannot(error: tokio_postgres::Error) -> DbError {
+    let message = error.as_db_error().map_or_else(
+        || error.to_string(),
+        |db| match db.detail() {
+            Some(detail) => format!("{}: {detail}", db.message()),
+            None => db.message().to_owned(),
+        },
+    );
     DbError::Migration(message)
 }
 

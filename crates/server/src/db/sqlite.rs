@@ -15,7 +15,7 @@ use super::job::{Attempt, Job, attempt};
 use super::row::Row;
 use super::tx::{Engine, Tx};
 use super::value::Value;
-use super::{Settings, backoff, instant, meter};
+use super::{Settings, backoff, instant, meter, moved};
 
 /// How often an action that reports a conflict is run again.
 const CONFLICTS: u32 = 3;
@@ -80,6 +80,7 @@ pub(super) fn write_all(connection: Connection, mut queue: Receiver<Box<dyn Job>
         meter::batch(batch.len());
         match together(&connection, &mut batch, settings) {
             Ok(attempts) => answer_all(batch, attempts),
+            Err(error @ (DbError::Moving(_) | DbError::Moved(_))) => batch.into_iter().for_each(|job| meter::answer(job, Some(error.clone()))),
             Err(error) => {
                 tracing::warn!(%error, transactions = batch.len(), "a batch failed; its transactions are tried one by one");
                 batch.into_iter().for_each(|job| alone(&connection, job, settings));
@@ -91,7 +92,7 @@ pub(super) fn write_all(connection: Connection, mut queue: Receiver<Box<dyn Job>
 /// Runs the jobs inside one transaction, each inside its own savepoint. An error means that none of them was committed, or that nobody knows.
 fn together(connection: &Rc<Connection>, jobs: &mut [Box<dyn Job>], settings: &Settings) -> Result<Vec<Attempt>, DbError> {
     let outcome = (|| {
-        control(connection, "BEGIN IMMEDIATE")?;
+        moved::begin(connection)?;
         let mut attempts = Vec::with_capacity(jobs.len());
         for job in jobs {
             control(connection, "SAVEPOINT action")?;
@@ -135,6 +136,7 @@ fn alone(connection: &Rc<Connection>, mut job: Box<dyn Job>, settings: &Settings
         let hopeless = |error: &DbError| matches!(error, DbError::Conflict(_)) && tries >= CONFLICTS;
         match together(connection, std::slice::from_mut(&mut job), settings) {
             Ok(attempts) => return answer_all(vec![job], attempts),
+            Err(error @ (DbError::Moving(_) | DbError::Moved(_))) => return meter::answer(job, Some(error)),
             Err(error) if instant() < job.deadline() && !hopeless(&error) => {
                 tracing::debug!(%error, transaction = job.name(), "run again");
                 meter::retry(job.name());
@@ -238,7 +240,7 @@ fn bind(statement: &mut Statement<'_>, values: &[Value<'_>]) -> rusqlite::Result
     if highest == values.len() { Ok(()) } else { Err(wrong(highest)) }
 }
 
-fn control(connection: &Connection, sql: &'static str) -> Result<(), DbError> {
+pub(super) fn control(connection: &Connection, sql: &'static str) -> Result<(), DbError> {
     let run = || connection.prepare_cached(sql)?.execute([]);
     run().map(drop).map_err(|error| match explain(&error, sql) {
         // A transaction that cannot be begun or ended fails all in it, and is worth another try.

@@ -1,0 +1,60 @@
+-- Keys are compared byte by byte, whatever language the database speaks: SQLite orders them so, and a distributed PostgreSQL places rows of
+-- two tables together only where their keys have one type and one collation.
+ALTER TABLE publisher
+  ALTER COLUMN publisher_id TYPE TEXT COLLATE "C";
+ALTER TABLE title
+  ALTER COLUMN title_id TYPE TEXT COLLATE "C",
+  ALTER COLUMN publisher_id TYPE TEXT COLLATE "C";
+ALTER TABLE content_key
+  ALTER COLUMN title_id TYPE TEXT COLLATE "C";
+ALTER TABLE release
+  ALTER COLUMN title_id TYPE TEXT COLLATE "C",
+  ALTER COLUMN version TYPE TEXT COLLATE "C";
+ALTER TABLE release_object
+  ALTER COLUMN title_id TYPE TEXT COLLATE "C",
+  ALTER COLUMN version TYPE TEXT COLLATE "C",
+  ALTER COLUMN object TYPE TEXT COLLATE "C";
+ALTER TABLE batch
+  ALTER COLUMN batch_id TYPE TEXT COLLATE "C",
+  ALTER COLUMN publisher_id TYPE TEXT COLLATE "C";
+ALTER TABLE batch_title
+  ALTER COLUMN batch_id TYPE TEXT COLLATE "C",
+  ALTER COLUMN title_id TYPE TEXT COLLATE "C";
+ALTER TABLE token
+  ALTER COLUMN token_id TYPE TEXT COLLATE "C";
+ALTER TABLE key_encryption_key
+  ALTER COLUMN purpose TYPE TEXT COLLATE "C";
+ALTER TABLE authority_key
+  ALTER COLUMN kid TYPE TEXT COLLATE "C";
+ALTER TABLE setting
+  ALTER COLUMN name TYPE TEXT COLLATE "C";
+ALTER TABLE medium
+  ALTER COLUMN medium_id TYPE TEXT COLLATE "C",
+  ALTER COLUMN batch_id TYPE TEXT COLLATE "C";
+ALTER TABLE grants
+  ALTER COLUMN medium_id TYPE TEXT COLLATE "C",
+  ALTER COLUMN grant_id TYPE TEXT COLLATE "C",
+  ALTER COLUMN title_id TYPE TEXT COLLATE "C",
+  ALTER COLUMN user_id TYPE TEXT COLLATE "C",
+  ALTER COLUMN holder_id TYPE TEXT COLLATE "C",
+  ALTER COLUMN device_id TYPE TEXT COLLATE "C",
+  ALTER COLUMN drive_id TYPE TEXT COLLATE "C";
+ALTER TABLE holder
+  ALTER COLUMN holder_id TYPE TEXT COLLATE "C",
+  ALTER COLUMN user_id TYPE TEXT COLLATE "C";
+ALTER TABLE user_entry
+  ALTER COLUMN user_id TYPE TEXT COLLATE "C",
+  ALTER COLUMN holder_id TYPE TEXT COLLATE "C";
+ALTER TABLE user_device
+  ALTER COLUMN user_id TYPE TEXT COLLATE "C",
+  ALTER COLUMN device_id TYPE TEXT COLLATE "C";
+ALTER TABLE user_drive
+  ALTER COLUMN user_id TYPE TEXT COLLATE "C",
+  ALTER COLUMN drive_id TYPE TEXT COLLATE "C";
+ALTER TABLE entitlement
+  ALTER COLUMN user_id TYPE TEXT COLLATE "C",
+  ALTER COLUMN grant_id TYPE TEXT COLLATE "C",
+  ALTER COLUMN medium_id TYPE TEXT COLLATE "C",
+  ALTER COLUMN title_id TYPE TEXT COLLATE "C";
+ALTER TABLE lease
+  ALTER COLUMN name TYPE TEXT COLLATE "C";
