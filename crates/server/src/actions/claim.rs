@@ -57,7 +57,7 @@ pub async fn run(app: &App, asked: &Asked, ask: &Claim, now: Timestamp) -> Resul
             return Err(Problem::internal(format!("the batch of {} holds no title with a release and its key", ask.medium_id)));
         }
         if let Once::Repeat(recorded) = &facts.once {
-            return repeat(app, ask, &claimant, &facts, recorded, now).await;
+            return repeat(app, asked, ask, &claimant, &facts, recorded, now).await;
         }
         let prepared = prepare(app, ask, &claimant, &facts, now).await?;
         match commit(app, asked, ask, claimant, &facts, &prepared, now).await? {
@@ -286,6 +286,7 @@ async fn issue(tx: &mut Tx, family: &str, ask: &Claim, claimed: u32, rows: &[Gra
 /// The answer that was given before: the same keys, as long as the copy is not confirmed.
 async fn repeat(
     app: &App,
+    asked: &Asked,
     ask: &Claim,
     claimant: &Claimant,
     facts: &Facts,
@@ -304,7 +305,14 @@ async fn repeat(
     if let Some(code) = refused {
         return asked::refuse(app, medium::family(&ask.medium_id), "claim", &actor(ask), code.into(), now).await;
     }
-    granted(reseal(app, ask, claimant, facts, &ids).await?)
+    let documents = reseal(app, ask, claimant, facts, &ids).await?;
+    // A read may see what a crash of the database has shown too early, or what a server that is no longer the primary believes; a write
+    // transaction that finds the same record vouches for it.
+    let (family, request_id, digest) = (medium::family(&ask.medium_id), asked.request_id.to_string(), asked.digest);
+    let still = app.db.write("repeat claim", family.clone(), async move |tx: &mut Tx| -> Result<bool, DbError> {
+        Ok(matches!(request::once(tx, &family, &request_id, &digest, now.0).await?, Once::Repeat(_)))
+    });
+    if still.await? { granted(documents) } else { Err(ApiCode::Unavailable.into()) }
 }
 
 fn granted(grants: Vec<GrantDocument>) -> Result<Decided, Problem> {

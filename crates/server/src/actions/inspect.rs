@@ -1,7 +1,7 @@
 //! Who or what is this, and what may it do? (A1, A3, A7, A11): a medium, a user, a device, each with its proof.
 
 use counterfoil_core::wire::{DeviceVerdict, Inspect, InspectResult, MediumVerdict, TitleOnOffer, UserVerdict};
-use counterfoil_core::{Code, DeviceId, MediumId, Refusal, Timestamp, UserId};
+use counterfoil_core::{BatchId, Code, DeviceId, MediumId, Refusal, Timestamp, UserId};
 use serde_json::json;
 
 use super::asked::{self, Asked, Decided};
@@ -72,24 +72,35 @@ async fn finish(app: &App, ask: &Inspect, result: InspectResult, now: Timestamp)
 
 async fn of_medium(app: &App, asked: &Asked, id: &MediumId, user: Option<UserId>) -> Result<Option<MediumVerdict>, Problem> {
     let medium = id.clone();
-    let (known, verdict) = app
+    let found = app
         .db
         .read("inspect medium", async move |tx: &mut Tx| -> Result<_, DbError> {
-            let Some(known) = medium::known(tx, &medium).await? else { return Ok((None, None)) };
-            let verdict = verdict(tx, &medium, &known, user).await?;
-            Ok((Some(known), Some(verdict)))
+            let Some(known) = medium::known(tx, &medium).await? else { return Ok(None) };
+            let (copies_left, yours) = standing(tx, &medium, &known, user).await?;
+            Ok(Some((known, copies_left, yours)))
         })
         .await?;
-    let proven = proof::medium(app, asked, id, known.as_ref(), None).await?;
-    Ok(verdict.filter(|_| proven))
+    // Whether it is known or not, the same work.
+    let proven = proof::medium(app, asked, id, found.as_ref().map(|(known, ..)| known), None).await?;
+    let Some((known, copies_left, yours)) = found.filter(|_| proven) else { return Ok(None) };
+    let batch = known.batch;
+    let titles = app.db.find_lagging("titles on offer", async move |tx: &mut Tx| titles_on_offer(tx, batch).await).await?;
+    Ok(Some(MediumVerdict { titles: titles.unwrap_or_default(), rights: known.rights, copies_left, yours }))
 }
 
-async fn verdict(tx: &mut Tx, id: &MediumId, known: &Known, user: Option<UserId>) -> Result<MediumVerdict, DbError> {
+/// What lies on the media of a batch, and which release of each is the newest: that may be learnt some moments late.
+async fn titles_on_offer(tx: &mut Tx, batch: BatchId) -> Result<Option<Vec<TitleOnOffer>>, DbError> {
     let mut titles = vec![];
-    for title in medium::titles(tx, known.batch).await? {
+    for title in medium::titles(tx, batch).await? {
         let newest = medium::newest_release(tx, &title.title).await?;
         titles.push(TitleOnOffer { title: title.title, name: title.name, kind: title.kind, newest });
     }
+    // A replica that knows no titles of a batch has not heard of the batch.
+    Ok((!titles.is_empty()).then_some(titles))
+}
+
+/// How many copies are left, and whether one of them is this user's.
+async fn standing(tx: &mut Tx, id: &MediumId, known: &Known, user: Option<UserId>) -> Result<(u32, bool), DbError> {
     let row = medium::find(tx, id).await?;
     let claimed = row.as_ref().map_or(0, |row| row.copies_claimed);
     let copies_left = if row.is_some_and(|row| row.state == "retired") { 0 } else { known.rights.copies.saturating_sub(claimed) };
@@ -97,7 +108,7 @@ async fn verdict(tx: &mut Tx, id: &MediumId, known: &Known, user: Option<UserId>
         Some(user) => !grant::of_user(tx, id, &user.to_string()).await?.is_empty(),
         None => false,
     };
-    Ok(MediumVerdict { titles, rights: known.rights.clone(), copies_left, yours })
+    Ok((copies_left, yours))
 }
 
 async fn of_user(

@@ -150,7 +150,7 @@ pub async fn list(State(app): State<App>, caller: Caller, Query(query): Query<Pa
     let (scope, after, rows) = (caller.scope(), query.after(), query.rows());
     let found = app
         .db
-        .read("list_batches", async move |tx: &mut Tx| -> Result<Vec<(Batch, Vec<BatchTitle>)>, Problem> {
+        .read_lagging("list_batches", async move |tx: &mut Tx| -> Result<Vec<(Batch, Vec<BatchTitle>)>, Problem> {
             let mut found = vec![];
             for row in batch::list(tx, &scope, &after, rows).await? {
                 let titles = batch::titles(tx, row.id).await?;
@@ -173,7 +173,7 @@ pub async fn get(State(app): State<App>, caller: Caller, Path(id): Path<String>)
     let scope = caller.scope();
     let document = app
         .db
-        .read("get_batch", async move |tx: &mut Tx| -> Result<BatchDocument, Problem> {
+        .read_lagging("get_batch", async move |tx: &mut Tx| -> Result<BatchDocument, Problem> {
             let row = batch::get(tx, &scope, id).await?.ok_or(ApiCode::NotFound)?;
             let titles = batch::titles(tx, id).await?;
             Ok(BatchDocument::of(row, &titles))

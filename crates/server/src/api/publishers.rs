@@ -84,7 +84,7 @@ pub async fn list(
     let (scope, after, rows) = (caller.scope(), query.after(), query.rows());
     let found = app
         .db
-        .read("list_publishers", async move |tx: &mut Tx| -> Result<Vec<Publisher>, Problem> {
+        .read_lagging("list_publishers", async move |tx: &mut Tx| -> Result<Vec<Publisher>, Problem> {
             match &scope {
                 Scope::All => Ok(store::list(tx, &after, rows).await?),
                 Scope::Publisher(own) => match own.parse() {
@@ -112,7 +112,7 @@ pub async fn get(State(app): State<App>, caller: Caller, Path(id): Path<String>)
     let scope = caller.scope();
     let found = app
         .db
-        .read("get_publisher", async move |tx: &mut Tx| -> Result<Option<Publisher>, Problem> { Ok(store::get(tx, &scope, &id).await?) })
+        .find_lagging("get_publisher", async move |tx: &mut Tx| -> Result<Option<Publisher>, Problem> { Ok(store::get(tx, &scope, &id).await?) })
         .await?;
     found.map(|row| Json(row.into())).ok_or_else(|| ApiCode::NotFound.into())
 }

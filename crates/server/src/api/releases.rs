@@ -120,7 +120,7 @@ pub async fn list(
     let (scope, rows) = (caller.scope(), query.rows());
     let found = app
         .db
-        .read("list_releases", async move |tx: &mut Tx| -> Result<Vec<Release>, Problem> {
+        .read_lagging("list_releases", async move |tx: &mut Tx| -> Result<Vec<Release>, Problem> {
             title::get(tx, &scope, &id).await?.ok_or(ApiCode::NotFound)?;
             Ok(release::list(tx, &id, before, rows).await?)
         })
@@ -149,7 +149,7 @@ pub async fn get(
     let scope = caller.scope();
     let document = app
         .db
-        .read("get_release", async move |tx: &mut Tx| -> Result<ReleaseDocument, Problem> {
+        .read_lagging("get_release", async move |tx: &mut Tx| -> Result<ReleaseDocument, Problem> {
             title::get(tx, &scope, &id).await?.ok_or(ApiCode::NotFound)?;
             let row = release::get(tx, &id, &version).await?.ok_or(ApiCode::NotFound)?;
             let objects = release::objects(tx, &id, &version).await?;

@@ -102,7 +102,7 @@ pub async fn list(State(app): State<App>, caller: Caller, Query(query): Query<Pa
     let (scope, after, rows) = (caller.scope(), query.after(), query.rows());
     let found = app
         .db
-        .read("list_titles", async move |tx: &mut Tx| -> Result<Vec<Title>, Problem> { Ok(store::list(tx, &scope, &after, rows).await?) })
+        .read_lagging("list_titles", async move |tx: &mut Tx| -> Result<Vec<Title>, Problem> { Ok(store::list(tx, &scope, &after, rows).await?) })
         .await?;
     Ok(Json(Page::of(found, &query, |row| row.id.to_string(), Into::into)))
 }
@@ -118,7 +118,7 @@ pub async fn get(State(app): State<App>, caller: Caller, Path(id): Path<String>)
     let scope = caller.scope();
     let found = app
         .db
-        .read("get_title", async move |tx: &mut Tx| -> Result<Option<Title>, Problem> { Ok(store::get(tx, &scope, &id).await?) })
+        .find_lagging("get_title", async move |tx: &mut Tx| -> Result<Option<Title>, Problem> { Ok(store::get(tx, &scope, &id).await?) })
         .await?;
     found.map(|row| Json(row.into())).ok_or_else(|| ApiCode::NotFound.into())
 }
