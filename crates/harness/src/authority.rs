@@ -69,10 +69,11 @@ impl Authority {
             self.agent.post(format!("{}/v1/terminal/exchange", self.url)).content_type("application/json").send(&envelope.to_json()[..]);
         let Ok(mut response) = sent else { return Ok(Reply::Lost) };
         let status = response.status().as_u16();
+        let later = response.headers().contains_key("retry-after");
         let Ok(body) = response.body_mut().read_to_string() else { return Ok(Reply::Lost) };
         match status {
             200 => {}
-            429 | 503 => return Ok(Reply::Busy),
+            429 | 503 if later => return Ok(Reply::Busy),
             _ => return Err(Failure::Broken(format!("status {status}: {body}"))),
         }
         // A response that was cut by the kill after its head is as good as none.

@@ -40,22 +40,48 @@ pub enum Plant {
 const DRAINED_WITHIN: Duration = Duration::from_secs(60);
 
 /// What everybody has been told, to hold every further answer against.
-struct World {
+pub(crate) struct World {
     media: Vec<Medium>,
     /// Per medium, what was told of it last.
-    granted: Mutex<HashMap<usize, Holding>>,
-    acknowledged: AtomicU64,
-    lost: AtomicU64,
+    pub(crate) granted: Mutex<HashMap<usize, Holding>>,
+    pub(crate) acknowledged: AtomicU64,
+    pub(crate) lost: AtomicU64,
+    /// Asked to come again later.
+    pub(crate) busy: AtomicU64,
     elsewhere: AtomicU64,
-    repeated: AtomicU64,
-    stop: AtomicBool,
+    pub(crate) repeated: AtomicU64,
+    pub(crate) stop: AtomicBool,
     /// Counts starts of the server; who lost an answer waits for the next.
     starts: (Mutex<u64>, Condvar),
-    finding: Mutex<Option<Failure>>,
+    pub(crate) finding: Mutex<Option<Failure>>,
+    /// How long a terminal rests between two requests.
+    pause: Duration,
 }
 
+impl World {
+    /// In which nobody has been told anything about these media.
+    pub(crate) fn new(media: Vec<Medium>, pause: Duration) -> Self {
+        World {
+            media,
+            granted: Mutex::default(),
+            acknowledged: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+            busy: AtomicU64::new(0),
+            elsewhere: AtomicU64::new(0),
+            repeated: AtomicU64::new(0),
+            stop: AtomicBool::new(false),
+            starts: (Mutex::new(1), Condvar::new()),
+            finding: Mutex::default(),
+            pause,
+        }
+    }
+}
+
+/// How long a terminal waits that was asked to come again.
+const COME_AGAIN: Duration = Duration::from_millis(50);
+
 /// Who was granted a medium.
-struct Holding {
+pub(crate) struct Holding {
     user: UserId,
     grants: Vec<GrantId>,
     confirmed: bool,
@@ -82,17 +108,7 @@ pub fn run(common: &Common, kills: u32, servers: usize, plant: Option<Plant>) ->
     cluster.start()?;
     let authority = Authority::meet(&cluster.servers[0].url)?;
     let media = ground::prepare(&authority, cluster.token(), u64::from(kills) * 20 + 100)?;
-    let world = World {
-        media,
-        granted: Mutex::default(),
-        acknowledged: AtomicU64::new(0),
-        lost: AtomicU64::new(0),
-        elsewhere: AtomicU64::new(0),
-        repeated: AtomicU64::new(0),
-        stop: AtomicBool::new(false),
-        starts: (Mutex::new(1), Condvar::new()),
-        finding: Mutex::default(),
-    };
+    let world = World::new(media, Duration::ZERO);
     let processes: Vec<Authority> = cluster.urls().iter().map(|url| authority.at(url)).collect();
     let killing = std::thread::scope(|scope| {
         for stream in 0..common.terminals {
@@ -144,7 +160,7 @@ fn judge(common: &Common, kills: u32, plant: Option<Plant>, cluster: &Cluster, w
 }
 
 /// The jobs of killed processes are done by others: in the end no message is left.
-fn drained(cluster: &Cluster) -> Result<(), Failure> {
+pub(crate) fn drained(cluster: &Cluster) -> Result<(), Failure> {
     let mut left = 0;
     for _ in 0..DRAINED_WITHIN.as_millis() / 250 {
         left = cluster.database.number("SELECT count(*) FROM outbox WHERE done_at IS NULL")?;
@@ -183,7 +199,7 @@ fn kill_again_and_again(common: &Common, kills: u32, plant: Option<Plant>, clust
     Ok(())
 }
 
-struct Worker<'a> {
+pub(crate) struct Worker<'a> {
     world: &'a World,
     processes: Vec<Authority>,
     /// Which process it asks at present.
@@ -196,13 +212,15 @@ struct Worker<'a> {
 }
 
 impl<'a> Worker<'a> {
-    fn new(world: &'a World, processes: Vec<Authority>, stream: usize, dice: Dice) -> Self {
+    pub(crate) fn new(world: &'a World, processes: Vec<Authority>, stream: usize, dice: Dice) -> Self {
         Worker { world, at: stream % processes.len(), processes, dice, people: Vec::new(), told: Vec::new(), open: Vec::new() }
     }
 
-    fn work(mut self) -> Result<(), Failure> {
+    /// Works until told to stop, and then asks once more for everything that it was ever told.
+    pub(crate) fn work(mut self) -> Result<(), Failure> {
         self.register()?;
         while !self.world.stop.load(SeqCst) {
+            std::thread::sleep(self.world.pause);
             match self.dice.below(100) {
                 0..5 => self.register()?,
                 5..65 => self.claim()?,
@@ -336,7 +354,10 @@ impl<'a> Worker<'a> {
                     }
                     return Ok(answer);
                 }
-                Reply::Busy => {}
+                Reply::Busy => {
+                    self.world.busy.fetch_add(1, SeqCst);
+                    std::thread::sleep(COME_AGAIN);
+                }
                 Reply::Lost => {
                     self.world.lost.fetch_add(1, SeqCst);
                     doubt = true;
@@ -361,7 +382,7 @@ fn expect<T: DeserializeOwned>(answer: Answer, what: &str) -> Result<T, Failure>
     definite(answer)?.map_err(|code| Failure::Broken(format!("{what}: refused as {code}")))
 }
 
-fn forget_a_claim(database: &Database, world: &World) -> Result<(), Failure> {
+pub(crate) fn forget_a_claim(database: &Database, world: &World) -> Result<(), Failure> {
     let granted = world.granted.lock().expect("no holder panics");
     let medium = granted
         .iter()

@@ -8,6 +8,7 @@ pub mod authority;
 pub mod claims;
 pub mod cluster;
 pub mod database;
+pub mod failover;
 pub mod ground;
 pub mod kill;
 pub mod quota;
