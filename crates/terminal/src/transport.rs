@@ -10,6 +10,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use download::{download, resuming};
+
+mod download;
+
 /// Longest answer that is read, in bytes: a signed answer with grants for every title that a medium can carry.
 const LONGEST_ANSWER: u64 = 1 << 20;
 
@@ -224,18 +228,14 @@ impl Transport for HttpTransport {
 
     fn fetch(&self, object: &str, from: u64) -> Result<Box<dyn io::Read + Send>, TransportError> {
         self.first(&format!("/contents/{object}"), |url| {
-            let mut request = self.agent.get(url);
-            if from > 0 {
-                request = request.header("range", format!("bytes={from}-"));
-            }
-            let answer = request.call().map_err(|error| unreachable(url, &error))?;
+            let (end, answer) = download(&self.agent, url, from)?;
             let status = answer.status().as_u16();
             let expected = if from > 0 { 206 } else { 200 };
             if status != expected {
                 let body = answer.into_body().with_config().limit(LONGEST_ANSWER).read_to_vec().unwrap_or_default();
-                return Err(problem(url, status, &body));
+                return Err(problem(&end, status, &body));
             }
-            Ok(Box::new(answer.into_body().into_reader()) as Box<dyn io::Read + Send>)
+            Ok(Box::new(resuming(&self.agent, url, from, answer)) as Box<dyn io::Read + Send>)
         })
     }
 

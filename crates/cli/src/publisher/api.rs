@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use counterfoil_terminal::transport::{download, resuming};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::Body;
@@ -116,17 +117,15 @@ impl Api {
         self.answered(response).map(|_| ())
     }
 
-    /// An object's bytes from `from` on.
+    /// An object's bytes from `from` on, from wherever the authority says; the token goes to the authority only.
     pub fn object(&self, object: &str, from: u64) -> Result<Box<dyn Read + Send>, Failure> {
-        let mut request = self.agent.get(self.url(&format!("/contents/{object}")));
-        if from > 0 {
-            request = request.header("range", format!("bytes={from}-"));
-        }
-        let response = self.answered(request.call())?;
+        let url = self.url(&format!("/contents/{object}"));
+        let (_, response) = download(&self.agent, &url, from)?;
+        let response = self.answered(Ok(response))?;
         if from > 0 && response.status() != 206 {
             return Err(Failure::operation("range_ignored", format!("{} does not answer with parts of objects", self.server)));
         }
-        Ok(Box::new(response.into_body().into_reader()))
+        Ok(Box::new(resuming(&self.agent, &url, from, response)))
     }
 
     /// An answer of any length, read as it comes.

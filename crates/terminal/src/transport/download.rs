@@ -1,0 +1,208 @@
+//! A GET of content, followed to wherever the authority sends it: its object store, a CDN.
+//!
+//! Whoever answers there is not believed more than anybody else: content is encrypted, and every chunk has a hash.
+
+use std::io::{self, Read};
+
+use ureq::http::header::LOCATION;
+use ureq::http::{Response, Uri};
+use ureq::{Body, BodyReader};
+
+use super::{TransportError, unreachable};
+
+/// How often one is sent on before that counts as going in circles.
+const REDIRECTS: usize = 5;
+
+/// Asks for the bytes from `from` on, and follows. Nothing but the range goes along: no token, no cookie.
+///
+/// Answers with the last answer, whatever it says, and with who gave it, without the signature in the address. An address that is over when
+/// it is used is asked for once more.
+///
+/// # Errors
+/// `Unreachable`; `NotAnAuthority` for a redirect that cannot be followed.
+pub fn download(agent: &ureq::Agent, url: &str, from: u64) -> Result<(String, Response<Body>), TransportError> {
+    let (end, answer) = follow(agent, url, from)?;
+    if end != url && answer.status().is_client_error() {
+        return follow(agent, url, from);
+    }
+    Ok((end, answer))
+}
+
+/// The bytes of an answer of [`download`], which is asked for anew, from where it was, when it breaks off after it has brought something: the
+/// line was cut, or an address was over.
+pub fn resuming(agent: &ureq::Agent, url: &str, from: u64, answer: Response<Body>) -> impl Read + Send + use<> {
+    Resuming { agent: agent.clone(), url: url.to_owned(), at: from, body: answer.into_body().into_reader(), fresh: true }
+}
+
+struct Resuming {
+    agent: ureq::Agent,
+    url: String,
+    at: u64,
+    body: BodyReader<'static>,
+    /// Nothing came since it was asked for.
+    fresh: bool,
+}
+
+impl Read for Resuming {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.body.read(buffer) {
+                Ok(read) => {
+                    self.at += read as u64;
+                    self.fresh &= read == 0;
+                    return Ok(read);
+                }
+                Err(error) if self.fresh || error.kind() == io::ErrorKind::Interrupted => return Err(error),
+                Err(error) => {
+                    let (_, answer) = download(&self.agent, &self.url, self.at).map_err(io::Error::other)?;
+                    if answer.status() != 206 {
+                        return Err(error);
+                    }
+                    self.body = answer.into_body().into_reader();
+                    self.fresh = true;
+                }
+            }
+        }
+    }
+}
+
+fn follow(agent: &ureq::Agent, asked: &str, from: u64) -> Result<(String, Response<Body>), TransportError> {
+    let mut url = asked.to_owned();
+    for _ in 0..=REDIRECTS {
+        let mut request = agent.get(&url);
+        if from > 0 {
+            request = request.header("range", format!("bytes={from}-"));
+        }
+        let shown = url.split('?').next().unwrap_or_default().to_owned();
+        let answer = request.call().map_err(|error| unreachable(&shown, &error))?;
+        if !matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+            return Ok((shown, answer));
+        }
+        let location = answer.headers().get(LOCATION).and_then(|location| location.to_str().ok()).unwrap_or_default();
+        url = resolve(&url, location).map_err(|reason| TransportError::NotAnAuthority { url: shown, reason: reason.into() })?;
+    }
+    Err(TransportError::NotAnAuthority { url: asked.to_owned(), reason: "it sends one on and on".into() })
+}
+
+/// Where `base` sends one: absolute, or absolute on the same host (RFC 3986 §4.2); nobody sends content anywhere by a path that is relative.
+fn resolve(base: &str, location: &str) -> Result<String, &'static str> {
+    const NOWHERE: &str = "it sends one on, and does not say where";
+    let base: Uri = base.parse().map_err(|_| NOWHERE)?;
+    if location.starts_with('/') && !location.starts_with("//") {
+        let (scheme, authority) = base.scheme_str().zip(base.authority()).ok_or(NOWHERE)?;
+        return Ok(format!("{scheme}://{authority}{location}"));
+    }
+    let target: Uri = location.parse().map_err(|_| NOWHERE)?;
+    match (base.scheme_str(), target.scheme_str()) {
+        (Some("https"), Some("http")) => Err("it sends one on to an address without TLS"),
+        (_, Some("http" | "https")) => Ok(location.to_owned()),
+        _ => Err(NOWHERE),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::{HttpTransport, Timeouts, Transport};
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpListener;
+    use std::thread::JoinHandle;
+
+    /// A host that answers so many requests, one a connection, and then tells what was asked.
+    fn host(answers: Vec<String>) -> (String, JoinHandle<Vec<String>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let asked = std::thread::spawn(move || {
+            answers
+                .iter()
+                .map(|answer| {
+                    let (mut stream, _) = listener.accept().unwrap();
+                    let lines = BufReader::new(stream.try_clone().unwrap()).lines().map(Result::unwrap);
+                    let request: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+                    stream.write_all(answer.as_bytes()).unwrap();
+                    request.join("\n")
+                })
+                .collect()
+        });
+        (url, asked)
+    }
+
+    fn answer(status: &str, headers: &str, body: &str) -> String {
+        format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}\r\n{headers}\r\n{body}", body.len())
+    }
+
+    fn fetched(url: &str, from: u64) -> Result<String, TransportError> {
+        let transport = HttpTransport::new(vec![url.to_owned()], None, Timeouts::default()).unwrap();
+        let mut text = String::new();
+        transport.fetch("abcd", from)?.read_to_string(&mut text).unwrap();
+        Ok(text)
+    }
+
+    #[test]
+    fn content_is_fetched_where_the_authority_says_from_where_it_broke_off() {
+        let (store, at_store) = host(vec![answer("206 Partial Content", "", "tail")]);
+        let (authority, at_authority) = host(vec![answer("307 Temporary Redirect", &format!("location: {store}/b/abcd?sig=1\r\n"), "")]);
+        assert_eq!(fetched(&authority, 7).unwrap(), "tail");
+        for (asked, path) in [(at_authority, "GET /contents/abcd "), (at_store, "GET /b/abcd?sig=1 ")] {
+            let asked = asked.join().unwrap().join("\n").to_ascii_lowercase();
+            assert!(asked.contains(&path.to_ascii_lowercase()) && asked.contains("range: bytes=7-"), "{asked}");
+            assert!(!asked.contains("authorization") && !asked.contains("referer"), "{asked}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_is_over_is_asked_for_once_more() {
+        let over = answer("403 Forbidden", "", "<Error><Code>AccessDenied</Code></Error>");
+        let (store, at_store) = host(vec![over.clone(), answer("200 OK", "", "whole")]);
+        let sent_on = |n: u8| answer("307 Temporary Redirect", &format!("location: {store}/abcd?sig={n}\r\n"), "");
+        let (authority, _) = host(vec![sent_on(1), sent_on(2)]);
+        assert_eq!(fetched(&authority, 0).unwrap(), "whole");
+        let asked = at_store.join().unwrap();
+        assert!(asked[0].contains("sig=1") && asked[1].contains("sig=2"), "{asked:?}");
+
+        let (store, _at_store) = host(vec![over.clone(), over]);
+        let sent_on = |n: u8| answer("307 Temporary Redirect", &format!("location: {store}/abcd?sig={n}\r\n"), "");
+        let (authority, _) = host(vec![sent_on(1), sent_on(2)]);
+        let error = fetched(&authority, 0).unwrap_err();
+        assert!(matches!(&error, TransportError::Status { status: 403, url, .. } if !url.contains("sig")), "{error}");
+    }
+
+    #[test]
+    fn what_breaks_off_goes_on_at_a_fresh_address() {
+        let cut = answer("200 OK", "", "head and tail").replace(" and tail", "");
+        let (store, at_store) = host(vec![cut, answer("206 Partial Content", "", " and tail")]);
+        let sent_on = |n: u8| answer("307 Temporary Redirect", &format!("location: {store}/abcd?sig={n}\r\n"), "");
+        let (authority, _) = host(vec![sent_on(1), sent_on(2)]);
+        assert_eq!(fetched(&authority, 0).unwrap(), "head and tail");
+        let asked = at_store.join().unwrap();
+        assert!(asked[1].contains("sig=2") && asked[1].to_ascii_lowercase().contains("range: bytes=4-"), "{asked:?}");
+        // Twice in one place is a failure.
+        let cut = || answer("206 Partial Content", "", "some").replace("\r\n\r\nsome", "\r\n\r\n");
+        let (authority, _) = host(vec![answer("200 OK", "", "head and tail").replace(" and tail", ""), cut()]);
+        let transport = HttpTransport::new(vec![authority], None, Timeouts::default()).unwrap();
+        assert!(transport.fetch("abcd", 0).unwrap().read_to_string(&mut String::new()).is_err());
+    }
+
+    #[test]
+    fn nobody_is_sent_in_circles_or_nowhere() {
+        for (location, reason) in
+            [("location: /contents/abcd\r\n", "on and on"), ("", "where"), ("location: file:///etc/passwd\r\n", "where")]
+        {
+            let (authority, _) = host(vec![answer("307 Temporary Redirect", location, ""); 10]);
+            let error = fetched(&authority, 0).unwrap_err();
+            assert!(matches!(&error, TransportError::NotAnAuthority { .. }) && error.to_string().contains(reason), "{error}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_sent_from_tls_to_none() {
+        assert_eq!(resolve("https://a.example:8443/x/y", "/z?q").unwrap(), "https://a.example:8443/z?q");
+        assert_eq!(resolve("https://a.example/x", "HTTPS://b.example/z").unwrap(), "HTTPS://b.example/z");
+        assert_eq!(resolve("http://a.example/x", "http://b.example/z").unwrap(), "http://b.example/z");
+        for (location, reason) in
+            [("http://a.example/x", "TLS"), ("HTTP://b.example/", "TLS"), ("//b.example/z", "where"), ("z", "where"), ("", "where")]
+        {
+            assert!(resolve("https://a.example/x", location).unwrap_err().contains(reason), "{location}");
+        }
+    }
+}
