@@ -10,11 +10,18 @@ use crate::clock::{Clock, Rng};
 use crate::config::Config;
 use crate::db::Db;
 use crate::delivery::Delivery;
+use crate::jobs::Lead;
 use crate::keys::Keys;
+use crate::store::pressed::Batches;
 
 /// The server's parts. Cheap to clone.
 #[derive(Clone)]
-pub struct App(Arc<Parts>);
+pub struct App(Arc<Inner>);
+
+struct Inner {
+    parts: Parts,
+    lead: Lead,
+}
 
 /// What an [`App`] is made of.
 pub struct Parts {
@@ -36,6 +43,8 @@ pub struct Parts {
     pub name: String,
     /// How terminals reach it, best first.
     pub urls: Vec<String>,
+    /// Batches that were asked for lately.
+    pub batches: Batches,
     /// Wakes the delivery of the outbox, after a commit that put something there.
     pub outbox: Notify,
 }
@@ -43,7 +52,12 @@ pub struct Parts {
 impl App {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
-        Self(Arc::new(parts))
+        Self(Arc::new(Inner { parts, lead: Lead::default() }))
+    }
+
+    /// Whether this process does the jobs that only one may do.
+    pub fn lead(&self) -> &Lead {
+        &self.0.lead
     }
 }
 
@@ -51,6 +65,6 @@ impl Deref for App {
     type Target = Parts;
 
     fn deref(&self) -> &Parts {
-        &self.0
+        &self.0.parts
     }
 }

@@ -4,7 +4,84 @@
 //! The chain of the audit log itself is [`crate::store::audit::verify`]'s business.
 
 use crate::db::{Db, DbError, Tx};
-use counterfoil_core::Rights;
+use crate::keys::Keys;
+use crate::store::audit::{self, Checkpoint, Report};
+use crate::store::setting;
+use counterfoil_core::{Rights, Timestamp};
+use counterfoil_format::jws::verify_compact;
+use serde::{Deserialize, Serialize};
+
+/// `typ` of a signed checkpoint.
+pub const CHECKPOINT_TYP: &str = "counterfoil-checkpoint+jwt";
+/// How much less of the processor an audit gets than requests do, as `nice` has it.
+const NICENESS: i32 = 10;
+
+/// What an audit of everything came to.
+#[derive(Debug)]
+pub struct Audited {
+    /// The audit log.
+    pub report: Report,
+    /// The invariants.
+    pub violations: Vec<Violation>,
+}
+
+impl Audited {
+    /// How much is wrong.
+    pub fn found(&self) -> u64 {
+        self.report.found + self.violations.len() as u64
+    }
+
+    /// Each in words: invariants first, they are fewer.
+    pub fn findings(&self) -> impl Iterator<Item = String> {
+        let violations = self.violations.iter().map(|one| format!("{}: {}", one.invariant, one.subject));
+        violations.chain(self.report.findings.iter().map(|finding| format!("{finding:?}")))
+    }
+}
+
+/// Checks every invariant, and verifies the audit log with its checkpoints, also those that were kept elsewhere.
+///
+/// # Errors
+/// A failure of the database; findings are no error.
+pub async fn everything(db: &Db, keys: &Keys, kept: Vec<String>) -> Result<Audited, DbError> {
+    let keys = keys.clone();
+    let signed = move |token: &str| {
+        verify_compact::<Checkpoint>(token, CHECKPOINT_TYP, |kid| keys.verifying_key(kid)).map_err(|error| error.to_string())
+    };
+    let report = audit::verify(db, kept, signed).await?;
+    Ok(Audited { report, violations: check(db).await? })
+}
+
+/// When the auditor last ran by itself, and what it found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastAudit {
+    /// When it began.
+    pub at: Timestamp,
+    /// How long it took.
+    pub seconds: u64,
+    /// Records of the audit log.
+    pub records: u64,
+    /// How much is wrong.
+    pub found: u64,
+    /// The first of it, in words.
+    pub findings: Vec<String>,
+}
+
+impl LastAudit {
+    /// As it was noted; one that cannot be read counts as none.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn load(db: &Db) -> Result<Option<Self>, DbError> {
+        let noted = db.read("last audit", async |tx| setting::find(tx, setting::LAST_AUDIT).await).await?;
+        Ok(noted.and_then(|text| serde_json::from_str(&text).ok()))
+    }
+}
+
+/// Leaves the processor to requests, for the rest of this thread: a snapshot has one of its own.
+pub fn step_back() {
+    // Where that is not allowed, the audit runs as everything else does.
+    let _ = rustix::process::nice(NICENESS);
+}
 
 /// Something that must never be so.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -60,7 +137,7 @@ const INVARIANTS: &[(&str, &str)] = &[
         "a user is told of every grant, or about to be",
         "SELECT g.grant_id FROM grants g LEFT JOIN entitlement e ON e.user_id = g.user_id AND e.grant_id = g.grant_id
            WHERE e.grant_id IS NULL AND g.state <> 'revoked' AND NOT EXISTS (SELECT 1 FROM outbox o
-             WHERE o.family = g.medium_id AND o.operation_id = g.grant_id AND o.done_at IS NULL) LIMIT $1",
+             WHERE o.family = g.medium_id AND o.operation_id = g.grant_id) LIMIT $1",
     ),
     (
         "an entitlement has a grant behind it",
@@ -85,7 +162,10 @@ pub async fn check(db: &Db) -> Result<Vec<Violation>, DbError> {
     let mut violations = Vec::new();
     for (invariant, sql) in INVARIANTS {
         let found = db
-            .snapshot("audit", async move |tx: &mut Tx| -> Result<Vec<(String,)>, DbError> { tx.query(sql).bind(MOST).all().await })
+            .snapshot("audit", async move |tx: &mut Tx| -> Result<Vec<(String,)>, DbError> {
+                step_back();
+                tx.query(sql).bind(MOST).all().await
+            })
             .await?;
         violations.extend(found.into_iter().map(|(subject,)| Violation { invariant, subject }));
     }
@@ -97,6 +177,7 @@ pub async fn check(db: &Db) -> Result<Vec<Violation>, DbError> {
 /// the numbers of copies claimed under them, and then the media of those that do not fit.
 async fn more_copies_than_allowed(db: &Db) -> Result<Vec<Violation>, DbError> {
     db.snapshot("audit", async move |tx: &mut Tx| -> Result<Vec<Violation>, DbError> {
+        step_back();
         let sql = "SELECT COALESCE(m.rights, b.rights), m.copies_claimed FROM medium m JOIN batch b ON b.batch_id = m.batch_id
                    WHERE m.copies_claimed > 0 GROUP BY COALESCE(m.rights, b.rights), m.copies_claimed";
         let claimed: Vec<(String, i64)> = tx.query(sql).all().await?;

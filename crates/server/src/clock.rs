@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use counterfoil_core::{RequestId, Timestamp};
 use counterfoil_format::secret::{Random, SystemRandom};
@@ -40,6 +41,13 @@ impl Clock {
 #[expect(clippy::disallowed_methods, reason = "the one place of the server that asks the system for the time")]
 fn jiff_now() -> i64 {
     jiff::Timestamp::now().as_millisecond()
+}
+
+/// Time since any moment of this host's own, to measure durations by; it goes on while the host is suspended. It never reaches a row.
+pub fn monotonic() -> Duration {
+    let since = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    // Neither is ever negative on a clock that begins at zero.
+    Duration::new(since.tv_sec.unsigned_abs(), u32::try_from(since.tv_nsec).unwrap_or(0))
 }
 
 /// Makes random bytes; clone it to use it.

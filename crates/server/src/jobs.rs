@@ -1,49 +1,90 @@
-//! Work without a request: delivering the outbox, noticing rotated keys, dropping what has expired.
+//! Work without a request: delivering the outbox, dropping what has expired, auditing; noticing rotated keys.
+//!
+//! What concerns the database is done by one process at a time, the one that leads ([`lead`]); what is a process's own, by each.
 
 use std::time::Duration;
 
-use counterfoil_core::{GrantId, MediumId, Timestamp, TitleId, UserId};
-use serde::Deserialize;
-use tokio::task::JoinSet;
+use tokio::sync::oneshot;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::app::App;
-use crate::db::{DbError, Tx};
-use crate::store::outbox::{self, Operation};
-use crate::store::{request, user};
+use crate::db::DbError;
+use crate::roles::ServerRole;
+use crate::store::request;
 
-/// Outbox: a grant was issued, and its user's family learns of the entitlement.
-pub const ENTITLEMENT: &str = "entitlement";
+pub use self::outbox::{ENTITLEMENT, Entitlement, deliver};
+pub use lead::Lead;
 
-/// Messages taken at a time.
-const BATCH: i64 = 64;
-/// How long a message that was taken is left to whoever took it, in milliseconds.
-const LEASE: i64 = 30_000;
+pub mod audit;
+pub mod lead;
+mod outbox;
+
 /// How often the outbox is looked at without being woken.
-const IDLE: Duration = Duration::from_secs(5);
+const IDLE: Duration = Duration::from_secs(1);
 /// How often keys are loaded: well within `keys::rotate::HANDOVER`.
 const KEYS: Duration = Duration::from_secs(10);
 /// How often what is over is dropped, and how many rows at a time.
 const PURGE: (Duration, i64) = (Duration::from_secs(60), 1000);
-/// How long a delivered message is kept, for people who look for what happened.
-const DELIVERED_KEPT: i64 = 7 * Timestamp::DAY;
 
-/// The running jobs; dropping it ends them.
-pub struct Jobs(#[expect(dead_code, reason = "held so that the tasks live as long")] JoinSet<()>);
+/// The running jobs; dropping it ends them at once, [`Jobs::stop`] in good order.
+pub struct Jobs {
+    own: JoinSet<()>,
+    lead: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+}
 
-/// Starts them all.
+/// Starts them: those of every process, and those that one process at a time does, as soon as this one leads.
 pub fn start(app: &App) -> Jobs {
+    let roles = &app.config.server.roles;
+    let mut own = JoinSet::new();
+    if roles.has_any(&[ServerRole::Authority, ServerRole::Content]) {
+        own.spawn(sweep_forever(app.clone()));
+    }
+    if !roles.need_database() {
+        return Jobs { own, lead: None };
+    }
+    own.spawn(refresh_keys(app.clone()));
+    let (stop, stopped) = oneshot::channel();
+    let lead = tokio::spawn(lead::keep(app.clone(), leaders, stopped));
+    Jobs { own, lead: Some((stop, lead)) }
+}
+
+/// Jobs of the process that leads. Each does no harm where two do it for a moment: a process can stand still in the middle of a step, while
+/// another takes over.
+fn leaders(app: &App) -> JoinSet<()> {
     let mut jobs = JoinSet::new();
     jobs.spawn(deliver_forever(app.clone()));
-    jobs.spawn(refresh_keys(app.clone()));
     jobs.spawn(purge_forever(app.clone()));
-    Jobs(jobs)
+    jobs.spawn(audit::checkpoint_forever(app.clone()));
+    jobs.spawn(audit::verify_forever(app.clone()));
+    jobs
+}
+
+impl Jobs {
+    /// Ends them all; another process may lead from now on.
+    pub async fn stop(mut self) {
+        if let Some((stop, lead)) = self.lead.take() {
+            // Where it has ended by itself, there is nothing left to stop.
+            let _ = stop.send(());
+            let _ = lead.await;
+        }
+        self.own.shutdown().await;
+    }
+}
+
+impl Drop for Jobs {
+    fn drop(&mut self) {
+        if let Some((_, lead)) = &self.lead {
+            lead.abort();
+        }
+    }
 }
 
 async fn deliver_forever(app: App) {
     loop {
+        app.lead().leading().await;
         match deliver(&app).await {
             Ok(0) => {
-                // Whether woken or not: look again.
+                // Whether woken or not: look again. Other processes write messages, and cannot wake this one.
                 let _ = tokio::time::timeout(IDLE, app.outbox.notified()).await;
             }
             Ok(_) => {}
@@ -53,57 +94,6 @@ async fn deliver_forever(app: App) {
             }
         }
     }
-}
-
-/// Delivers what is due now, at most one batch; answers with how many messages were taken.
-///
-/// # Errors
-/// A failure of the database.
-pub async fn deliver(app: &App) -> Result<usize, DbError> {
-    let now = app.clock.now();
-    let taken = outbox::take_due(&app.db, now.0, LEASE, BATCH).await?;
-    let count = taken.len();
-    for result in futures_util::future::join_all(taken.into_iter().map(|operation| hand_over(app, operation, now))).await {
-        result?;
-    }
-    Ok(count)
-}
-
-#[derive(Deserialize)]
-struct Entitlement {
-    user: UserId,
-    grant: GrantId,
-    medium: MediumId,
-    title: TitleId,
-    at: Timestamp,
-}
-
-async fn hand_over(app: &App, operation: Operation, now: Timestamp) -> Result<(), DbError> {
-    let Operation { family, operation_id, payload, attempts, .. } = operation;
-    let outcome = match serde_json::from_str::<Entitlement>(&payload) {
-        Ok(entitlement) if operation.kind == ENTITLEMENT => entitle(app, entitlement).await.map_err(|error| error.to_string()),
-        Ok(_) => Err(format!("nobody delivers {:?}", operation.kind)),
-        Err(error) => Err(error.to_string()),
-    };
-    app.db
-        .write("outbox result", family.clone(), async move |tx: &mut Tx| -> Result<(), DbError> {
-            match &outcome {
-                Ok(()) => outbox::done(tx, &family, &operation_id, now.0).await.map(drop),
-                Err(error) => {
-                    let wait = 1000_i64 << attempts.clamp(0, 12);
-                    outbox::failed(tx, &family, &operation_id, error, now.0 + wait).await.map(drop)
-                }
-            }
-        })
-        .await
-}
-
-async fn entitle(app: &App, told: Entitlement) -> Result<(), DbError> {
-    app.db
-        .write("entitle", user::family(told.user), async move |tx: &mut Tx| {
-            user::entitle(tx, told.user, told.grant, &told.medium, &told.title, told.at).await
-        })
-        .await
 }
 
 async fn refresh_keys(app: App) {
@@ -117,15 +107,13 @@ async fn refresh_keys(app: App) {
     }
 }
 
-/// Drops what is over: requests that have expired, messages that were delivered a week ago. All of it: under load, more than one batch comes
-/// together between two rounds.
+/// Drops what is over: requests that have expired. All of it: under load, more than one batch comes together between two rounds.
 ///
 /// # Errors
 /// A failure of the database; what was dropped before stays so.
 pub async fn purge(app: &App) -> Result<(), DbError> {
     let (now, batch) = (app.clock.now().0, PURGE.1);
     while request::purge(&app.db, now, batch).await? >= batch.unsigned_abs() {}
-    while outbox::purge(&app.db, now.saturating_sub(DELIVERED_KEPT), batch).await? >= batch.unsigned_abs() {}
     Ok(())
 }
 
@@ -134,9 +122,19 @@ async fn purge_forever(app: App) {
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         every.tick().await;
+        app.lead().leading().await;
         if let Err(error) = purge(&app).await {
-            tracing::warn!(%error, "expired requests and delivered messages could not be dropped");
+            tracing::warn!(%error, "expired requests could not be dropped");
         }
+    }
+}
+
+/// Each process throws away what uploads to its own directory have left behind.
+async fn sweep_forever(app: App) {
+    let mut every = tokio::time::interval(PURGE.0);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
         let since_1970 = Duration::from_millis(app.clock.now().0.unsigned_abs());
         if let Err(error) = app.blobs.sweep(std::time::UNIX_EPOCH + since_1970) {
             tracing::warn!(%error, "uploads that were given up could not be removed");

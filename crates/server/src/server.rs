@@ -23,6 +23,7 @@ use crate::jobs::{self, Jobs};
 use crate::keys::{Keys, KeysError};
 use crate::roles::ServerRole;
 use crate::router;
+use crate::store::pressed::Batches;
 use crate::store::setting;
 
 /// Why a server cannot start.
@@ -65,7 +66,7 @@ pub struct Running {
     pub app: App,
     handle: Handle<SocketAddr>,
     task: JoinHandle<std::io::Result<()>>,
-    _jobs: Jobs,
+    jobs: Jobs,
 }
 
 /// Puts the parts together, with the database opened and its schema checked.
@@ -77,7 +78,7 @@ pub async fn assemble(config: Config, address: SocketAddr, db: Db, clock: Clock,
     let (blobs, delivery) = (Blobs::connect(&config.contents)?, Delivery::open(&config.contents)?);
     let scheme = if config.has_tls() { "https" } else { "http" };
     let urls = if config.server.public_urls.is_empty() { vec![format!("{scheme}://{address}")] } else { config.server.public_urls.clone() };
-    Ok(App::new(Parts { db, blobs, delivery, keys, clock, rng, config, name, urls, outbox: Notify::new() }))
+    Ok(App::new(Parts { db, blobs, delivery, keys, clock, rng, config, name, urls, batches: Batches::default(), outbox: Notify::new() }))
 }
 
 /// Who the authority is, and its keys.
@@ -138,7 +139,7 @@ pub async fn start_with(config: Config, db: Db, clock: Clock, rng: Rng) -> Resul
             tokio::spawn(patient(server).serve(service))
         }
     };
-    Ok(Running { address, _jobs: jobs::start(&app), app, handle, task })
+    Ok(Running { address, jobs: jobs::start(&app), app, handle, task })
 }
 
 /// Bounds how long a client may take for its headers, so that idle connections cannot pile up.
@@ -175,6 +176,8 @@ impl Running {
     /// # Errors
     /// What the server ended with.
     pub async fn stop(self) -> std::io::Result<()> {
+        // First of all: another process may do the jobs while requests finish here.
+        self.jobs.stop().await;
         self.handle.graceful_shutdown(Some(Duration::from_secs(self.app.config.limits.shutdown_seconds)));
         let ended = self.task.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
         self.app.db.close().await;

@@ -3,19 +3,15 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use counterfoil_format::jws::verify_compact;
 use serde::Serialize;
 use serde_json::json;
 
 use super::{Failure, Global, at, say};
-use crate::auditor::{self, Violation};
+use crate::auditor::{self, Audited, CHECKPOINT_TYP, Violation};
 use crate::clock::rfc3339;
 use crate::db::{DbError, Tx};
 use crate::keys::Keys;
 use crate::store::audit::{self, Checkpoint};
-
-/// `typ` of a signed checkpoint.
-pub const CHECKPOINT_TYP: &str = "counterfoil-checkpoint+jwt";
 
 /// What to do with the audit log.
 #[derive(Subcommand)]
@@ -32,7 +28,7 @@ pub enum Command {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
-    /// Show the records of one family, such as medium:med-… or user:usr-…
+    /// Show the records of one family, such as med-…, usr-… or /tokens
     Show {
         /// Which
         family: String,
@@ -71,11 +67,8 @@ async fn verify(global: &Global, files: Vec<PathBuf>) -> Result<(), Failure> {
         let text = std::fs::read_to_string(&file).map_err(at(&file))?;
         kept.extend(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned));
     }
-    let check = move |token: &str| {
-        verify_compact::<Checkpoint>(token, CHECKPOINT_TYP, |kid| keys.verifying_key(kid)).map_err(|error| error.to_string())
-    };
-    let report = audit::verify(&db, kept, check).await?;
-    let violations = auditor::check(&db).await?;
+    let audited = auditor::everything(&db, &keys, kept).await?;
+    let Audited { report, violations } = audited;
     let verified = Verified {
         clean: report.is_clean() && violations.is_empty(),
         rows: report.rows,

@@ -1,7 +1,7 @@
 //! The address of a database, `sqlite:PATH` or `postgres://…`, which never prints a password.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -42,6 +42,14 @@ impl DbUrl {
     /// An SQLite file.
     pub fn sqlite(path: impl Into<PathBuf>) -> Self {
         Self(Target::Sqlite(path.into()))
+    }
+
+    /// The file, where it is one.
+    pub fn file(&self) -> Option<&Path> {
+        match &self.0 {
+            Target::Sqlite(path) => Some(path),
+            Target::Postgres(_) => None,
+        }
     }
 
     /// Which engine it names: `sqlite` or `postgres`.

@@ -12,7 +12,7 @@
 
 use crate::db::{Db, DbError, Tx};
 
-pub use checkpoint::{Checkpoint, checkpoint};
+pub use checkpoint::{Checkpoint, checkpoint, last_checkpoint_at};
 #[doc(hidden)]
 pub use verify::{AuditRow, verify_with};
 pub use verify::{Finding, Report, verify};
@@ -43,47 +43,80 @@ struct Said<'a> {
 /// # Errors
 /// A failure of the database. When another process appended meanwhile, the action is run again.
 pub async fn append(tx: &mut Tx, family: &str, at: i64, actor: &str, event: &str, detail: &serde_json::Value) -> Result<Entry, DbError> {
-    let detail = detail.to_string();
     let head = tx.query("SELECT seq, hash FROM audit_head WHERE family = $1").bind(family).opt::<(i64, [u8; 32])>().await?;
-    let (last, prev) = head.unwrap_or((0, [0; 32]));
-    let seq = last + 1;
-    let hash = row_hash(&prev, family, seq, Said { at, actor, event, detail: &detail });
-
-    // The head first: who loses the race for it must not have written a row.
-    let moved = match head {
-        Some(_) => {
-            tx.query("UPDATE audit_head SET seq = $1, hash = $2, checkpoint = NULL WHERE family = $3 AND seq = $4")
-                .bind(seq)
-                .bind(hash)
-                .bind(family)
-                .bind(last)
-                .execute()
-                .await?
-        }
-        None => {
-            tx.query("INSERT INTO audit_head (family, seq, hash) VALUES ($1, $2, $3) ON CONFLICT (family) DO NOTHING")
-                .bind(family)
-                .bind(seq)
-                .bind(hash)
-                .execute()
-                .await?
-        }
+    let detail = detail.to_string();
+    let said = Said { at, actor, event, detail: &detail };
+    let Some((last, prev)) = head else {
+        return match begin(tx, family, said).await? {
+            Some(entry) => Ok(entry),
+            None => Err(tx.conflict("the audit log")),
+        };
     };
+    let seq = last + 1;
+    let hash = row_hash(&prev, family, seq, said);
+    // The head first: who loses the race for it must not have written a row.
+    let moved = tx
+        .query("UPDATE audit_head SET seq = $1, hash = $2, checkpoint = NULL WHERE family = $3 AND seq = $4")
+        .bind(seq)
+        .bind(hash)
+        .bind(family)
+        .bind(last)
+        .execute()
+        .await?;
     if moved == 0 {
         return Err(tx.conflict("the audit log"));
     }
-    tx.query("INSERT INTO audit (family, seq, at, actor, event, detail, prev, hash) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)")
+    insert(tx, family, Entry { seq, hash }, &prev, said).await
+}
+
+/// As [`append`], for a family that most probably has no chain yet: what was never touched has no row to look for.
+///
+/// # Errors
+/// As for `append`.
+pub async fn append_first(
+    tx: &mut Tx,
+    family: &str,
+    at: i64,
+    actor: &str,
+    event: &str,
+    detail: &serde_json::Value,
+) -> Result<Entry, DbError> {
+    let text = detail.to_string();
+    match begin(tx, family, Said { at, actor, event, detail: &text }).await? {
+        Some(entry) => Ok(entry),
+        None => append(tx, family, at, actor, event, detail).await,
+    }
+}
+
+/// Begins a chain; nothing is written where there is one.
+async fn begin(tx: &mut Tx, family: &str, said: Said<'_>) -> Result<Option<Entry>, DbError> {
+    let prev = [0; 32];
+    let hash = row_hash(&prev, family, 1, said);
+    let begun = tx
+        .query("INSERT INTO audit_head (family, seq, hash) VALUES ($1, 1, $2) ON CONFLICT (family) DO NOTHING")
         .bind(family)
-        .bind(seq)
-        .bind(at)
-        .bind(actor)
-        .bind(event)
-        .bind(&detail)
-        .bind(prev)
         .bind(hash)
         .execute()
         .await?;
-    Ok(Entry { seq, hash })
+    if begun == 0 {
+        return Ok(None);
+    }
+    insert(tx, family, Entry { seq: 1, hash }, &prev, said).await.map(Some)
+}
+
+async fn insert(tx: &mut Tx, family: &str, entry: Entry, prev: &[u8; 32], said: Said<'_>) -> Result<Entry, DbError> {
+    tx.query("INSERT INTO audit (family, seq, at, actor, event, detail, prev, hash) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)")
+        .bind(family)
+        .bind(entry.seq)
+        .bind(said.at)
+        .bind(said.actor)
+        .bind(said.event)
+        .bind(said.detail)
+        .bind(prev)
+        .bind(entry.hash)
+        .execute()
+        .await?;
+    Ok(entry)
 }
 
 fn row_hash(prev: &[u8; 32], family: &str, seq: i64, said: Said<'_>) -> [u8; 32] {

@@ -6,9 +6,8 @@ use std::time::Duration;
 use counterfoil_format::jws::verify_compact;
 use serde::Serialize;
 
-use super::super::audit::CHECKPOINT_TYP;
 use super::super::{Failure, Global};
-use crate::auditor;
+use crate::auditor::{self, CHECKPOINT_TYP};
 use crate::config::Config;
 use crate::db::{Compared, Db, DbUrl, Move, MoveError, Pass, Progress};
 use crate::keys::Keys;

@@ -63,6 +63,15 @@ pub async fn checkpoint(
     Ok(sealed.then_some((made, signature)))
 }
 
+/// When the last checkpoint was begun, in milliseconds.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn last_checkpoint_at(tx: &mut Tx) -> Result<Option<i64>, DbError> {
+    let last: Option<(i64,)> = tx.query("SELECT at FROM audit_checkpoint ORDER BY number DESC LIMIT 1").opt().await?;
+    Ok(last.map(|(at,)| at))
+}
+
 /// Claims the next number, or the unfinished one of a server that died. `None`: nothing to do here.
 async fn begin(db: &Db, now: i64) -> Result<Option<(i64, [u8; 32])>, DbError> {
     db.write("begin checkpoint", "checkpoint", async move |tx| {

@@ -86,6 +86,7 @@ where
     R: Fn(&AuditRow) -> bool + Send + 'static,
 {
     db.snapshot("verify audit log", async move |tx| {
+        crate::auditor::step_back();
         let mut report = Report::default();
         verify_chains(tx, &mut report, &row_holds).await?;
         verify_checkpoints(tx, &mut report, &kept, &check).await?;
