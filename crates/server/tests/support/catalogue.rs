@@ -95,6 +95,7 @@ impl TestServer {
             config,
             name: "test.example".to_owned(),
             urls: vec!["https://test.example".to_owned()],
+            batches: Default::default(),
             outbox: tokio::sync::Notify::new(),
         });
         let operator = make_token(&app, Role::Operator, None).await;
@@ -118,6 +119,7 @@ impl TestServer {
             config,
             name: String::new(),
             urls: vec![],
+            batches: Default::default(),
             outbox: tokio::sync::Notify::new(),
         });
         let (operator, fox, owl) = (self.operator.clone(), self.fox.clone(), self.owl.clone());
