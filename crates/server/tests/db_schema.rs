@@ -234,3 +234,108 @@ fn several_servers_may_migrate_at_once() {
         },
     );
 }
+
+/// Key columns whose collation is not the one of bytes.
+async fn in_another_order(db: &TestDb) -> Vec<String> {
+    let sql = "SELECT c.table_name || '.' || c.column_name FROM information_schema.columns c
+        JOIN information_schema.key_column_usage k ON k.table_name = c.table_name AND k.column_name = c.column_name AND k.table_schema = c.table_schema
+        WHERE c.table_schema = 'public' AND c.data_type = 'text' AND c.collation_name IS DISTINCT FROM 'C' AND c.table_name <> 'refinery_schema_history'";
+    db.beside().await.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
+}
+
+#[test]
+fn keys_are_ordered_by_their_bytes_on_postgres() {
+    on(
+        Engine::Postgres,
+        |_| (),
+        async |db: TestDb| {
+            assert_eq!(in_another_order(&db).await, Vec::<String>::new());
+            // What a table made without it would look like.
+            db.run("CREATE TABLE planted (planted_id TEXT NOT NULL PRIMARY KEY)").await;
+            assert_eq!(in_another_order(&db).await, ["planted.planted_id"]);
+        },
+    );
+}
+
+#[test]
+fn partitions_change_nothing_but_where_rows_lie() {
+    on(
+        Engine::Postgres,
+        |_| (),
+        async |db: TestDb| {
+            db.run("DROP SCHEMA public CASCADE").await;
+            db.run("CREATE SCHEMA public").await;
+            db.migrate().await.unwrap();
+            let before = schema_of(&db).await;
+            let families = schema::families();
+            let wanted: Vec<&String> = families.iter().filter(|(_, key)| *key != "reference").map(|(table, _)| table).collect();
+            assert_eq!(db.partition(3).await.unwrap().iter().collect::<Vec<_>>(), wanted);
+            assert_eq!(schema_of(&db).await, before);
+            assert_eq!(db.partition(3).await.unwrap(), Vec::<String>::new(), "the second time there is nothing to do");
+            let sql = "SELECT count(*) FROM pg_class WHERE relispartition AND relkind = 'r'";
+            let partitions: i64 = db.beside().await.query_one(sql, &[]).await.unwrap().get(0);
+            assert_eq!(usize::try_from(partitions).unwrap(), 3 * wanted.len());
+        },
+    );
+}
+
+#[test]
+fn a_table_with_rows_is_not_cut() {
+    on(
+        Engine::Postgres,
+        |_| (),
+        async |db: TestDb| {
+            db.run("DROP SCHEMA public CASCADE").await;
+            db.run("CREATE SCHEMA public").await;
+            db.migrate().await.unwrap();
+            db.run("INSERT INTO audit_head (family, seq, hash) VALUES ('x', 1, '')").await;
+            let refused = db.partition(3).await;
+            assert!(matches!(&refused, Err(DbError::Migration(why)) if why.contains("audit_head")), "{refused:?}");
+            assert_eq!(db.number("SELECT count(*) FROM audit_head").await, 1);
+        },
+    );
+}
+
+// There is no Citus here. What is sent to it is understood by PostgreSQL, given functions with the names and arguments that Citus documents.
+#[test]
+fn the_distribution_names_every_table_once_and_parents_first() {
+    on(
+        Engine::Postgres,
+        |_| (),
+        async |db: TestDb| {
+            let distribution = db.distribute(true).await.unwrap();
+            assert_eq!(distribution.citus, None);
+            let client = db.beside().await;
+            client
+                .batch_execute(
+                    "CREATE FUNCTION create_reference_table(table_name regclass) RETURNS void LANGUAGE sql AS '';
+                     CREATE FUNCTION create_distributed_table(table_name regclass, distribution_column text, distribution_type text DEFAULT 'hash',
+                       colocate_with text DEFAULT 'default', shard_count int DEFAULT NULL) RETURNS void LANGUAGE sql AS '';
+                     CREATE FUNCTION truncate_local_data_after_distributing_table(function_name regclass) RETURNS void LANGUAGE sql AS '';",
+                )
+                .await
+                .unwrap();
+            let schema = schema_of(&db).await;
+            let mut placed: Vec<String> = Vec::new();
+            for statement in &distribution.statements[1..] {
+                client.batch_execute(statement).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
+                let name = statement.split('\'').nth(1).unwrap().to_owned();
+                if statement.contains("truncate_local") {
+                    continue;
+                }
+                let key = &schema::families()[&name];
+                assert_eq!(statement.contains("create_reference_table"), key == "reference", "{statement}");
+                assert!(key == "reference" || statement.contains(&format!("'{name}', '{key}', colocate_with => ")), "{statement}");
+                for foreign in &schema.tables[&name].foreign {
+                    assert!(placed.contains(&foreign.table) || foreign.table == name, "{name} before {}", foreign.table);
+                }
+                assert!(!placed.contains(&name), "{name} twice");
+                placed.push(name);
+            }
+            placed.sort();
+            assert_eq!(placed, schema.tables.keys().cloned().collect::<Vec<_>>());
+            let refused = db.distribute(false).await;
+            assert!(matches!(&refused, Err(DbError::Migration(why)) if why.contains("citus")), "{refused:?}");
+        },
+    );
+}

@@ -4,6 +4,7 @@ mod world;
 
 mod claims;
 mod damage;
+mod moving;
 mod playing;
 mod pressing;
 mod publishing;

@@ -91,6 +91,9 @@ impl World {
         let database = (engine == Engine::Postgres).then(create_database);
         let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let mut world = Self { dir, database, server: None, settings, url: String::new(), token: String::new(), ca: None };
+        if let (Some(database), Ok(partitions)) = (&world.database, std::env::var("COUNTERFOIL_TEST_PARTITIONS")) {
+            world.cut_into_partitions(database, &partitions);
+        }
         let mut init = Command::new(counterfoild());
         init.args(["init", "--json", "--data"]).arg(world.path("server")).args(how);
         if let Some(database) = &world.database {
@@ -101,6 +104,40 @@ impl World {
         world.ca = init["ca_file"].as_str().map(PathBuf::from);
         world.start();
         world
+    }
+
+    /// The empty database as an operator of many users would have it.
+    fn cut_into_partitions(&self, database: &str, partitions: &str) {
+        let config = self.path("partitions.toml");
+        write(&config, format!("[database]\nurl = \"{database}\"\n").as_bytes());
+        let mut migrate = Command::new(counterfoild());
+        migrate.arg("--config").arg(config).args(["migrate", "--partitions", partitions]);
+        outcome(migrate).done();
+    }
+
+    /// A command of the authority's operator, on the authority's machine.
+    pub fn operator<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, arguments: I) -> Command {
+        let mut command = Command::new(counterfoild());
+        command.arg("--data").arg(self.path("server")).args(arguments).stdin(Stdio::null());
+        command.envs(self.settings.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// Makes an empty database, which goes with the world.
+    pub fn make_database(&mut self) -> String {
+        let database = create_database();
+        self.database = Some(database.clone());
+        database
+    }
+
+    /// The address of that database.
+    pub fn database(&self) -> &str {
+        self.database.as_deref().expect("a world with a database in PostgreSQL")
+    }
+
+    /// Changes the configuration from the next start on.
+    pub fn configure(&mut self, name: &str, value: &str) {
+        self.settings.push((name.to_owned(), value.to_owned()));
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

@@ -27,7 +27,7 @@ pub struct TestDb {
 
 enum Place {
     Directory(tempfile::TempDir),
-    Database(String),
+    Database { cluster: String, name: String },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,13 +47,28 @@ impl TestDb {
     pub fn engine(&self) -> Engine {
         match self.place {
             Place::Directory(_) => Engine::Sqlite,
-            Place::Database(_) => Engine::Postgres,
+            Place::Database { .. } => Engine::Postgres,
         }
     }
 
     /// Another process's view: the same database, opened once more.
     pub async fn second(&self) -> Db {
         Db::open_with(&self.url, DbOptions { faults: None, ..self.options.clone() }).await.unwrap()
+    }
+
+    /// The same database of PostgreSQL by another way: through a pooler, or with other options. `server` is a URL; its database does not count.
+    pub async fn by(&self, server: &str, configure: impl FnOnce(&mut DbOptions)) -> Result<TestDb, DbError> {
+        let Place::Database { name, .. } = &self.place else { panic!("SQLite has no other way") };
+        let (url, mut options) = (with_database(server, name).parse()?, DbOptions { faults: None, ..self.options.clone() });
+        configure(&mut options);
+        let db = Db::open_with(&url, options.clone()).await?;
+        Ok(TestDb {
+            db,
+            url,
+            faults: Arc::clone(&self.faults),
+            options,
+            place: Place::Database { cluster: server.to_owned(), name: name.clone() },
+        })
     }
 
     /// Runs one statement by itself.
@@ -69,51 +84,67 @@ impl TestDb {
     /// A connection beside the facade, to look and to break.
     pub async fn beside(&self) -> tokio_postgres::Client {
         match &self.place {
-            Place::Database(name) => connect(&with_database(&cluster(), name)).await,
+            Place::Database { cluster, name } => connect(&with_database(cluster, name)).await,
             Place::Directory(_) => panic!("SQLite has no other connection"),
+        }
+    }
+
+    /// Its whole address, as an operator would write it.
+    pub fn address(&self) -> String {
+        match &self.place {
+            Place::Database { cluster, name } => with_database(cluster, name),
+            Place::Directory(_) => format!("sqlite:{}", self.path().display()),
         }
     }
 
     pub fn path(&self) -> std::path::PathBuf {
         match &self.place {
             Place::Directory(directory) => directory.path().join("test.db"),
-            Place::Database(_) => panic!("PostgreSQL has no file"),
+            Place::Database { .. } => panic!("PostgreSQL has no file"),
         }
     }
 }
 
 /// Runs a test body over a fresh, migrated database.
 pub fn on(engine: Engine, configure: impl FnOnce(&mut DbOptions), body: impl AsyncFnOnce(TestDb)) {
+    match engine {
+        Engine::Postgres => on_cluster(&cluster(), configure, body),
+        Engine::Sqlite => run(configure, body, async |options| {
+            let directory = tempfile::tempdir().unwrap();
+            let url = DbUrl::sqlite(directory.path().join("test.db"));
+            let db = Db::open_with(&url, options).await.unwrap();
+            db.migrate().await.unwrap();
+            (db, url, Place::Directory(directory))
+        }),
+    }
+}
+
+/// Runs a test body over a fresh, migrated database of this PostgreSQL.
+pub fn on_cluster(cluster: &str, configure: impl FnOnce(&mut DbOptions), body: impl AsyncFnOnce(TestDb)) {
+    let fresh = async |options| {
+        let name = fresh_database(cluster).await;
+        let url = with_database(cluster, &name).parse().unwrap();
+        (Db::open_with(&url, options).await.unwrap(), url, Place::Database { cluster: cluster.to_owned(), name })
+    };
+    run(configure, body, fresh);
+}
+
+fn run(configure: impl FnOnce(&mut DbOptions), body: impl AsyncFnOnce(TestDb), fresh: impl AsyncFnOnce(DbOptions) -> (Db, DbUrl, Place)) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let faults = Arc::new(Faults::default());
         let mut options = DbOptions { faults: Some(Arc::clone(&faults)), ..DbOptions::default() };
         configure(&mut options);
-        let (place, url) = match engine {
-            Engine::Sqlite => {
-                let directory = tempfile::tempdir().unwrap();
-                let url = DbUrl::sqlite(directory.path().join("test.db"));
-                (Place::Directory(directory), url)
-            }
-            Engine::Postgres => {
-                let name = fresh_database().await;
-                let url = with_database(&cluster(), &name).parse().unwrap();
-                (Place::Database(name), url)
-            }
-        };
-        let db = Db::open_with(&url, options.clone()).await.unwrap();
-        if engine == Engine::Sqlite {
-            db.migrate().await.unwrap();
-        }
-        let name = match &place {
-            Place::Database(name) => Some(name.clone()),
+        let (db, url, place) = fresh(options.clone()).await;
+        let database = match &place {
+            Place::Database { cluster, name } => Some((cluster.clone(), name.clone())),
             Place::Directory(_) => None,
         };
         let closing = db.clone();
         body(TestDb { db, url, faults, options, place }).await;
         closing.close().await;
-        if let Some(name) = name {
-            let admin = connect(&cluster()).await;
+        if let Some((cluster, name)) = database {
+            let admin = connect(&cluster).await;
             admin.batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)")).await.unwrap();
         }
     });
@@ -145,40 +176,44 @@ macro_rules! db_test {
 }
 pub(crate) use db_test;
 
-fn cluster() -> String {
+pub fn cluster() -> String {
     std::env::var("COUNTERFOIL_TEST_POSTGRES").expect(
         "COUNTERFOIL_TEST_POSTGRES is not set: it must be the URL of a superuser of a running PostgreSQL; \
          run `export COUNTERFOIL_TEST_POSTGRES=$(scripts/postgres start)` or ./test",
     )
 }
 
-fn with_database(url: &str, name: &str) -> String {
+pub fn with_database(url: &str, name: &str) -> String {
     let (address, query) = url.split_once('?').map_or((url, String::new()), |(address, query)| (address, format!("?{query}")));
     let (server, _) = address.rsplit_once('/').expect("a PostgreSQL URL ends with /database");
     format!("{server}/{name}{query}")
 }
 
-async fn connect(url: &str) -> tokio_postgres::Client {
+pub async fn connect(url: &str) -> tokio_postgres::Client {
     let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
     tokio::spawn(connection);
     client
 }
 
 /// Copies the migrated template, which whoever comes first makes; its name changes with the migrations.
-async fn fresh_database() -> String {
+async fn fresh_database(cluster: &str) -> String {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
-    let template = format!("counterfoil_template_{:016x}", migrations_hash());
+    let partitions: Option<u32> = std::env::var("COUNTERFOIL_TEST_PARTITIONS").ok().map(|number| number.parse().expect("a number"));
+    let template = format!("counterfoil_template_{:016x}_{}", migrations_hash(), partitions.unwrap_or(0));
     let name = format!("counterfoil_test_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-    let admin = connect(&cluster()).await;
+    let admin = connect(cluster).await;
     admin.batch_execute("SELECT pg_advisory_lock(7351)").await.unwrap();
     let known = admin.query_opt("SELECT 1 FROM pg_database WHERE datname = $1", &[&template]).await.unwrap();
     if known.is_none() {
         // Under another name until it is complete, so that a killed test leaves no half template.
         admin.batch_execute("DROP DATABASE IF EXISTS counterfoil_template_new WITH (FORCE)").await.unwrap();
         admin.batch_execute("CREATE DATABASE counterfoil_template_new").await.unwrap();
-        let url = with_database(&cluster(), "counterfoil_template_new").parse().unwrap();
+        let url = with_database(cluster, "counterfoil_template_new").parse().unwrap();
         let db = Db::open(&url).await.unwrap();
         db.migrate().await.unwrap();
+        if let Some(partitions) = partitions {
+            assert!(!db.partition(partitions).await.unwrap().is_empty());
+        }
         db.close().await;
         // A session of the migration may still be on its way out; it would keep the template from being renamed.
         admin

@@ -78,7 +78,8 @@ pub fn of_sqlite(path: &std::path::Path) -> Schema {
 pub async fn of_postgres(db: &tokio_postgres::Client) -> Schema {
     let mut schema = Schema::default();
     let sql = "SELECT table_name::text, column_name::text, upper(data_type), is_nullable = 'NO'
-        FROM information_schema.columns WHERE table_schema = 'public'";
+        FROM information_schema.columns
+        WHERE table_schema = 'public' AND table_name NOT IN (SELECT relname FROM pg_class WHERE relispartition)";
     for row in db.query(sql, &[]).await.unwrap() {
         let (table, column, kind, not_null) = (row.get::<_, String>(0), row.get(1), row.get(2), row.get(3));
         if table != HISTORY {
@@ -102,7 +103,7 @@ pub async fn of_postgres(db: &tokio_postgres::Client) -> Schema {
     let sql = "SELECT t.relname::text, f.relname::text,
             array(SELECT a.attname::text FROM unnest(c.conkey) WITH ORDINALITY k (n, o) JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = k.n ORDER BY o),
             array(SELECT a.attname::text FROM unnest(c.confkey) WITH ORDINALITY k (n, o) JOIN pg_attribute a ON a.attrelid = f.oid AND a.attnum = k.n ORDER BY o)
-        FROM pg_constraint c JOIN pg_class t ON t.oid = c.conrelid JOIN pg_class f ON f.oid = c.confrelid WHERE c.contype = 'f'";
+        FROM pg_constraint c JOIN pg_class t ON t.oid = c.conrelid JOIN pg_class f ON f.oid = c.confrelid WHERE c.contype = 'f' AND c.conparentid = 0";
     for row in db.query(sql, &[]).await.unwrap() {
         if let Some(table) = schema.tables.get_mut(row.get::<_, &str>(0)) {
             table.foreign.insert(Foreign { table: row.get(1), columns: row.get(2), target: row.get(3) });
