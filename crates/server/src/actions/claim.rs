@@ -1,14 +1,22 @@
 //! Claiming a medium: one managed copy each (C6–C8).
 //!
-//! Everything that costs time is done before the transaction: signatures are verified, keys drawn and sealed. The transaction decides
-//! again, writes grants, audit record, request record and outbox rows, and only after its commit the boxes leave.
+//! Everything that costs time is done before the transaction: signatures are verified, the claim is decided, keys are drawn and sealed. The
+//! transaction moves the medium's row on, which it does only where the row is what the decision was made on: copies, state and epoch, so
+//! that neither a second claim nor a proof under an old claim secret comes in between. With it go grants, audit record, request record and
+//! outbox rows, and only after its commit the boxes leave. Whatever is not a fresh claim, the transaction decides again.
+//!
+//! Who asks lies in other families than the medium and cannot be part of its transaction. A card that is revoked between look and commit
+//! has claimed before it was revoked, as if the request had come that much sooner; what it was given is sealed to that card and to no
+//! other. The time between is that of the cryptography and one commit, and `retry_for` of the database at most.
+
+use std::sync::Arc;
 
 use counterfoil_core::rules::claim::{self, Claimant, Decision, EntryFacts};
 use counterfoil_core::rules::confirm::GrantState;
+use counterfoil_core::rules::register::HolderFacts;
 use counterfoil_core::wire::{Claim, ClaimResult, GrantDocument};
-use counterfoil_core::{Code, GrantId, HolderId, Refusal, Timestamp};
+use counterfoil_core::{Code, GrantId, Refusal, Rights, Timestamp};
 use counterfoil_format::secret::Secret;
-use serde_json::json;
 
 use super::asked::{self, Asked, Decided};
 use super::{proof, seal};
@@ -17,21 +25,37 @@ use crate::db::{DbError, Tx};
 use crate::keys::Place;
 use crate::problem::{ApiCode, Problem};
 use crate::store::grant::{self, GrantRow};
-use crate::store::medium::{self, Known, PressedTitle};
+use crate::store::medium::{self, Known, MediumRow, PressedTitle};
+use crate::store::pressed::Pressed;
 use crate::store::request::{self, Once, Recorded};
-use crate::store::user::{self, DeviceRow, EntryRow};
-use crate::store::{audit, holder, outbox};
+use crate::store::user::{self, Presented};
+use crate::store::holder;
+
+use write::{GRANTED, Write, Written, commit};
+
+mod write;
 
 /// What a claim is asked with, besides the medium.
 struct Facts {
-    entry: Option<EntryRow>,
-    entry_facts: Option<EntryFacts>,
-    device: Option<DeviceRow>,
+    presented: Option<Presented>,
+    holder_dead: bool,
+    /// The medium's row, where somebody has touched it.
+    row: Option<MediumRow>,
     known: Option<Known>,
-    titles: Vec<PressedTitle>,
+    batch: Option<Arc<Pressed>>,
     grants: Vec<GrantRow>,
-    medium: claim::MediumFacts,
     once: Once,
+}
+
+impl Facts {
+    /// C7, C8: what the claim comes to, by these facts.
+    fn decide(&self, claimant: &Claimant, rights: &Rights, now: Timestamp) -> Result<Decision, Refusal> {
+        claim::decide(claimant, &medium::claim_facts(self.row.as_ref(), rights, &self.grants), now)
+    }
+
+    fn titles(&self) -> &[PressedTitle] {
+        self.batch.as_ref().map_or(&[], |batch| &batch.titles)
+    }
 }
 
 /// Decides a claim and carries it out.
@@ -41,11 +65,12 @@ struct Facts {
 pub async fn run(app: &App, asked: &Asked, ask: &Claim, now: Timestamp) -> Result<Decided, Problem> {
     // Between the look and the transaction somebody else may have been first; then what was prepared does not fit, and is made again.
     for _ in 0..8 {
-        let mut facts = load(app, asked, ask, now).await?;
-        let claimant = match admit(asked, ask, &mut facts) {
+        let facts = load(app, asked, ask, now).await?;
+        let claimant = match admit(asked, ask, &facts) {
             Ok(claimant) => claimant,
             Err(refusal) => {
-                let family = if facts.entry.is_some() { user::family(ask.user_id) } else { asked::stranger(&ask.user_id.to_string()) };
+                let known = facts.presented.is_some();
+                let family = if known { user::family(ask.user_id) } else { asked::stranger(&ask.user_id.to_string()) };
                 return asked::refuse(app, family, "claim", "terminal", refusal, now).await;
             }
         };
@@ -53,14 +78,15 @@ pub async fn run(app: &App, asked: &Asked, ask: &Claim, now: Timestamp) -> Resul
             let family = asked::stranger(ask.medium_id.as_str());
             return asked::refuse(app, family, "claim", &actor(ask), Code::MediumUnknown.into(), now).await;
         }
-        if facts.titles.is_empty() {
+        let Some(known) = facts.known.as_ref().filter(|_| !facts.titles().is_empty()) else {
             return Err(Problem::internal(format!("the batch of {} holds no title with a release and its key", ask.medium_id)));
-        }
+        };
         if let Once::Repeat(recorded) = &facts.once {
             return repeat(app, asked, ask, &claimant, &facts, recorded, now).await;
         }
-        let prepared = prepare(app, ask, &claimant, &facts, now).await?;
-        match commit(app, asked, ask, claimant, &facts, &prepared, now).await? {
+        let mut prepared = prepare(app, ask, &claimant, &facts, known, now).await?;
+        let write = Write::new(asked, ask, claimant, &facts, known, &mut prepared, now);
+        match commit(app, write).await? {
             Written::Granted => {
                 app.outbox.notify_one();
                 return granted(prepared.documents);
@@ -73,57 +99,48 @@ pub async fn run(app: &App, asked: &Asked, ask: &Claim, now: Timestamp) -> Resul
 }
 
 async fn load(app: &App, asked: &Asked, ask: &Claim, now: Timestamp) -> Result<Facts, Problem> {
-    let (ask, request_id, digest) = (ask.clone(), asked.request_id.to_string(), asked.digest);
-    app.db
-        .read("claim facts", async move |tx: &mut Tx| -> Result<Facts, Problem> {
-            // Before what it is compared with: on PostgreSQL each statement sees what was committed before it, and an answer that was
-            // recorded in between would be held against grants that were not there yet.
-            let once = request::once(tx, &medium::family(&ask.medium_id), &request_id, &digest, now.0).await?;
-            let entry = user::find(tx, ask.user_id).await?;
-            let (mut entry_facts, mut device) = (None, None);
-            if let Some(entry) = &entry {
-                device = match ask.device_id {
-                    Some(id) => user::device(tx, ask.user_id, id).await?,
-                    None => None,
-                };
-                entry_facts = Some(facts_of_entry(tx, entry, &ask, device.is_some()).await?);
-            }
-            let known = medium::known(tx, &ask.medium_id).await?;
-            let titles = match &known {
-                Some(known) => medium::titles(tx, known.batch).await?,
-                None => vec![],
-            };
-            let user = ask.user_id.to_string();
-            let rights = known.as_ref().map(|known| known.rights.clone()).unwrap_or_default();
-            let medium = medium::claim_facts(tx, &ask.medium_id, &rights, &user).await?;
-            let grants = grant::of_user(tx, &ask.medium_id, &user).await?;
-            Ok(Facts { entry, entry_facts, device, known, titles, grants, medium, once })
-        })
-        .await
-}
-
-/// What the entry says; whether the device has proven itself is added by [`admit`].
-async fn facts_of_entry(tx: &mut Tx, entry: &EntryRow, ask: &Claim, device_known: bool) -> Result<EntryFacts, DbError> {
-    let dead = holder::facts(tx, entry.holder).await? == counterfoil_core::rules::register::HolderFacts::Dead;
-    let drives = user::drives(tx, ask.user_id).await?;
-    Ok(EntryFacts {
-        card: entry.card(),
-        holder_dead: dead,
-        has_devices: device_known || !user::devices(tx, ask.user_id).await?.is_empty(),
-        device_registered: device_known,
-        has_drives: !drives.is_empty(),
-        drive_registered: ask.drive_id.is_some_and(|drive| drives.contains(&drive)),
+    let (app, ask, request_id, digest) = (app.clone(), ask.clone(), asked.request_id.to_string(), asked.digest);
+    let db = app.db.clone();
+    db.read("claim facts", async move |tx: &mut Tx| -> Result<Facts, Problem> {
+        let presented = user::presented(tx, ask.user_id, ask.device_id, ask.drive_id).await?;
+        let holder_dead = match &presented {
+            Some(presented) => holder::facts(tx, presented.entry.holder).await? == HolderFacts::Dead,
+            None => false,
+        };
+        let (mut once, mut grants) = (Once::Fresh, vec![]);
+        let mut row = medium::find(tx, &ask.medium_id).await?;
+        // What nobody has touched has no grants and has answered no request.
+        if row.is_some() {
+            // In this order: on PostgreSQL each statement sees what was committed before it. An answer that was recorded in between would
+            // be held against grants that were not there yet, and grants against a row that had not moved on.
+            once = request::once(tx, &medium::family(&ask.medium_id), &request_id, &digest, now.0).await?;
+            row = medium::find(tx, &ask.medium_id).await?;
+            grants = grant::of_user(tx, &ask.medium_id, &ask.user_id.to_string()).await?;
+        }
+        let batch = match row.as_ref().map(|row| row.batch).or(ask.medium_id.batch_and_serial().map(|(batch, _)| batch)) {
+            Some(batch) => app.batches.find(tx, batch).await?,
+            None => None,
+        };
+        let known = batch.as_ref().and_then(|batch| medium::known_by(&ask.medium_id, row.as_ref(), batch));
+        Ok(Facts { presented, holder_dead, row, known, batch, grants, once })
     })
+    .await
 }
 
 /// C6, with the proofs: who asks is who the entry says, and signs it.
-fn admit(asked: &Asked, ask: &Claim, facts: &mut Facts) -> Result<Claimant, Refusal> {
+fn admit(asked: &Asked, ask: &Claim, facts: &Facts) -> Result<Claimant, Refusal> {
     let claimant = Claimant { user: ask.user_id, card: ask.card_id, device: ask.device_id, drive: ask.drive_id };
-    if let (Some(entry_facts), Some(device)) = (&mut facts.entry_facts, &facts.device) {
-        entry_facts.device_registered = asked.signed(&device.device.to_string(), &device.keys.sign);
-    }
-    claim::decide_entry(&claimant, facts.entry_facts.as_ref())?;
-    let (Some(entry), Some(entry_facts)) = (&facts.entry, &facts.entry_facts) else { return Err(Code::UserInvalid.into()) };
+    let Some(presented) = &facts.presented else { return claim::decide_entry(&claimant, None).map(|()| claimant) };
+    let Presented { entry, device, has_devices, has_drives, drive_registered } = presented;
+    let entry_facts = EntryFacts {
+        card: entry.card(),
+        holder_dead: facts.holder_dead,
+        has_devices: *has_devices,
+        device_registered: device.as_ref().is_some_and(|row| asked.signed(&row.device.to_string(), &row.keys.sign)),
+        has_drives: *has_drives,
+        drive_registered: *drive_registered,
+    };
+    claim::decide_entry(&claimant, Some(&entry_facts))?;
     if !asked.signed_by(&entry.keys.sign) {
         return Err(Code::ProofInvalid.into());
     }
@@ -142,17 +159,16 @@ struct Prepared {
     rows: Vec<GrantRow>,
 }
 
-async fn prepare(app: &App, ask: &Claim, claimant: &Claimant, facts: &Facts, now: Timestamp) -> Result<Prepared, Problem> {
+async fn prepare(app: &App, ask: &Claim, claimant: &Claimant, facts: &Facts, known: &Known, now: Timestamp) -> Result<Prepared, Problem> {
     let expected = match &facts.once {
-        Once::Fresh => claim::decide(claimant, &facts.medium, now).ok(),
+        Once::Fresh => facts.decide(claimant, &known.rights, now).ok(),
         _ => None,
     };
     let mut prepared = Prepared { expected, documents: vec![], rows: vec![] };
     match &prepared.expected {
         Some(Decision::Issue) => {
             let recipient = recipient(app, facts, claimant).await?;
-            let holder = facts.entry.as_ref().map_or(HolderId::from_bytes([0; 16]), |entry| entry.holder);
-            for title in &facts.titles {
+            for title in facts.titles() {
                 let id = GrantId::from_bytes(app.rng.bytes());
                 let (library_key, wrapped) = seal::library_key(app, &ask.medium_id, id)?;
                 let sealing = seal::Sealing { grant: id, title, library_key: &library_key, issued_at: now };
@@ -163,7 +179,7 @@ async fn prepare(app: &App, ask: &Claim, claimant: &Claimant, facts: &Facts, now
                     title: title.title.clone(),
                     generation: title.generation,
                     user: ask.user_id,
-                    holder,
+                    holder: recipient.holder,
                     holder_kind: recipient.kind,
                     device: claimant.device,
                     drive: claimant.drive,
@@ -184,7 +200,7 @@ async fn reseal(app: &App, ask: &Claim, claimant: &Claimant, facts: &Facts, ids:
     let recipient = recipient(app, facts, claimant).await?;
     let mut documents = vec![];
     // In the order of the identity area.
-    for title in &facts.titles {
+    for title in facts.titles() {
         for row in facts.grants.iter().filter(|row| row.title == title.title && ids.contains(&row.grant)) {
             let place = Place::LibraryKey { medium: ask.medium_id.as_str(), grant: &row.grant.to_string() };
             let library_key: Secret<32> = app.keys.open(&app.db, &place, &row.library_key).await?;
@@ -196,91 +212,16 @@ async fn reseal(app: &App, ask: &Claim, claimant: &Claimant, facts: &Facts, ids:
 }
 
 async fn recipient(app: &App, facts: &Facts, claimant: &Claimant) -> Result<seal::Recipient, Problem> {
-    let entry = facts.entry.as_ref().ok_or_else(|| Problem::internal("a claim was admitted without an entry"))?;
-    let device = match (claimant.device, &facts.device) {
+    let presented = facts.presented.as_ref().ok_or_else(|| Problem::internal("a claim was admitted without an entry"))?;
+    let device = match (claimant.device, &presented.device) {
         (Some(id), Some(row)) => {
             let place = Place::DeviceSecret { user: &claimant.user.to_string(), device: &id.to_string() };
             Some((id, app.keys.open(&app.db, &place, &row.secret).await?))
         }
         _ => None,
     };
-    Ok(seal::Recipient { kind: entry.holder_kind, seal: entry.keys.seal, device, drive: claimant.drive })
-}
-
-/// What the transaction came to.
-enum Written {
-    /// What was prepared is what was decided, and is durable.
-    Granted,
-    /// No.
-    Refused(Box<Refusal>),
-    /// What was prepared does not fit any more.
-    Stale,
-}
-
-async fn commit(
-    app: &App,
-    asked: &Asked,
-    ask: &Claim,
-    claimant: Claimant,
-    facts: &Facts,
-    prepared: &Prepared,
-    now: Timestamp,
-) -> Result<Written, Problem> {
-    let (ask, request_id, digest) = (ask.clone(), asked.request_id.to_string(), asked.digest);
-    let known = facts.known.clone().ok_or_else(|| Problem::internal("a medium proved itself that nobody knows"))?;
-    let (expected, rows) = (prepared.expected.clone(), prepared.rows.clone());
-    let family = medium::family(&ask.medium_id);
-    app.db
-        .write("claim", family.clone(), async move |tx: &mut Tx| -> Result<Written, Problem> {
-            match request::once(tx, &family, &request_id, &digest, now.0).await? {
-                Once::Fresh => {}
-                // Answered a moment ago; the next look finds it.
-                Once::Repeat(_) => return Ok(Written::Stale),
-                Once::Mismatch => {
-                    asked::audit_refusal(tx, &family, "claim", &actor(&ask), Code::RequestMismatch, now).await?;
-                    return Ok(Written::Refused(Box::new(Code::RequestMismatch.into())));
-                }
-            }
-            medium::touch(tx, &ask.medium_id, &known, now).await?;
-            let facts = medium::claim_facts(tx, &ask.medium_id, &known.rights, &ask.user_id.to_string()).await?;
-            let record = match (claim::decide(&claimant, &facts, now), &expected) {
-                (Err(refusal), _) => {
-                    asked::audit_refusal(tx, &family, "claim", &actor(&ask), refusal.code, now).await?;
-                    let recorded = Recorded { status: REFUSED, answer: json!(refusal).to_string().into_bytes() };
-                    request::record(tx, &family, &request_id, &digest, &recorded, now.0, asked::expires(now)).await?;
-                    return Ok(Written::Refused(Box::new(refusal)));
-                }
-                (Ok(Decision::Issue), Some(Decision::Issue)) => issue(tx, &family, &ask, facts.copies_claimed, &rows, now).await?,
-                (Ok(Decision::Again(ids)), Some(Decision::Again(sealed))) if ids == *sealed => {
-                    audit::append(tx, &family, now.0, &actor(&ask), "claim.repeated", &json!({ "grants": ids })).await?;
-                    ids
-                }
-                _ => return Ok(Written::Stale),
-            };
-            // The names of the grants, not their boxes: a repeat has them sealed anew, as long as they are not settled.
-            let recorded = Recorded { status: GRANTED, answer: json!(record).to_string().into_bytes() };
-            request::record(tx, &family, &request_id, &digest, &recorded, now.0, asked::expires(now)).await?;
-            Ok(Written::Granted)
-        })
-        .await
-}
-
-/// Recorded answers of claims: the names of grants, or a refusal.
-const GRANTED: i64 = 200;
-const REFUSED: i64 = 403;
-
-async fn issue(tx: &mut Tx, family: &str, ask: &Claim, claimed: u32, rows: &[GrantRow], now: Timestamp) -> Result<Vec<GrantId>, DbError> {
-    let copy = medium::claim_copy(tx, &ask.medium_id, claimed).await?;
-    let ids: Vec<GrantId> = rows.iter().map(|row| row.grant).collect();
-    for row in rows {
-        grant::insert(tx, &ask.medium_id, &GrantRow { copy, ..row.clone() }).await?;
-        let payload = json!({ "user": row.user, "grant": row.grant, "medium": ask.medium_id, "title": row.title, "at": now });
-        outbox::enqueue(tx, family, &row.grant.to_string(), crate::jobs::ENTITLEMENT, &payload.to_string(), now.0, now.0).await?;
-    }
-    let detail =
-        json!({ "user": ask.user_id, "copy": copy, "grants": ids, "card": ask.card_id, "device": ask.device_id, "drive": ask.drive_id });
-    audit::append(tx, family, now.0, &actor(ask), "claim.granted", &detail).await?;
-    Ok(ids)
+    let entry = &presented.entry;
+    Ok(seal::Recipient { holder: entry.holder, kind: entry.holder_kind, seal: entry.keys.seal, device, drive: claimant.drive })
 }
 
 /// The answer that was given before: the same keys, as long as the copy is not confirmed.
@@ -297,8 +238,9 @@ async fn repeat(
         return Ok(Err(serde_json::from_slice(&recorded.answer).map_err(Problem::internal)?));
     }
     let ids: Vec<GrantId> = serde_json::from_slice(&recorded.answer).map_err(Problem::internal)?;
-    let open = |id: &GrantId| facts.medium.unsettled.iter().any(|open| open.claimant == *claimant && open.grants.contains(id));
-    let refused = match facts.medium.retired {
+    let unsettled = grant::open_claims(&facts.grants);
+    let open = |id: &GrantId| unsettled.iter().any(|open| open.claimant == *claimant && open.grants.contains(id));
+    let refused = match facts.row.as_ref().is_some_and(MediumRow::is_retired) {
         true => Some(Code::MediumRetired),
         false => (!ids.iter().all(open)).then_some(Code::MediumSpent),
     };

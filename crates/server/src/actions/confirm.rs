@@ -7,9 +7,10 @@ use serde_json::json;
 
 use super::asked::{self, Asked, Decided};
 use crate::app::App;
-use crate::db::{DbError, Tx};
+use crate::db::Tx;
 use crate::problem::Problem;
 use crate::store::request::{self, Once, Recorded};
+use crate::store::user::Presented;
 use crate::store::{audit, grant, medium, user};
 
 /// Decides a confirmation and carries it out. A repeat changes nothing and gets the same answer.
@@ -18,24 +19,15 @@ use crate::store::{audit, grant, medium, user};
 /// Failures of the server; a refusal is no error.
 pub async fn run(app: &App, asked: &Asked, ask: &Confirm, now: Timestamp) -> Result<Decided, Problem> {
     let (user, device) = (ask.user_id, ask.device_id);
-    let (entry, row) = app
-        .db
-        .read("confirm facts", async move |tx: &mut Tx| -> Result<_, DbError> {
-            let row = match device {
-                Some(device) => user::device(tx, user, device).await?,
-                None => None,
-            };
-            Ok((user::find(tx, user).await?, row))
-        })
-        .await?;
+    let presented = app.db.read("confirm facts", async move |tx: &mut Tx| user::presented(tx, user, device, None).await).await?;
     // The device proves it; an entry without one, its holder.
-    let proven = match (&entry, &row, device) {
-        (_, Some(row), _) => asked.signed(&row.device.to_string(), &row.keys.sign),
-        (Some(entry), None, None) => asked.signed_by(&entry.keys.sign),
+    let proven = match (&presented, device) {
+        (Some(Presented { device: Some(row), .. }), _) => asked.signed(&row.device.to_string(), &row.keys.sign),
+        (Some(Presented { entry, device: None, .. }), None) => asked.signed_by(&entry.keys.sign),
         _ => false,
     };
     if !proven {
-        let code = if entry.is_none() { Code::UserInvalid } else { Code::ProofInvalid };
+        let code = if presented.is_none() { Code::UserInvalid } else { Code::ProofInvalid };
         return asked::refuse(app, asked::stranger(&user.to_string()), "confirm", "terminal", code.into(), now).await;
     }
     match settle(app, asked, ask.clone(), now).await? {

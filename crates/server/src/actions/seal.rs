@@ -1,7 +1,7 @@
 //! Puts the keys of a grant into boxes that only its holder opens, outside of any transaction: nothing here is ever written down.
 
 use counterfoil_core::wire::{GrantDocument, HolderKind};
-use counterfoil_core::{DeviceId, DriveId, GrantId, MediumId, Timestamp, TitleId};
+use counterfoil_core::{DeviceId, DriveId, GrantId, HolderId, MediumId, Timestamp, TitleId};
 use counterfoil_format::grant::{GrantScope, HardwareBinding, seal_binding, seal_grant};
 use counterfoil_format::hpke::SealingPublicKey;
 use counterfoil_format::secret::Secret;
@@ -13,6 +13,8 @@ use crate::store::medium::PressedTitle;
 
 /// Whom the keys are sealed to, and what they are bound to.
 pub struct Recipient {
+    /// Who holds the keys.
+    pub holder: HolderId,
     /// What holds the keys.
     pub kind: HolderKind,
     /// Its X25519 key.

@@ -82,13 +82,10 @@ pub async fn of_user(tx: &mut Tx, medium: &MediumId, user: &str) -> Result<Vec<G
     .await
 }
 
-/// What a user has claimed of a medium and not confirmed, by copy.
-///
-/// # Errors
-/// A failure of the database.
-pub async fn open_claims(tx: &mut Tx, medium: &MediumId, user: &str) -> Result<Vec<OpenClaim>, DbError> {
+/// What was claimed and not confirmed, by copy, of grants in the order of [`of_user`].
+pub fn open_claims(grants: &[GrantRow]) -> Vec<OpenClaim> {
     let mut claims: Vec<(u32, OpenClaim)> = vec![];
-    for row in of_user(tx, medium, user).await? {
+    for row in grants {
         if !matches!(row.state, GrantState::Issued | GrantState::Delivered) {
             continue;
         }
@@ -97,7 +94,7 @@ pub async fn open_claims(tx: &mut Tx, medium: &MediumId, user: &str) -> Result<V
             _ => claims.push((row.copy, OpenClaim { claimant: row.claimant(), grants: vec![row.grant] })),
         }
     }
-    Ok(claims.into_iter().map(|(_, claim)| claim).collect())
+    claims.into_iter().map(|(_, claim)| claim).collect()
 }
 
 /// What `confirm` is decided on.
@@ -109,11 +106,11 @@ pub async fn confirm_facts(tx: &mut Tx, medium: &MediumId, user: &str) -> Result
     Ok(of_user(tx, medium, user).await?.into_iter().map(facts).collect())
 }
 
-/// Keeps a new grant.
+/// Keeps a new grant of copy number `copy`, whatever the row says of it.
 ///
 /// # Errors
 /// A failure of the database.
-pub async fn insert(tx: &mut Tx, medium: &MediumId, row: &GrantRow) -> Result<(), DbError> {
+pub async fn insert(tx: &mut Tx, medium: &MediumId, copy: u32, row: &GrantRow) -> Result<(), DbError> {
     tx.query(
         "INSERT INTO grants (medium_id, grant_id, copy, title_id, generation, user_id, holder_id, holder_kind, device_id, drive_id,
                              state, library_key, issued_at, settled_at)
@@ -121,7 +118,7 @@ pub async fn insert(tx: &mut Tx, medium: &MediumId, row: &GrantRow) -> Result<()
     )
     .bind(medium.as_str())
     .bind(row.grant.to_string())
-    .bind(row.copy)
+    .bind(copy)
     .bind(row.title.as_str())
     .bind(row.generation)
     .bind(row.user.to_string())

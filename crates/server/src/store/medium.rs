@@ -3,7 +3,8 @@
 use counterfoil_core::rules::claim;
 use counterfoil_core::{BatchId, Kind, MediumId, ReleaseVersion, Rights, Timestamp, TitleId};
 
-use super::grant;
+use super::grant::{self, GrantRow};
+use super::pressed::Pressed;
 use crate::db::{DbError, FromRow, Row, Tx};
 
 /// The claim secret that a medium is pressed with; a refresh moves it on.
@@ -31,6 +32,13 @@ pub struct MediumRow {
     pub epoch: u32,
     /// Its own, where they are not the batch's.
     pub rights: Option<Rights>,
+}
+
+impl MediumRow {
+    /// Taken out of use.
+    pub fn is_retired(&self) -> bool {
+        self.state == RETIRED
+    }
 }
 
 impl FromRow for MediumRow {
@@ -70,6 +78,26 @@ pub async fn find(tx: &mut Tx, medium: &MediumId) -> Result<Option<MediumRow>, D
         .bind(medium.as_str())
         .opt()
         .await
+}
+
+/// What is known of a medium, from its row and its batch. A pressed one needs no row: its batch says that it exists.
+pub fn known_by(medium: &MediumId, row: Option<&MediumRow>, batch: &Pressed) -> Option<Known> {
+    let pressed = medium.batch_and_serial();
+    // An ID of a pressed medium in an imported batch, or the other way about, is nobody's.
+    if pressed.is_some() != batch.count.is_some() {
+        return None;
+    }
+    let serial = match row {
+        Some(row) => row.serial,
+        None => i64::try_from(pressed?.1).ok().filter(|serial| (1..=batch.count.unwrap_or(0)).contains(serial))?,
+    };
+    Some(Known {
+        batch: batch.batch,
+        serial,
+        epoch: row.map_or(FIRST_EPOCH, |row| row.epoch),
+        rights: row.and_then(|row| row.rights.clone()).unwrap_or_else(|| batch.rights.clone()),
+        claim_key: batch.claim_key.clone(),
+    })
 }
 
 /// What is known of a medium. A pressed one needs no row: its batch says that it exists. An imported one has had its row since it was imported.
@@ -118,36 +146,53 @@ pub async fn touch(tx: &mut Tx, medium: &MediumId, known: &Known, now: Timestamp
     .map(drop)
 }
 
-/// What a claim by somebody is decided on: copies, and what that user has open.
+/// What a claim is decided on: the row, where somebody has touched the medium, and what the user has open.
+pub fn claim_facts(row: Option<&MediumRow>, batch_rights: &Rights, grants: &[GrantRow]) -> claim::MediumFacts {
+    claim::MediumFacts {
+        retired: row.is_some_and(MediumRow::is_retired),
+        rights: row.and_then(|row| row.rights.clone()).unwrap_or_else(|| batch_rights.clone()),
+        copies_claimed: row.map_or(0, |row| row.copies_claimed),
+        unsettled: grant::open_claims(grants),
+    }
+}
+
+/// Makes the row of a medium that nobody has touched, with its first copy claimed (C7). False where somebody else was first.
 ///
 /// # Errors
 /// A failure of the database.
-pub async fn claim_facts(tx: &mut Tx, medium: &MediumId, batch_rights: &Rights, user: &str) -> Result<claim::MediumFacts, DbError> {
-    let row = find(tx, medium).await?;
-    let unsettled = if row.is_some() { grant::open_claims(tx, medium, user).await? } else { vec![] };
-    Ok(match row {
-        None => claim::MediumFacts { retired: false, rights: batch_rights.clone(), copies_claimed: 0, unsettled },
-        Some(row) => claim::MediumFacts {
-            retired: row.state == RETIRED,
-            rights: row.rights.unwrap_or_else(|| batch_rights.clone()),
-            copies_claimed: row.copies_claimed,
-            unsettled,
-        },
-    })
-}
-
-/// Flags one more copy as claimed (C7): the one row that decides. False where somebody else was first. Answers with the number of the copy.
-///
-/// # Errors
-/// `Conflict`, upon which the facade runs the action again; a failure of the database.
-pub async fn claim_copy(tx: &mut Tx, medium: &MediumId, seen: u32) -> Result<u32, DbError> {
-    let changed = tx
-        .query("UPDATE medium SET copies_claimed = copies_claimed + 1, state = 'claimed' WHERE medium_id = $1 AND copies_claimed = $2 AND state <> 'retired'")
+pub async fn claim_first(tx: &mut Tx, medium: &MediumId, known: &Known, now: Timestamp) -> Result<bool, DbError> {
+    let made = tx
+        .query(
+            "INSERT INTO medium (medium_id, batch_id, serial, state, copies_claimed, epoch, rights, created_at)
+             VALUES ($1, $2, $3, 'claimed', 1, $4, NULL, $5) ON CONFLICT (medium_id) DO NOTHING",
+        )
         .bind(medium.as_str())
-        .bind(seen)
+        .bind(known.batch.to_string())
+        .bind(known.serial)
+        .bind(known.epoch)
+        .bind(now.0)
         .execute()
         .await?;
-    if changed == 1 { Ok(seen + 1) } else { Err(tx.conflict("the medium")) }
+    Ok(made == 1)
+}
+
+/// Flags one more copy as claimed (C7): the one row that decides. False where it is not as it was `seen`: somebody else was first, it was
+/// retired, or a refresh has moved its claim secret on since it proved itself.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn claim_next(tx: &mut Tx, medium: &MediumId, seen: &MediumRow) -> Result<bool, DbError> {
+    let changed = tx
+        .query(
+            "UPDATE medium SET copies_claimed = copies_claimed + 1, state = 'claimed'
+             WHERE medium_id = $1 AND copies_claimed = $2 AND epoch = $3 AND state <> 'retired'",
+        )
+        .bind(medium.as_str())
+        .bind(seen.copies_claimed)
+        .bind(seen.epoch)
+        .execute()
+        .await?;
+    Ok(changed == 1)
 }
 
 /// Takes a medium out of use; says whether it was in use.

@@ -55,6 +55,25 @@ pub async fn record(
     now: i64,
     expires: i64,
 ) -> Result<(), DbError> {
+    match try_record(tx, family, request_id, digest, recorded, now, expires).await? {
+        true => Ok(()),
+        false => Err(tx.conflict("a request")),
+    }
+}
+
+/// As [`record`], but says no where the request was answered already, for an action that takes its work back then.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn try_record(
+    tx: &mut Tx,
+    family: &str,
+    request_id: &str,
+    digest: &[u8; 32],
+    recorded: &Recorded,
+    now: i64,
+    expires: i64,
+) -> Result<bool, DbError> {
     let written = tx
         .query(
             "INSERT INTO request (family, request_id, digest, status, answer, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)
@@ -71,10 +90,7 @@ pub async fn record(
         .bind(expires)
         .execute()
         .await?;
-    if written == 0 {
-        return Err(tx.conflict("a request"));
-    }
-    Ok(())
+    Ok(written == 1)
 }
 
 /// Deletes up to `limit` requests that have expired by `now` (milliseconds); returns how many.

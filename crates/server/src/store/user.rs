@@ -70,6 +70,58 @@ pub async fn find(tx: &mut Tx, user: UserId) -> Result<Option<EntryRow>, DbError
     tx.query("SELECT holder_id, holder_kind, sign_key, seal_key FROM user_entry WHERE user_id = $1").bind(user.to_string()).opt().await
 }
 
+/// An entry with what a claim, a confirmation or a healing needs of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Presented {
+    /// Whose.
+    pub entry: EntryRow,
+    /// The device that was named, where the entry has it.
+    pub device: Option<DeviceRow>,
+    /// Whether the entry has any device.
+    pub has_devices: bool,
+    /// Whether the entry has any drive.
+    pub has_drives: bool,
+    /// Whether the entry has the drive that was named.
+    pub drive_registered: bool,
+}
+
+impl FromRow for Presented {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        let entry = EntryRow::from_row(row)?;
+        let named: (Option<DeviceId>, Option<[u8; 32]>, Option<[u8; 32]>, Option<Vec<u8>>) =
+            (row.column()?, row.column()?, row.column()?, row.column()?);
+        let (name, created_at): (Option<String>, Option<Timestamp>) = (row.column()?, row.column()?);
+        let device = match (named, created_at) {
+            ((Some(device), Some(sign), Some(seal), Some(secret)), Some(created_at)) => {
+                Some(DeviceRow { device, keys: Public { sign, seal }, secret, name, created_at })
+            }
+            _ => None,
+        };
+        let mut said = || row.column::<i64>().map(|is| is != 0);
+        Ok(Self { entry, device, has_devices: said()?, has_drives: said()?, drive_registered: said()? })
+    }
+}
+
+/// The entry of a user, with the device and as to the drive that a terminal names.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn presented(tx: &mut Tx, user: UserId, device: Option<DeviceId>, drive: Option<DriveId>) -> Result<Option<Presented>, DbError> {
+    tx.query(
+        "SELECT e.holder_id, e.holder_kind, e.sign_key, e.seal_key,
+                d.device_id, d.sign_key, d.seal_key, d.secret, d.name, d.created_at,
+                EXISTS (SELECT 1 FROM user_device o WHERE o.user_id = $1),
+                EXISTS (SELECT 1 FROM user_drive o WHERE o.user_id = $1),
+                EXISTS (SELECT 1 FROM user_drive o WHERE o.user_id = $1 AND o.drive_id = $3)
+         FROM user_entry e LEFT JOIN user_device d ON d.user_id = $1 AND d.device_id = $2 WHERE e.user_id = $1",
+    )
+    .bind(user.to_string())
+    .bind(device.map(|id| id.to_string()))
+    .bind(drive.map(|id| id.to_string()))
+    .opt()
+    .await
+}
+
 /// Makes an entry.
 ///
 /// # Errors
