@@ -53,6 +53,17 @@ fn describe() {
         "Operations of terminals, by name and outcome: granted, or the code of the refusal."
     );
     metrics::describe_counter!("counterfoil_rate_limited_total", "Requests refused because there were too many.");
+    metrics::describe_counter!("counterfoil_db_transactions_total", "Transactions, by name and outcome.");
+    metrics::describe_counter!("counterfoil_db_retries_total", "Transactions that were run again, by name.");
+    metrics::describe_counter!("counterfoil_db_replica_fallbacks_total", "Reads that the primary did in the replica's place, by reason.");
+    metrics::describe_histogram!("counterfoil_db_batch_transactions", "Transactions that shared one commit.");
+    metrics::describe_histogram!("counterfoil_db_commit_seconds", "How long commits take.");
+    metrics::describe_gauge!("counterfoil_roles", "1 for each role that this process serves.");
+    metrics::describe_gauge!("counterfoil_leads", "1 while this process does the jobs that one process at a time does.");
+    metrics::describe_gauge!("counterfoil_audit_findings", "What the auditor found wrong when it ran last; anything but 0 is an alarm.");
+    metrics::describe_gauge!("counterfoil_audit_last_run_timestamp_seconds", "When the auditor ran last, in seconds since 1970.");
+    metrics::describe_gauge!("counterfoil_audit_duration_seconds", "How long it took.");
+    metrics::describe_counter!("counterfoil_overloaded_total", "Requests told to come again because too many were being worked on.");
     metrics::describe_gauge!("counterfoil_build_info", "1, with the version as a label.");
     metrics::gauge!("counterfoil_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
 }
@@ -108,7 +119,14 @@ fn instant() -> Instant {
 pub async fn scrape(State(app): State<App>, request: Request) -> Result<Response, Problem> {
     let here = request.extensions().get::<ConnectInfo<SocketAddr>>().is_some_and(|from| from.0.ip().to_canonical().is_loopback());
     // A proxy on this machine brings the requests of others, and says so.
+    let roles = &app.config.server.roles;
+    for role in roles.iter() {
+        metrics::gauge!("counterfoil_roles", "role" => role.as_str()).set(1.0);
+    }
     let local = here && !["forwarded", "x-forwarded-for"].iter().any(|name| request.headers().contains_key(*name));
+    if !local && !roles.need_database() {
+        return Err(Problem::with(ApiCode::Forbidden, "this process knows no tokens, and shows its figures to its own machine only"));
+    }
     if !local && authenticate(&app, request.headers()).await?.role != Role::Operator {
         return Err(ApiCode::Forbidden.into());
     }

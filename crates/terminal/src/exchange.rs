@@ -106,7 +106,7 @@ pub(crate) fn exchange<T: DeserializeOwned>(
     let mut authority = Cow::Borrowed(authority);
     let mut renewed = false;
     loop {
-        let token = match terminal.transport(&authority.document.urls)?.exchange(&stored.envelope.to_json()) {
+        let token = match send(terminal, &authority, &operation, &stored) {
             Ok(token) => Ok(token),
             // Refused without an answer, as when the envelope cannot be opened.
             Err(crate::transport::TransportError::Refused(refusal)) => Err(refusal),
@@ -152,6 +152,29 @@ pub(crate) fn exchange<T: DeserializeOwned>(
             return Err(refusal.into());
         }
         stored = make(terminal, &authority, &operation, proofs, &stored_at)?;
+    }
+}
+
+/// Sends the request to who does such things, as far as is known here, and from there to whom the answer names: the authority may have
+/// divided its work since. What was learned by that is kept for the next time.
+fn send(
+    terminal: &Terminal,
+    authority: &Authority,
+    operation: &Operation,
+    stored: &Stored,
+) -> std::result::Result<String, crate::transport::TransportError> {
+    use crate::transport::TransportError;
+    let envelope = stored.envelope.to_json();
+    let first = terminal.transport(&authority.document.urls_for(operation))?;
+    match first.exchange(&envelope) {
+        Err(TransportError::Misdirected { url, urls }) => {
+            let _ = terminal.renew(authority);
+            match terminal.transport_elsewhere(&*first, &urls) {
+                Some(second) => second.exchange(&envelope),
+                None => Err(TransportError::Misdirected { url, urls }),
+            }
+        }
+        answered => answered,
     }
 }
 

@@ -163,7 +163,7 @@ impl Terminal {
         let transport = (self.connect)(&known.document.urls).ok().filter(|transport| transport.is_guarded())?;
         // What went wrong with this is beside the point: whoever called has a reason to report already, with `authority refresh` as hint.
         let renewed = self.adopt(known, transport.document().ok()?).ok()?;
-        Some(renewed).filter(|renewed| renewed.document.keys != known.document.keys)
+        Some(renewed).filter(|renewed| renewed.document != known.document)
     }
 
     /// Believes a document, where it is of the authority that is known.
@@ -185,14 +185,28 @@ impl Terminal {
         Ok(authority)
     }
 
+    /// The way to the contents servers, or else to `--server`.
+    ///
+    /// # Errors
+    /// [`TransportError::NoAddress`], [`TransportError::Certificates`].
+    pub fn contents(&self, authority: &Authority) -> Result<Arc<dyn Transport>> {
+        Ok(self.transport(&authority.document.urls_for_contents())?)
+    }
+
+    /// The way to addresses that somebody who was asked has named, whom nobody in between could have spoken for.
+    pub(crate) fn transport_elsewhere(&self, asked: &dyn Transport, urls: &[String]) -> Option<Arc<dyn Transport>> {
+        let known = !urls.is_empty() && asked.is_guarded();
+        known.then(|| (self.connect)(urls).ok()).flatten()
+    }
+
     /// The way to `--server`, or else to `urls`.
-    pub(crate) fn transport(&self, urls: &[String]) -> Result<Arc<dyn Transport>> {
+    pub(crate) fn transport(&self, urls: &[String]) -> std::result::Result<Arc<dyn Transport>, TransportError> {
         let named = self.setup.server.as_ref().map(std::slice::from_ref);
         let urls = named.unwrap_or(urls);
         if urls.is_empty() {
-            return Err(TransportError::NoAddress.into());
+            return Err(TransportError::NoAddress);
         }
-        Ok((self.connect)(urls)?)
+        (self.connect)(urls)
     }
 
     /// Where the card lies when the command line does not say.

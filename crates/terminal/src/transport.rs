@@ -47,6 +47,14 @@ pub enum TransportError {
     /// Refused before anything was opened.
     #[error("{0}")]
     Refused(Refusal),
+    /// Somebody who does not do this says who does. Nothing was carried out.
+    #[error("{url} does not do this itself")]
+    Misdirected {
+        /// Who.
+        url: String,
+        /// Who does, best first.
+        urls: Vec<String>,
+    },
     /// An answer that is an error.
     #[error("{url} answered {status}: {detail}")]
     Status {
@@ -82,6 +90,7 @@ impl TransportError {
             TransportError::NoAddress => "no_authority",
             TransportError::Unreachable { .. } => "unreachable",
             TransportError::Refused(refusal) => refusal.code.as_str(),
+            TransportError::Misdirected { .. } => "misdirected",
             TransportError::Status { .. } => "server_error",
             TransportError::NotAnAuthority { .. } => "not_an_authority",
             TransportError::Certificates { .. } => "bad_certificates",
@@ -96,6 +105,8 @@ impl TransportError {
                 "Check the network and the address, then repeat the command: nothing is issued or charged twice.".into()
             }
             TransportError::Refused(refusal) => refusal.hint.clone(),
+            TransportError::Misdirected { urls, .. } if urls.is_empty() => "Tell the operator: the server does not say who does it.".into(),
+            TransportError::Misdirected { urls, .. } => format!("Renew what is known of the authority: `counterfoil authority refresh`. It names {}.", urls.join(", ")),
             TransportError::Status { .. } => "Repeat the command later: nothing is issued or charged twice.".into(),
             TransportError::NotAnAuthority { .. } => "Check the address given with `--server`.".into(),
             TransportError::Certificates { .. } => "Give the certificate authority's certificate in PEM form: `--ca FILE`.".into(),
@@ -169,6 +180,8 @@ struct Problem {
     detail: Option<String>,
     code: Option<String>,
     hint: Option<String>,
+    #[serde(default)]
+    urls: Vec<String>,
 }
 
 impl HttpTransport {
@@ -189,6 +202,9 @@ impl HttpTransport {
         for base in &self.urls {
             match ask(&format!("{}{path}", base.trim_end_matches('/'))) {
                 Err(error @ TransportError::Unreachable { .. }) => last = error,
+                // It names those who have not answered just now: that is what is wrong.
+                Err(TransportError::Misdirected { urls, .. })
+                    if matches!(last, TransportError::Unreachable { .. }) && urls.iter().all(|url| self.urls.contains(url)) => {}
                 other => return other,
             }
         }
@@ -260,6 +276,9 @@ fn problem(url: &str, status: u16, body: &[u8]) -> TransportError {
     let Ok(problem) = serde_json::from_slice::<Problem>(body) else {
         return TransportError::Status { url: url.into(), status, detail: "no explanation".into() };
     };
+    if status == 421 {
+        return TransportError::Misdirected { url: url.into(), urls: problem.urls };
+    }
     let code: Option<Code> = problem.code.and_then(|code| serde_json::from_value(code.into()).ok());
     match code {
         Some(code) => {

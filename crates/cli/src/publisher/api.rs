@@ -3,8 +3,10 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 
-use counterfoil_terminal::transport::{download, resuming};
+use counterfoil_core::wire::AuthorityDocument;
+use counterfoil_terminal::transport::{TransportError, download, resuming};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::Body;
@@ -24,6 +26,8 @@ pub struct Api {
     agent: ureq::Agent,
     server: String,
     token: Zeroizing<String>,
+    /// Where contents are fetched, best first; asked for at first use.
+    contents: Arc<OnceLock<Vec<String>>>,
 }
 
 /// RFC 9457, as far as people are told of it.
@@ -58,7 +62,7 @@ impl Api {
         if !server.starts_with("https://") && !server.starts_with("http://") {
             return Err(Failure::usage(format!("{server} is not an address: it begins with neither https:// nor http://")));
         }
-        Ok(Self { agent: crate::context::agent(ca)?, server, token: Zeroizing::new(token.to_owned()) })
+        Ok(Self { agent: crate::context::agent(ca)?, server, token: Zeroizing::new(token.to_owned()), contents: Arc::default() })
     }
 
     /// The address, as in the profile.
@@ -102,7 +106,7 @@ impl Api {
 
     /// Whether the contents server holds an object.
     pub fn has_object(&self, object: &str) -> Result<bool, Failure> {
-        let response = self.authorized(self.agent.head(self.url(&format!("/contents/{object}")))).call();
+        let response = self.authorized(self.agent.head(self.url(&format!("/v1/contents/{object}")))).call();
         match response {
             Ok(response) if response.status() == 404 => Ok(false),
             response => self.answered(response).map(|_| true),
@@ -119,13 +123,28 @@ impl Api {
 
     /// An object's bytes from `from` on, from wherever the authority says; the token goes to the authority only.
     pub fn object(&self, object: &str, from: u64) -> Result<Box<dyn Read + Send>, Failure> {
-        let url = self.url(&format!("/contents/{object}"));
-        let (_, response) = download(&self.agent, &url, from)?;
+        let mut places = self.contents.get_or_init(|| self.contents_urls()).iter();
+        let (url, response) = loop {
+            // The list is never empty: the authority itself ends it.
+            let url = format!("{}/contents/{object}", places.next().unwrap_or(&self.server).trim_end_matches('/'));
+            match download(&self.agent, &url, from) {
+                Err(TransportError::Unreachable { .. }) if places.len() > 0 => {}
+                answered => break (url, answered?.1),
+            }
+        };
         let response = self.answered(Ok(response))?;
         if from > 0 && response.status() != 206 {
             return Err(Failure::operation("range_ignored", format!("{} does not answer with parts of objects", self.server)));
         }
         Ok(Box::new(resuming(&self.agent, &url, from, response)))
+    }
+
+    /// The contents servers that the authority names, then the authority itself.
+    fn contents_urls(&self) -> Vec<String> {
+        let document = self.get::<AuthorityDocument>("/.well-known/counterfoil");
+        let mut urls = document.map(|document| document.contents_urls).unwrap_or_default();
+        urls.push(self.server.clone());
+        urls
     }
 
     /// An answer of any length, read as it comes.

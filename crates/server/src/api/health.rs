@@ -7,9 +7,9 @@ use axum::extract::State;
 use serde::Serialize;
 
 use crate::app::App;
-use crate::db::DbError;
 use crate::problem::{ApiCode, Problem};
-use crate::roles::ServerRole;
+use crate::roles::{Roles, ServerRole};
+use crate::store::lease;
 
 /// How long whoever asks is kept waiting for a contents store.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -35,6 +35,13 @@ pub struct Ready {
     /// What does not answer, such as `contents`
     #[serde(skip_serializing_if = "Vec::is_empty")]
     missing: Vec<&'static str>,
+    /// What this process serves
+    #[schema(value_type = Vec<String>)]
+    roles: Roles,
+    /// Who does the jobs that one process at a time does: `here`, `elsewhere` or `nobody`. `counterfoild doctor` names the process; strangers
+    /// need not know the names of hosts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jobs: Option<&'static str>,
 }
 
 /// Whether it can work: what its roles need answers. A process whose contents store is away goes on with what needs no contents.
@@ -49,16 +56,21 @@ pub async fn readyz(State(app): State<App>) -> Result<Json<Ready>, Problem> {
         tracing::warn!(%reason, "the contents store does not answer");
         missing.push("contents");
     }
+    let mut jobs = None;
     if roles.need_database() {
-        let answered: Result<(), DbError> = app.db.read("ready", async |tx| tx.query("SELECT 1").one::<(i64,)>().await.map(drop)).await;
-        answered.map_err(|error| {
+        let lease = app.db.read("ready", async |tx| lease::find(tx, lease::JOBS).await).await.map_err(|error| {
             tracing::warn!(%error, "not ready");
             Problem::from(ApiCode::Unavailable)
         })?;
+        jobs = Some(match lease.and_then(|lease| lease.holder) {
+            _ if app.lead().holds() => "here",
+            Some(_) => "elsewhere",
+            None => "nobody",
+        });
     } else if !missing.is_empty() {
         return Err(ApiCode::ContentsUnavailable.into());
     }
-    Ok(Json(Ready { status: if missing.is_empty() { "ok" } else { "degraded" }, missing }))
+    Ok(Json(Ready { status: if missing.is_empty() { "ok" } else { "degraded" }, missing, roles: roles.clone(), jobs }))
 }
 
 async fn contents(app: &App) -> Result<(), String> {

@@ -7,7 +7,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde::Serialize;
 
-use super::{Failure, Global};
+use super::{Failure, Global, serve};
+use crate::auditor::LastAudit;
 use crate::blobs::Blobs;
 use crate::clock::{Clock, Rng, rfc3339};
 use crate::config::Config;
@@ -15,6 +16,8 @@ use crate::db::{Db, DbError, Tx};
 use crate::delivery::Delivery;
 use crate::keys::root::too_open;
 use crate::keys::{Keys, RootSource};
+use crate::roles::ServerRole;
+use crate::store::lease;
 
 /// Days before the end of a certificate at which one is warned.
 const SOON: i64 = 30;
@@ -55,12 +58,19 @@ pub async fn run(global: &Global) -> Result<(), Failure> {
     let config = global.config()?;
     let now = Clock::System.now();
     let mut checks = vec![good("configuration", global.config_path().display().to_string())];
-    checks.extend(root_key(&config));
-    let newest = database(&config, &mut checks).await;
+    checks.push(good("roles", config.server.roles.to_string()));
+    // Who only hands out contents has neither, and shall not.
+    let newest = if config.server.roles.need_database() {
+        checks.extend(root_key(&config));
+        database(&config, &mut checks).await
+    } else {
+        None
+    };
     checks.push(clock(now, newest));
     checks.push(contents(&config).await);
     checks.extend(tls(&config, now));
     checks.push(address(&config));
+    checks.extend(others(&config));
     let wrong = checks.iter().filter(|check| check.verdict == Verdict::Wrong).count();
     global.print(&checks, |checks| checks.iter().map(line).collect::<Vec<_>>().join("\n"))?;
     if wrong == 0 {
@@ -127,6 +137,10 @@ async fn database(config: &Config, checks: &mut Vec<Check>) -> Option<Timestamp>
         },
         Err(error) => checks.push(wrong("keys", error.to_string(), "Use the root key that this database was made with.")),
     }
+    match jobs(&db, config).await {
+        Ok(found) => checks.extend(found),
+        Err(error) => checks.push(wrong("jobs", error.to_string(), "Check that the database runs and that its address is right.")),
+    }
     let newest = db
         .read("newest audit", async |tx: &mut Tx| -> Result<_, DbError> {
             tx.query("SELECT CAST(max(at) AS BIGINT) FROM audit").opt::<(Option<i64>,)>().await
@@ -136,6 +150,39 @@ async fn database(config: &Config, checks: &mut Vec<Check>) -> Option<Timestamp>
         .flatten();
     db.close().await;
     newest.and_then(|(at,)| at).map(Timestamp)
+}
+
+/// Who does the jobs that one process at a time does, and what the auditor among them found.
+async fn jobs(db: &Db, config: &Config) -> Result<[Check; 2], DbError> {
+    let lease = db.read("look at lease", async |tx| lease::find(tx, lease::JOBS).await).await?;
+    let holder = match lease.and_then(|lease| lease.holder) {
+        Some(holder) => good("jobs", format!("done by {holder} (host/process/number), or by another process within 15 s of its end")),
+        None => good("jobs", "done by nobody: no server runs"),
+    };
+    const VERIFY: &str = "Run `counterfoild audit verify`, and keep the database as it is for whoever looks into it.";
+    let every = i64::from(config.audit.verify_hours) * 3_600_000;
+    let audit = match LastAudit::load(db).await? {
+        Some(last) if last.found > 0 => {
+            let first = last.findings.first().map(String::as_str).unwrap_or_default();
+            wrong("audit", format!("{} found on {}, such as: {first}", last.found, rfc3339(last.at)), VERIFY)
+        }
+        Some(last) if every > 0 && Clock::System.now().0 - last.at.0 > 2 * every => {
+            warning("audit", format!("last run on {}", rfc3339(last.at)), "The log of the process that does the jobs says why.")
+        }
+        Some(last) => good("audit", format!("clean on {}, {} records", rfc3339(last.at), last.records)),
+        None if every == 0 => good("audit", "never run by itself: verify_hours is 0"),
+        None => good("audit", "not run yet: a server does so when it first starts"),
+    };
+    Ok([holder, audit])
+}
+
+/// Whether terminals can find the roles that this process has not.
+fn others(config: &Config) -> Vec<Check> {
+    if !config.server.roles.has(ServerRole::Authority) {
+        return vec![];
+    }
+    let missing = serve::missing_addresses(&config.server).into_iter();
+    missing.map(|missing| warning("address", missing, "Say in section [server] where they are: terminals follow it.")).collect()
 }
 
 fn clock(now: Timestamp, newest: Option<Timestamp>) -> Check {
