@@ -62,8 +62,10 @@ impl Delivery {
         let keys = match &contents.signing_key_file {
             None => vec![],
             Some(path) => {
-                let wrong =
-                    |reason: String| ConfigError::Value { key: "contents.signing_key_file", reason: format!("{}: {reason}", path.display()) };
+                let wrong = |reason: String| ConfigError::Value {
+                    key: "contents.signing_key_file",
+                    reason: format!("{}: {reason}", path.display()),
+                };
                 parse_keys(&read_private(path).map_err(wrong)?)
                     .ok_or_else(|| wrong(format!("each line is a key of {} hexadecimal digits: `openssl rand -hex {KEY}`", 2 * KEY)))?
             }
@@ -147,8 +149,10 @@ mod tests {
     use super::*;
 
     const NOW: Timestamp = Timestamp(1_767_225_600_500);
-    const KEYS: [&str; 2] =
-        ["000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f", "ff0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"];
+    const KEYS: [&str; 2] = [
+        "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
+        "ff0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
+    ];
 
     fn delivery(keys: &[&str], require_signature: bool) -> Delivery {
         Delivery {

@@ -4,9 +4,9 @@
 
 #[path = "support/catalogue.rs"]
 mod catalogue;
-mod support;
 #[path = "support/s3.rs"]
 mod s3;
+mod support;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -43,7 +43,13 @@ fn pieces(bytes: &[u8]) -> impl Stream<Item = Result<Bytes, Infallible>> + Send 
 
 async fn read(blobs: &Blobs, name: ObjectName, range: Range<u64>) -> Vec<u8> {
     let stream = blobs.read(name, range).await.unwrap().expect("it is there");
-    stream.try_fold(vec![], async |mut all, piece| { all.extend_from_slice(&piece); Ok(all) }).await.unwrap()
+    stream
+        .try_fold(vec![], async |mut all, piece| {
+            all.extend_from_slice(&piece);
+            Ok(all)
+        })
+        .await
+        .unwrap()
 }
 
 store_test!(objects_of_every_length_are_stored_once_listed_and_read_by_range, async |_db: TestDb, store: TestStore| {
@@ -156,89 +162,99 @@ async fn get_elsewhere(url: &str, range: Option<&'static str>) -> (u16, Vec<u8>)
 
 #[test]
 fn a_get_is_sent_to_the_store_by_an_address_that_is_good_for_a_while() {
-    on(Engine::Sqlite, |_| (), async |db| {
-        let store = TestStore::s3();
-        let contents = Contents { redirect: Redirect::Store, signed_seconds: 60, ..store.contents.clone() };
-        let server = TestServer::with(&db, |config| config.contents = contents).await;
-        let bytes = noise(300_000, 5);
-        let (name, other) = (ObjectName::of(&bytes), ObjectName::of(b"other"));
-        store.blobs.put(name, pieces(&bytes)).await.unwrap();
-        store.blobs.put(other, pieces(b"other")).await.unwrap();
-        let answer = server.get("", &format!("/contents/{name}")).await;
-        assert_eq!((answer.status.as_u16(), answer.header("cache-control"), answer.body.len()), (307, "private, max-age=30", 0));
-        let url = answer.header("location");
-        assert!(url.starts_with(&store.s3.as_ref().unwrap().settings.endpoint), "{url}");
-        assert!(get_elsewhere(url, None).await == (200, bytes.clone()));
-        assert!(get_elsewhere(url, Some("bytes=1000-1999")).await == (206, bytes[1000..2000].to_vec()));
-        // For no other object, for no longer, and for nobody without it.
-        let (hex, path) = (name.to_string(), other.to_string());
-        let moved = url.replace(&format!("{}/{}/{hex}", &hex[..2], &hex[2..4]), &format!("{}/{}/{path}", &path[..2], &path[2..4]));
-        let longer = url.replace("X-Amz-Expires=60", "X-Amz-Expires=6000");
-        let bare = url.split_once('?').unwrap().0;
-        for altered in [&moved, &longer, bare] {
-            assert_ne!(altered, url);
-            assert_eq!(get_elsewhere(altered, None).await.0, 403, "{altered}");
-        }
-        // Nor is it good for writing.
-        let (target, body) = (url.to_owned(), noise(10, 6));
-        let put = tokio::task::spawn_blocking(move || {
-            let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-            agent.put(&target).send(&body[..]).unwrap().status().as_u16()
-        });
-        assert_eq!(put.await.unwrap(), 403);
-        // What can be answered without the bytes is answered here.
-        let head = server.send(request(Method::HEAD, &format!("/contents/{name}"), "").body(Body::empty()).unwrap()).await;
-        assert_eq!((head.status.as_u16(), head.header("content-length")), (200, "300000"));
-        assert_eq!(server.get("", &format!("/contents/{}", ObjectName([9; 32]))).await.code(), "not_found");
+    on(
+        Engine::Sqlite,
+        |_| (),
+        async |db| {
+            let store = TestStore::s3();
+            let contents = Contents { redirect: Redirect::Store, signed_seconds: 60, ..store.contents.clone() };
+            let server = TestServer::with(&db, |config| config.contents = contents).await;
+            let bytes = noise(300_000, 5);
+            let (name, other) = (ObjectName::of(&bytes), ObjectName::of(b"other"));
+            store.blobs.put(name, pieces(&bytes)).await.unwrap();
+            store.blobs.put(other, pieces(b"other")).await.unwrap();
+            let answer = server.get("", &format!("/contents/{name}")).await;
+            assert_eq!((answer.status.as_u16(), answer.header("cache-control"), answer.body.len()), (307, "private, max-age=30", 0));
+            let url = answer.header("location");
+            assert!(url.starts_with(&store.s3.as_ref().unwrap().settings.endpoint), "{url}");
+            assert!(get_elsewhere(url, None).await == (200, bytes.clone()));
+            assert!(get_elsewhere(url, Some("bytes=1000-1999")).await == (206, bytes[1000..2000].to_vec()));
+            // For no other object, for no longer, and for nobody without it.
+            let (hex, path) = (name.to_string(), other.to_string());
+            let moved = url.replace(&format!("{}/{}/{hex}", &hex[..2], &hex[2..4]), &format!("{}/{}/{path}", &path[..2], &path[2..4]));
+            let longer = url.replace("X-Amz-Expires=60", "X-Amz-Expires=6000");
+            let bare = url.split_once('?').unwrap().0;
+            for altered in [&moved, &longer, bare] {
+                assert_ne!(altered, url);
+                assert_eq!(get_elsewhere(altered, None).await.0, 403, "{altered}");
+            }
+            // Nor is it good for writing.
+            let (target, body) = (url.to_owned(), noise(10, 6));
+            let put = tokio::task::spawn_blocking(move || {
+                let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+                agent.put(&target).send(&body[..]).unwrap().status().as_u16()
+            });
+            assert_eq!(put.await.unwrap(), 403);
+            // What can be answered without the bytes is answered here.
+            let head = server.send(request(Method::HEAD, &format!("/contents/{name}"), "").body(Body::empty()).unwrap()).await;
+            assert_eq!((head.status.as_u16(), head.header("content-length")), (200, "300000"));
+            assert_eq!(server.get("", &format!("/contents/{}", ObjectName([9; 32]))).await.code(), "not_found");
 
-        let short = store.blobs.signed_url(name, Duration::from_secs(1)).await.unwrap().unwrap();
-        let begun = std::time::Instant::now();
-        while get_elsewhere(&short, None).await.0 == 200 {
-            assert!(begun.elapsed() < Duration::from_secs(10), "an address for one second is good for ten");
-        }
-        assert_eq!(get_elsewhere(&short, None).await.0, 403);
-    });
+            let short = store.blobs.signed_url(name, Duration::from_secs(1)).await.unwrap().unwrap();
+            let begun = std::time::Instant::now();
+            while get_elsewhere(&short, None).await.0 == 200 {
+                assert!(begun.elapsed() < Duration::from_secs(10), "an address for one second is good for ten");
+            }
+            assert_eq!(get_elsewhere(&short, None).await.0, 403);
+        },
+    );
 }
 
 #[test]
 fn a_get_is_sent_to_a_contents_server_that_takes_signed_addresses_only() {
-    on(Engine::Sqlite, |_| (), async |db| {
-        let store = TestStore::s3();
-        let key = tempfile::tempdir().unwrap();
-        let file = key.path().join("contents.key");
-        counterfoil_server::keys::root::write_private(&file, &format!("{}\n", "07".repeat(32))).unwrap();
-        let cdn = Contents {
-            redirect: Redirect::Cdn,
-            cdn_url: Some("https://cdn.example/contents".to_owned()),
-            signing_key_file: Some(file.clone()),
-            ..store.contents.clone()
-        };
-        let authority = TestServer::with(&db, |config| config.contents = cdn).await;
-        let behind = Contents { require_signature: true, signing_key_file: Some(file), ..store.contents.clone() };
-        let content = TestServer::beside(&authority, |config| config.contents = behind);
-        let bytes = noise(70_000, 7);
-        let name = ObjectName::of(&bytes);
-        authority.put(&authority.fox, &format!("/v1/contents/{name}"), bytes.clone()).await.expect(201);
+    on(
+        Engine::Sqlite,
+        |_| (),
+        async |db| {
+            let store = TestStore::s3();
+            let key = tempfile::tempdir().unwrap();
+            let file = key.path().join("contents.key");
+            counterfoil_server::keys::root::write_private(&file, &format!("{}\n", "07".repeat(32))).unwrap();
+            let cdn = Contents {
+                redirect: Redirect::Cdn,
+                cdn_url: Some("https://cdn.example/contents".to_owned()),
+                signing_key_file: Some(file.clone()),
+                ..store.contents.clone()
+            };
+            let authority = TestServer::with(&db, |config| config.contents = cdn).await;
+            let behind = Contents { require_signature: true, signing_key_file: Some(file), ..store.contents.clone() };
+            let content = TestServer::beside(&authority, |config| config.contents = behind);
+            let bytes = noise(70_000, 7);
+            let name = ObjectName::of(&bytes);
+            authority.put(&authority.fox, &format!("/v1/contents/{name}"), bytes.clone()).await.expect(201);
 
-        let answer = authority.get("", &format!("/contents/{name}")).await;
-        assert_eq!((answer.status.as_u16(), answer.header("cache-control")), (307, "private, max-age=300"));
-        let path = answer.header("location").strip_prefix("https://cdn.example").unwrap();
-        let served = content.get("", path).await;
-        assert!(served.status == 200 && served.body == bytes);
-        let part = content.send(request(Method::GET, path, "").header("range", "bytes=-9").body(Body::empty()).unwrap()).await;
-        assert_eq!((part.status.as_u16(), &part.body[..]), (206, &bytes[69_991..]));
-        assert_eq!(content.send(request(Method::HEAD, path, "").body(Body::empty()).unwrap()).await.status, 200);
-        // The authority itself serves what it has signed, so that it can stand behind its own CDN.
-        assert_eq!(authority.get("", path).await.status, 200);
+            let answer = authority.get("", &format!("/contents/{name}")).await;
+            assert_eq!((answer.status.as_u16(), answer.header("cache-control")), (307, "private, max-age=300"));
+            let path = answer.header("location").strip_prefix("https://cdn.example").unwrap();
+            let served = content.get("", path).await;
+            assert!(served.status == 200 && served.body == bytes);
+            let part = content.send(request(Method::GET, path, "").header("range", "bytes=-9").body(Body::empty()).unwrap()).await;
+            assert_eq!((part.status.as_u16(), &part.body[..]), (206, &bytes[69_991..]));
+            assert_eq!(content.send(request(Method::HEAD, path, "").body(Body::empty()).unwrap()).await.status, 200);
+            // The authority itself serves what it has signed, so that it can stand behind its own CDN.
+            assert_eq!(authority.get("", path).await.status, 200);
 
-        let plain = format!("/contents/{name}");
-        for refused in [&plain, &path.replace("expires=1", "expires=2"), &path.replace(&name.to_string(), &"0".repeat(64)), &format!("{path}A")] {
-            assert_eq!(content.get("", refused).await.code(), "signature_invalid", "{refused}");
-            assert_eq!(content.send(request(Method::HEAD, refused, "").body(Body::empty()).unwrap()).await.status, 403);
-        }
-        content.app.clock.set(Timestamp(NOW.0 + 599_999));
-        assert_eq!(content.get("", path).await.status, 200);
-        content.app.clock.set(Timestamp(NOW.0 + 600_000));
-        assert_eq!(content.get("", path).await.code(), "url_expired");
-    });
+            let plain = format!("/contents/{name}");
+            for refused in
+                [&plain, &path.replace("expires=1", "expires=2"), &path.replace(&name.to_string(), &"0".repeat(64)), &format!("{path}A")]
+            {
+                assert_eq!(content.get("", refused).await.code(), "signature_invalid", "{refused}");
+                assert_eq!(content.send(request(Method::HEAD, refused, "").body(Body::empty()).unwrap()).await.status, 403);
+            }
+            content.app.clock.set(Timestamp(NOW.0 + 599_999));
+            assert_eq!(content.get("", path).await.status, 200);
+            content.app.clock.set(Timestamp(NOW.0 + 600_000));
+            assert_eq!(content.get("", path).await.code(), "url_expired");
+        },
+    );
 }

@@ -17,8 +17,7 @@ const CONNECT: Duration = Duration::from_secs(3);
 /// How long a store may say nothing: while it reads a part of 8 MiB, and between two pieces of what it sends.
 const SILENCE: Duration = Duration::from_secs(30);
 /// Repetitions of a request, how far apart they begin and end, and after how long no more is begun.
-const AGAIN: (usize, Duration, Duration, Duration) =
-    (3, Duration::from_millis(100), Duration::from_secs(1), Duration::from_secs(10));
+const AGAIN: (usize, Duration, Duration, Duration) = (3, Duration::from_millis(100), Duration::from_secs(1), Duration::from_secs(10));
 
 /// The store at `url`. `options` go before the environment, and the environment before what is set here.
 pub(super) fn connect(url: &str, options: &BTreeMap<String, String>) -> Result<Remote, ConfigError> {
@@ -35,10 +34,10 @@ pub(super) fn connect(url: &str, options: &BTreeMap<String, String>) -> Result<R
                 }
             }
             for (name, value) in options {
-                let key = name.to_ascii_lowercase().parse::<$key>().map_err(|error| ConfigError::Value {
-                    key: "contents.options",
-                    reason: error.to_string(),
-                })?;
+                let key = name
+                    .to_ascii_lowercase()
+                    .parse::<$key>()
+                    .map_err(|error| ConfigError::Value { key: "contents.options", reason: error.to_string() })?;
                 builder = builder.with_config(key, value);
             }
             Remote::new(builder.build().map_err(|error| wrong(error.to_string()))?, prefix, url)

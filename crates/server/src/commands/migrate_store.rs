@@ -6,15 +6,16 @@ use clap::Args;
 
 use super::{Failure, Global, at};
 
+mod contents;
 mod database;
 
 /// From where to where.
 #[derive(Args)]
 pub struct MigrateStore {
-    /// What is moved: `sqlite:PATH`
+    /// What is moved: `sqlite:PATH`; or contents: `dir:PATH`, `s3://BUCKET/PREFIX`, `gs://…`, `az://…`
     #[arg(long, value_name = "ADDRESS")]
     from: String,
-    /// Where to: `postgres://…`
+    /// Where to: `postgres://…`; or contents, as above
     #[arg(long, value_name = "ADDRESS", required_unless_present = "to_file")]
     to: Option<String>,
     /// A file that holds the address, where it has a password in it
@@ -37,7 +38,9 @@ impl MigrateStore {
                 .hint("Use pg_dump and pg_restore with the servers stopped, or logical replication while they run; then change [database] url.")),
             (_, "sqlite") => Err(Failure::usage("a database is moved to PostgreSQL, not to SQLite")
                 .hint("SQLite is for one machine; whoever must go back restores a backup made before the move.")),
-            (from, to) => Err(Failure::usage(format!("cannot move from {from}: to {to}:")).hint("--from sqlite:PATH --to postgres://HOST/NAME")),
+            (from, target) if contents::is_place(from) && contents::is_place(target) => contents::run(&self.from, &to, global).await,
+            (from, to) => Err(Failure::usage(format!("cannot move from {from}: to {to}:"))
+                .hint("--from sqlite:PATH --to postgres://HOST/NAME; contents: --from dir:PATH --to s3://BUCKET/PREFIX")),
         }
     }
 }

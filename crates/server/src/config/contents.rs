@@ -96,7 +96,10 @@ impl Contents {
         let wrong = |key, reason: &str| Err(ConfigError::Value { key, reason: reason.to_owned() });
         let cdn = self.redirect == Redirect::Cdn;
         if self.redirect == Redirect::Store && self.url.as_deref().is_none_or(|url| url.starts_with("file:")) {
-            return wrong("contents.redirect", "a directory has no addresses of its own to send anybody to: `url` must name an object store");
+            return wrong(
+                "contents.redirect",
+                "a directory has no addresses of its own to send anybody to: `url` must name an object store",
+            );
         }
         if cdn && self.cdn_url.is_none() {
             return wrong("contents.cdn_url", "`redirect = \"cdn\"` needs it");
@@ -133,7 +136,8 @@ pub(crate) fn read_private(path: &Path) -> Result<zeroize::Zeroizing<String>, St
 impl StoreOptions {
     /// Names with their values, those that may be secret left out. Which are harmless is listed, since nobody can list all that are not.
     fn shown(&self) -> BTreeMap<&str, &str> {
-        const HARMLESS: [&str; 8] = ["region", "endpoint", "endpoint_url", "bucket", "bucket_name", "allow_http", "timeout", "account_name"];
+        const HARMLESS: [&str; 8] =
+            ["region", "endpoint", "endpoint_url", "bucket", "bucket_name", "allow_http", "timeout", "account_name"];
         let harmless = |name: &str| {
             let name = name.to_ascii_lowercase();
             let bare = ["aws_", "azure_storage_", "azure_", "google_"].iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(&name);
