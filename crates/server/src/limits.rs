@@ -17,6 +17,8 @@ use ipnet::IpNet;
 
 use crate::problem::Problem;
 
+pub mod crowd;
+
 /// Requests between two sweeps of addresses that have been quiet.
 const SWEEP: u32 = 4096;
 /// What proxies say who asked them; each adds whom it saw at the end.

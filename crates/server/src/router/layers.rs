@@ -14,6 +14,7 @@ use tower_http::trace::TraceLayer;
 
 use crate::app::App;
 use crate::clock::Rng;
+use crate::limits::crowd::{self, Crowd};
 use crate::limits::{self, Limits, Rate};
 use crate::problem::{ApiCode, Problem};
 
@@ -30,6 +31,7 @@ pub fn around(routes: Router, app: &App) -> Router {
         .layer(DefaultBodyLimit::max(limits.body_bytes))
         .layer(from_fn(without_nul))
         .layer(from_fn_with_state(Duration::from_secs(limits.request_seconds), in_time))
+        .layer(from_fn_with_state(Crowd::new(limits.requests_at_once), crowd::layer))
         .layer(from_fn_with_state(Limits::new(address, token, limits.trusted_proxies.clone()), limits::layer))
         .layer(TraceLayer::new_for_http().make_span_with(span).on_request(()).on_response(done).on_failure(()))
 }
