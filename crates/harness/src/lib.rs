@@ -11,6 +11,7 @@ pub mod database;
 pub mod failover;
 pub mod ground;
 pub mod kill;
+pub mod overload;
 pub mod quota;
 pub mod race;
 pub mod random;

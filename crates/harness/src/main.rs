@@ -1,7 +1,7 @@
 //! The harness's command line.
 
 use clap::{Parser, Subcommand};
-use counterfoil_harness::{Common, claims, failover, kill, race};
+use counterfoil_harness::{Common, claims, failover, kill, overload, race};
 use std::process::ExitCode;
 
 /// Kills, races and measures real servers; fails when one of them did not keep its word.
@@ -42,6 +42,8 @@ enum What {
     },
     /// The PostgreSQL primary changes, dies and freezes under load; nobody restarts the servers (testing.md row 20).
     Failover(failover::Options),
+    /// Far more terminals than the server may work for at once (testing.md row 19).
+    Overload(overload::Options),
     /// Claims per second, latency and CPU of the servers per claim (bench.md).
     Claims(claims::Options),
 }
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         What::Kill { kills, servers, plant } => kill::run(&command.common, kills, servers, plant),
         What::Race { media, servers, plant } => race::run(&command.common, media, servers, plant),
         What::Failover(options) => failover::run(&command.common, &options),
+        What::Overload(options) => overload::run(&command.common, &options),
         What::Claims(options) => claims::run(&command.common, &options),
     };
     match outcome {

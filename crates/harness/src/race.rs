@@ -72,14 +72,33 @@ pub fn run(common: &Common, media: u64, servers: usize, plant: Option<Plant>) ->
     }
 }
 
+/// Races that run side by side, so that a server is busy while another race waits for its slowest.
+const RACES: usize = 4;
+
 /// How often each medium was won.
 fn winners(common: &Common, authority: &Authority, urls: &[String], media: &[Medium]) -> Result<Vec<u32>, Failure> {
+    let fields: Vec<&[Medium]> = media.chunks(media.len().div_ceil(RACES).max(1)).collect();
+    std::thread::scope(|scope| {
+        let races: Vec<_> = fields
+            .iter()
+            .enumerate()
+            .map(|(number, media)| scope.spawn(move || winners_of_field(common, number, authority, urls, media)))
+            .collect();
+        let mut wins = Vec::with_capacity(media.len());
+        for race in races {
+            wins.extend(race.join().unwrap_or_else(|_| Err(Failure::Broken("a race panicked".into())))?);
+        }
+        Ok(wins)
+    })
+}
+
+fn winners_of_field(common: &Common, field: usize, authority: &Authority, urls: &[String], media: &[Medium]) -> Result<Vec<u32>, Failure> {
     let barrier = Barrier::new(common.terminals);
     let outcomes: Vec<Result<Vec<bool>, Failure>> = std::thread::scope(|scope| {
         let racers: Vec<_> = (0..common.terminals)
-            .map(|stream| {
-                let authority = authority.at(&urls[stream % urls.len()]).apart();
-                let mut dice = Dice::new(common.seed, 1 + stream as u64);
+            .map(|racer| {
+                let authority = authority.at(&urls[racer % urls.len()]).apart();
+                let mut dice = Dice::new(common.seed, 1 + (field * common.terminals + racer) as u64);
                 let barrier = &barrier;
                 scope.spawn(move || race(&authority, media, barrier, &mut dice))
             })
@@ -108,7 +127,9 @@ fn damage(plant: Option<Plant>, cluster: &mut Cluster, media: &[Medium]) -> Resu
             cluster.servers[0].kill();
             let fork = cluster.database.fork()?;
             if let (Database::Postgres(url), Some(last)) = (&fork, cluster.servers.last_mut()) {
-                last.set("database__url", url);
+                let file = last.data.join("fork.url");
+                std::fs::write(&file, url).map_err(|error| Failure::Io("writing the fork's address", error))?;
+                last.set("database__url_file", &file.display().to_string());
             }
             Some(fork)
         }
@@ -140,16 +161,16 @@ fn no_guard(database: &Database, media: &[Medium]) -> Result<(), Failure> {
 }
 
 fn race(authority: &Authority, media: &[Medium], barrier: &Barrier, dice: &mut Dice) -> Result<Vec<bool>, Failure> {
-    let terminal = registered(authority, dice)?;
+    let (terminal, mut failed) = match registered(authority, dice) {
+        Ok(terminal) => (Some(terminal), None),
+        Err(failure) => (None, Some(failure)),
+    };
     let mut won = Vec::with_capacity(media.len());
-    let mut failed = None;
     for medium in media {
-        let envelope = terminal.claim(authority, medium, dice);
+        let envelope = terminal.as_ref().map(|terminal| terminal.claim(authority, medium, dice));
         barrier.wait();
         // After a failure the others still wait at the barrier: keep coming.
-        if failed.is_some() {
-            continue;
-        }
+        let (Some(envelope), None) = (envelope, &failed) else { continue };
         match send(authority, &envelope).and_then(claim_outcome) {
             Ok(outcome) => won.push(outcome),
             Err(failure) => failed = Some(failure),
