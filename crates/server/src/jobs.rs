@@ -21,6 +21,8 @@ mod outbox;
 
 /// How often the outbox is looked at without being woken.
 const IDLE: Duration = Duration::from_secs(1);
+/// How long a message waits for others: those to one user are delivered together.
+const GATHER: Duration = Duration::from_millis(20);
 /// How often keys are loaded: well within `keys::rotate::HANDOVER`.
 const KEYS: Duration = Duration::from_secs(10);
 /// How often what is over is dropped, and how many rows at a time.
@@ -85,9 +87,11 @@ async fn deliver_forever(app: App) {
         match deliver(&app).await {
             Ok(0) => {
                 // Whether woken or not: look again. Other processes write messages, and cannot wake this one.
-                let _ = tokio::time::timeout(IDLE, app.outbox.notified()).await;
+                if tokio::time::timeout(IDLE, app.outbox.notified()).await.is_ok() {
+                    tokio::time::sleep(GATHER).await;
+                }
             }
-            Ok(_) => {}
+            Ok(_) => tokio::time::sleep(GATHER).await,
             Err(error) => {
                 tracing::warn!(%error, "the outbox could not be delivered");
                 tokio::time::sleep(IDLE).await;

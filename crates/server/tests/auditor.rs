@@ -24,7 +24,7 @@ const GOOD: &[&str] = &[
     "INSERT INTO grants (medium_id, grant_id, copy, title_id, generation, user_id, holder_id, holder_kind, state, library_key, issued_at, settled_at)
        VALUES ('med-1', 'grt-1', 1, 't', 1, 'usr-1', 'key-1', 'card', 'settled', CAST('k' AS BYTEA), 1, 2)",
     "INSERT INTO audit (family, seq, at, actor, event, detail, prev, hash)
-       VALUES ('medium:med-1', 1, 1, 'usr-1', 'claim.granted', '{}', CAST('p' AS BYTEA), CAST('h' AS BYTEA))",
+       VALUES ('med-1', 1, 1, 'usr-1', 'claim.granted', '{}', CAST('p' AS BYTEA), CAST('h' AS BYTEA))",
     "INSERT INTO entitlement (user_id, grant_id, medium_id, title_id, state, created_at) VALUES ('usr-1', 'grt-1', 'med-1', 't', 'active', 1)",
 ];
 
@@ -51,7 +51,7 @@ const PLANTED: &[(&[&str], &str)] = &[
         &[
             "DELETE FROM entitlement",
             "INSERT INTO outbox (family, operation_id, kind, payload, created_at, due_at, attempts)
-               VALUES ('medium:med-1', 'grt-2', 'entitlement', '{}', 1, 1, 0)",
+               VALUES ('med-1', 'grt-2', 'entitlement', '{}', 1, 1, 0)",
         ],
         "a user is told of every grant, or about to be",
     ),

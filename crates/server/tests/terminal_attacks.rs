@@ -83,7 +83,7 @@ db_test!(a_medium_that_is_taken_out_of_use_says_so_to_a_replay_too, async |db: T
     let path = format!("/v1/media/{}/retire", medium.id);
     assert!(server.post(&server.operator, &path, &json!({ "reason": "stolen" })).await.status.is_success());
     assert_eq!(refused(exchange(&server, &sealed).await), Code::MediumRetired);
-    assert_eq!(db.number("SELECT count(*) FROM audit WHERE family LIKE 'medium:%' AND event = 'claim.refused'").await, 1);
+    assert_eq!(db.number("SELECT count(*) FROM audit WHERE family LIKE 'med-%' AND event = 'claim.refused'").await, 1);
 });
 
 db_test!(a_user_of_a_thousand_titles_is_still_answered, async |db: TestDb| {

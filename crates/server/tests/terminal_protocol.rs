@@ -213,7 +213,7 @@ db_test!(c8_a_medium_is_spent_for_everybody_else_and_after_confirm_for_its_owner
     assert_eq!(refused(laptop.claim(&server, &medium).await), Code::MediumSpent);
     owner.confirm(&server, &medium, &first.grants).await.unwrap();
     owner.confirm(&server, &medium, &first.grants).await.expect("a repeat says the same");
-    let refusals = "SELECT count(*) FROM audit WHERE family LIKE 'medium:%' AND event = 'claim.refused'";
+    let refusals = "SELECT count(*) FROM audit WHERE family LIKE 'med-%' AND event = 'claim.refused'";
     let before = db.number(refusals).await;
     assert_eq!(refused(exchange(&server, &sealed).await), Code::MediumSpent, "a replay after confirm");
     assert_eq!(db.number(refusals).await, before + 1, "a refusal is recorded, of a replay as well");
