@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use clap::Args;
@@ -12,7 +11,9 @@ use serde_json::json;
 
 use super::{Failure, Global, at};
 use crate::clock::{Clock, rfc3339};
-use crate::config::Config;
+use crate::db::{Db, DbUrl};
+
+mod postgres;
 
 /// Pages copied before writers get their turn, and for how long.
 const STEP: (i32, Duration) = (1024, Duration::from_millis(1));
@@ -39,10 +40,10 @@ impl Backup {
     /// Copies the database while servers use it.
     pub async fn run(self, global: &Global) -> Result<(), Failure> {
         let config = global.config()?;
-        let url = database(&config)?;
+        let url = config.database_url()?;
         let out = if self.out.is_dir() {
             let stamp = rfc3339(Clock::System.now()).replace([':', '-'], "");
-            self.out.join(format!("counterfoil-{}.{}", &stamp[..15], if sqlite_path(&url).is_some() { "db" } else { "dump" }))
+            self.out.join(format!("counterfoil-{}.{}", &stamp[..15], if url.file().is_some() { "db" } else { "dump" }))
         } else {
             self.out
         };
@@ -51,13 +52,11 @@ impl Backup {
                 .hint("Backups are never overwritten: choose another name, or a directory."));
         }
         let target = out.clone();
-        match sqlite_path(&url) {
-            Some(path) => {
-                let path = path.to_owned();
-                tokio::task::spawn_blocking(move || copy(&path, &target)).await.map_err(Failure::operation)??;
-            }
-            None => dump(&url, &target)?,
-        }
+        let made = tokio::task::spawn_blocking(move || match url.file() {
+            Some(path) => copy(path, &target),
+            None => postgres::dump(&url, &target),
+        });
+        made.await.map_err(Failure::operation)??;
         let bytes = fs::metadata(&out).map_err(at(&out))?.len();
         global.print(&json!({ "file": out, "bytes": bytes }), |_| {
             format!(
@@ -74,43 +73,45 @@ impl Restore {
     /// Puts a backup in place. No server may run meanwhile.
     pub async fn run(self, global: &Global) -> Result<(), Failure> {
         let config = global.config()?;
-        let url = database(&config)?;
-        let Some(path) = sqlite_path(&url).map(PathBuf::from) else {
-            return restore_dump(&url, &self.from, self.replace);
-        };
-        check(&self.from)?;
-        let mut kept = None;
-        if path.exists() {
-            if !self.replace {
-                return Err(Failure::refused(format!("{} is there already", path.display()))
-                    .hint("Stop every counterfoild, then repeat with --replace: the database that is there is kept beside it."));
-            }
-            let aside = path.with_extension(format!("replaced-{}", Clock::System.now().0));
-            set_aside(&path, &aside)?;
-            kept = Some(aside);
-        }
-        let (from, to) = (self.from.clone(), path.clone());
-        tokio::task::spawn_blocking(move || copy(&from, &to)).await.map_err(Failure::operation)??;
-        let db = crate::db::Db::open(&config.database_url()?).await?;
+        let url = config.database_url()?;
+        let (from, to, replace) = (self.from, url.clone(), self.replace);
+        let restored = tokio::task::spawn_blocking(move || match to.file() {
+            Some(path) => restore_file(&from, path, replace),
+            None => postgres::restore(&to, &from, replace),
+        });
+        let kept = restored.await.map_err(Failure::operation)??;
+        let db = Db::open_with(&url, config.database_options()?).await?;
         let status = db.migration_status().await?;
         db.close().await;
-        global.print(&json!({ "database": path, "kept": kept, "schema": status.database }), |_| {
+        let database = place(&url);
+        global.print(&json!({ "database": database, "kept": kept, "schema": status.database }), |_| {
             let migrate = if status.pending.is_empty() { "" } else { "\nNext: `counterfoild migrate`." };
-            format!("restored {}{migrate}\nThen `counterfoild audit verify`, with the last checkpoint that you kept.", path.display())
+            let kept = kept.as_ref().map(|kept| format!("\nWhat was there is kept: {kept}")).unwrap_or_default();
+            format!("restored {database}{kept}{migrate}\nThen `counterfoild audit verify`, with the last checkpoint that you kept.")
         })
     }
 }
 
-fn database(config: &Config) -> Result<String, Failure> {
-    config.database_url()?;
-    match &config.database.url_file {
-        Some(file) => Ok(fs::read_to_string(file).map_err(at(file))?.trim().to_owned()),
-        None => Ok(config.database.url.clone()),
-    }
+/// A path, or an address without its password.
+fn place(url: &DbUrl) -> String {
+    url.file().map_or_else(|| url.to_string(), |path| path.display().to_string())
 }
 
-fn sqlite_path(url: &str) -> Option<&Path> {
-    url.strip_prefix("sqlite:").map(Path::new)
+/// Answers with where the file that was there is kept.
+fn restore_file(from: &Path, path: &Path, replace: bool) -> Result<Option<String>, Failure> {
+    check(from)?;
+    let mut kept = None;
+    if path.exists() {
+        if !replace {
+            return Err(Failure::refused(format!("{} is there already", path.display()))
+                .hint("Stop every counterfoild, then repeat with --replace: the database that is there is kept beside it."));
+        }
+        let aside = path.with_extension(format!("replaced-{}", Clock::System.now().0));
+        set_aside(path, &aside)?;
+        kept = Some(aside.display().to_string());
+    }
+    copy(from, path)?;
+    Ok(kept)
 }
 
 /// SQLite's online backup: consistent while others write.
@@ -162,45 +163,4 @@ fn set_aside(path: &Path, aside: &Path) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-fn dump(url: &str, out: &Path) -> Result<(), Failure> {
-    let mut command = Command::new("pg_dump");
-    command.arg("--format=custom").arg("--file").arg(out);
-    run_tool(command, url, &format!("pg_dump --format=custom --file {} --dbname …", out.display()))
-}
-
-fn restore_dump(url: &str, from: &Path, replace: bool) -> Result<(), Failure> {
-    let mut command = Command::new("pg_restore");
-    command.args(["--exit-on-error", "--single-transaction", "--no-owner"]);
-    if replace {
-        command.args(["--clean", "--if-exists"]);
-    }
-    command.arg("--dbname").arg("").arg(from);
-    run_tool(command, url, &format!("pg_restore --single-transaction --no-owner --dbname … {}", from.display()))
-}
-
-/// The address goes by the environment where it can: command lines are seen by everybody on the machine.
-fn run_tool(mut command: Command, url: &str, by_hand: &str) -> Result<(), Failure> {
-    let address: tokio_postgres::Config = url.split_once('?').map_or(url, |(address, _)| address).parse().map_err(Failure::operation)?;
-    if let Some(tokio_postgres::config::Host::Tcp(host)) = address.get_hosts().first() {
-        command.env("PGHOST", host);
-    }
-    if let Some(port) = address.get_ports().first() {
-        command.env("PGPORT", port.to_string());
-    }
-    for (name, value) in [("PGUSER", address.get_user()), ("PGDATABASE", address.get_dbname())] {
-        value.map(|value| command.env(name, value));
-    }
-    if let Some(password) = address.get_password() {
-        command.env("PGPASSWORD", String::from_utf8_lossy(password).into_owned());
-    }
-    match command.status() {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(Failure::operation(format!("the tool of PostgreSQL ended with {status}")).hint("Its own words are above.")),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            Err(Failure::operation("PostgreSQL's client tools are not installed here").hint(format!("Where they are, run: {by_hand}")))
-        }
-        Err(error) => Err(Failure::operation(error)),
-    }
 }

@@ -52,6 +52,17 @@ impl DbUrl {
         }
     }
 
+    /// The same address for PostgreSQL's own tools, which read it from their environment.
+    ///
+    /// # Errors
+    /// `Url` where it is a file, or where no certificate authorities are found for them.
+    pub fn libpq(&self) -> Result<Vec<(&'static str, String)>, DbError> {
+        match &self.0 {
+            Target::Sqlite(_) => Err(DbError::Url("it is a file".to_owned())),
+            Target::Postgres(target) => libpq(target),
+        }
+    }
+
     /// Which engine it names: `sqlite` or `postgres`.
     pub fn engine(&self) -> &'static str {
         match self.0 {
@@ -170,6 +181,34 @@ impl PostgresTarget {
     }
 }
 
+/// Where systems keep the public certificate authorities.
+const AUTHORITIES: [&str; 3] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
+
+fn libpq(target: &PostgresTarget) -> Result<Vec<(&'static str, String)>, DbError> {
+    let Some(first) = target.hosts.first() else { return Err(DbError::Url("it names no host".to_owned())) };
+    let each = |show: fn(&Config) -> String| target.hosts.iter().map(show).collect::<Vec<_>>().join(",");
+    let mut variables = vec![("PGHOST", each(shown)), ("PGPORT", each(|host| host.get_ports().first().unwrap_or(&5432).to_string()))];
+    if target.hosts.len() > 1 {
+        variables.push(("PGTARGETSESSIONATTRS", "read-write".to_owned()));
+    }
+    if target.hosts.iter().all(|host| !host.get_hostaddrs().is_empty()) {
+        variables.push(("PGHOSTADDR", each(|host| host.get_hostaddrs().first().map(ToString::to_string).unwrap_or_default())));
+    }
+    let password = first.get_password().map(String::from_utf8_lossy);
+    for (name, value) in [("PGUSER", first.get_user()), ("PGDATABASE", first.get_dbname()), ("PGPASSWORD", password.as_deref())] {
+        variables.extend(value.map(|value| (name, value.to_owned())));
+    }
+    if first.get_ssl_mode() == SslMode::Disable {
+        variables.push(("PGSSLMODE", "disable".to_owned()));
+        return Ok(variables);
+    }
+    let system = || AUTHORITIES.iter().map(PathBuf::from).find(|path| path.exists());
+    let missing = || DbError::Url("no certificate authorities on this system: name them by sslrootcert".to_owned());
+    let authorities = target.root_certificates.clone().or_else(system).ok_or_else(missing)?;
+    variables.extend([("PGSSLMODE", "verify-full".to_owned()), ("PGSSLROOTCERT", authorities.display().to_string())]);
+    Ok(variables)
+}
+
 fn is_local(host: &Host) -> bool {
     match host {
         Host::Tcp(name) => name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback()),
@@ -249,6 +288,18 @@ mod tests {
         assert_eq!(same_port.hosts.iter().map(Config::get_ports).collect::<Vec<_>>(), [[5432], [7]]);
         assert!(target.primary().hosts.iter().all(|host| host.get_target_session_attrs() == TargetSessionAttrs::ReadWrite));
         assert_eq!(hosts("postgres://a/x").primary().hosts[0].get_target_session_attrs(), TargetSessionAttrs::Any);
+    }
+
+    #[test]
+    fn tools_are_told_the_same_address() {
+        let told = |text: &str| text.parse::<DbUrl>().unwrap().libpq().unwrap();
+        let text = "postgres://me:hunter2@a:1,b/books?sslmode=require&sslrootcert=/root.pem";
+        let (expected, read_write) = ("me hunter2 books a,b 1,5432 verify-full /root.pem", ("PGTARGETSESSIONATTRS", "read-write".to_owned()));
+        let find = |name: &str| told(text).into_iter().find(|(known, _)| *known == name).unwrap().1;
+        let names = ["PGUSER", "PGPASSWORD", "PGDATABASE", "PGHOST", "PGPORT", "PGSSLMODE", "PGSSLROOTCERT"];
+        assert_eq!(names.map(find).join(" "), expected);
+        assert!(told(text).contains(&read_write) && !told("postgres://a/x").contains(&read_write));
+        assert!(told("postgres://127.0.0.1/x").contains(&("PGSSLMODE", "disable".to_owned())));
     }
 
     #[test]

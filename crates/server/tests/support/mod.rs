@@ -8,6 +8,7 @@
 
 pub mod schema;
 pub mod statements;
+pub mod witness;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Deref;
@@ -134,15 +135,31 @@ fn run(configure: impl FnOnce(&mut DbOptions), body: impl AsyncFnOnce(TestDb), f
     runtime.block_on(async {
         let faults = Arc::new(Faults::default());
         let mut options = DbOptions { faults: Some(Arc::clone(&faults)), ..DbOptions::default() };
+        if witness::is_everywhere() {
+            // A commit for each transaction, so that PostgreSQL can tell one from another.
+            options.batch = 1;
+        }
         configure(&mut options);
         let (db, url, place) = fresh(options.clone()).await;
         let database = match &place {
             Place::Database { cluster, name } => Some((cluster.clone(), name.clone())),
             Place::Directory(_) => None,
         };
+        let watched = match &database {
+            Some((cluster, name)) if witness::is_everywhere() => Some(connect(&with_database(cluster, name)).await),
+            _ => None,
+        };
+        if let Some(client) = &watched {
+            witness::install(client).await;
+        }
         let closing = db.clone();
         body(TestDb { db, url, faults, options, place }).await;
         closing.close().await;
+        if let Some(client) = &watched
+            && witness::of_an_authority(client).await
+        {
+            assert_eq!(witness::seen(client).await.1, Vec::<String>::new(), "a transaction wrote more than one family");
+        }
         if let Some((cluster, name)) = database {
             let admin = connect(&cluster).await;
             admin.batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)")).await.unwrap();
