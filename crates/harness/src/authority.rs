@@ -84,6 +84,19 @@ impl Authority {
         Ok(Reply::Answer(answer))
     }
 
+    /// GETs a range of an object of sealed content; none where the server asks to come again.
+    pub fn fetch(&self, object: &str, first: usize, bytes: usize) -> Result<Option<Vec<u8>>, Failure> {
+        let range = format!("bytes={first}-{}", first + bytes - 1);
+        let sent = self.agent.get(format!("{}/contents/{object}", self.url)).header("range", range).call();
+        let mut response = sent.map_err(|error| Failure::Broken(format!("fetching contents: {error}")))?;
+        match response.status().as_u16() {
+            206 => {}
+            429 | 503 if response.headers().contains_key("retry-after") => return Ok(None),
+            status => return Err(Failure::Broken(format!("fetching contents: status {status}"))),
+        }
+        response.body_mut().read_to_vec().map(Some).map_err(|error| Failure::Broken(format!("fetching contents: {error}")))
+    }
+
     /// Presses media through the HTTP API, as `counterfoil press` does.
     pub fn press(&self, token: &str, count: u64) -> Result<Vec<IdentityArea>, Failure> {
         let batch: serde_json::Value =

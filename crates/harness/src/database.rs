@@ -89,6 +89,42 @@ impl Database {
     }
 }
 
+/// A PostgreSQL of one's own, started by `scripts/postgres`; ended when dropped.
+pub struct Throwaway {
+    directory: tempfile::TempDir,
+    /// Of a database in it.
+    pub url: String,
+}
+
+impl Throwaway {
+    /// Starts it, on a free port.
+    ///
+    /// # Errors
+    /// Where PostgreSQL is not installed, and cannot be.
+    pub fn start() -> Result<Throwaway, Failure> {
+        let directory = tempfile::tempdir().map_err(|error| Failure::Io("making a directory", error))?;
+        let output = script(directory.path(), "start").output().map_err(|error| Failure::Io("starting scripts/postgres", error))?;
+        if !output.status.success() {
+            return Err(Failure::Broken(format!("scripts/postgres start: {}", String::from_utf8_lossy(&output.stderr))));
+        }
+        Ok(Throwaway { directory, url: String::from_utf8_lossy(&output.stdout).trim().to_owned() })
+    }
+}
+
+impl Drop for Throwaway {
+    fn drop(&mut self) {
+        // What cannot be stopped is told by scripts/postgres itself, on stderr.
+        let _ = script(self.directory.path(), "stop").status();
+    }
+}
+
+fn script(directory: &Path, what: &str) -> Command {
+    let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/postgres"));
+    // Not the directory itself, which the script would delete and another user could not enter.
+    command.arg(what).env("COUNTERFOIL_POSTGRES_DIR", directory.with_extension("postgres"));
+    command
+}
+
 fn open(path: &Path) -> Result<rusqlite::Connection, Failure> {
     let opened = rusqlite::Connection::open(path).and_then(|database| {
         database.busy_timeout(Duration::from_secs(10))?;

@@ -2,13 +2,14 @@
 
 use crate::{
     authority::{Authority, Failure, TITLE},
+    random::Dice,
     terminal::Medium,
 };
 use counterfoil_format::{
     content::{ContentKey, DirectorySink, Kind, PublishOptions, Release, publish},
     grant::{SealedBox, purpose},
     hpke::{DiffieHellman as _, SealingKey},
-    secret::{Secret, SystemRandom},
+    secret::{Random as _, Secret, SystemRandom},
     sign::SigningKey,
 };
 use serde_json::json;
@@ -22,12 +23,24 @@ pub fn prepare(authority: &Authority, token: &str, count: u64) -> Result<Vec<Med
     if !authority.knows_title(token)? {
         publish_title(authority, token)?;
     }
+    press(authority, token, count)
+}
+
+/// Presses `count` media of the title.
+///
+/// # Errors
+/// What the server refused.
+pub fn press(authority: &Authority, token: &str, count: u64) -> Result<Vec<Medium>, Failure> {
     let areas = authority.press(token, count)?;
     let media: Vec<Medium> = areas.iter().filter_map(Medium::read).collect();
     if media.len() as u64 == count { Ok(media) } else { Err(Failure::Broken(format!("{} of {count} media pressed", media.len()))) }
 }
 
-fn publish_title(authority: &Authority, token: &str) -> Result<(), Failure> {
+/// Publishes the title; returns its sealed objects.
+///
+/// # Errors
+/// What the server refused.
+pub fn publish_title(authority: &Authority, token: &str) -> Result<Objects, Failure> {
     let signing = SigningKey::from_seed(&Secret::random(&mut SystemRandom));
     authority.post(token, "/v1/publishers", json!({ "id": TITLE, "name": "Harness", "key": signing.verifying_key().to_string() }))?;
     authority.post(token, "/v1/titles", json!({ "title": TITLE, "name": "Harness", "kind": "app", "publisher": TITLE }))?;
@@ -37,9 +50,9 @@ fn publish_title(authority: &Authority, token: &str) -> Result<(), Failure> {
     for (name, bytes) in &objects {
         authority.put(token, name, bytes)?;
     }
-    let objects: Vec<_> = objects.iter().map(|(name, bytes)| json!({ "object": name, "length": bytes.len() })).collect();
-    authority.post(token, &format!("/v1/titles/{TITLE}/releases"), json!({ "document": document, "objects": objects }))?;
-    Ok(())
+    let listed: Vec<_> = objects.iter().map(|(name, bytes)| json!({ "object": name, "length": bytes.len() })).collect();
+    authority.post(token, &format!("/v1/titles/{TITLE}/releases"), json!({ "document": document, "objects": listed }))?;
+    Ok(objects)
 }
 
 fn content_key(authority: &Authority, token: &str) -> Result<(ContentKey, u32), Failure> {
@@ -55,14 +68,19 @@ fn content_key(authority: &Authority, token: &str) -> Result<(ContentKey, u32), 
     Ok((ContentKey::new(secret), generation))
 }
 
-type Objects = Vec<(String, Vec<u8>)>;
+/// Name and bytes of each.
+pub type Objects = Vec<(String, Vec<u8>)>;
 
 fn release(directory: &Path, key: &ContentKey, generation: u32, signing: &SigningKey) -> Result<(String, Objects), Failure> {
     let (tree, store) = (directory.join("tree"), directory.join("store"));
     let write = || -> std::io::Result<()> {
         std::fs::create_dir_all(&tree)?;
         std::fs::create_dir_all(&store)?;
-        std::fs::write(tree.join("read.me"), "one file is enough for claims")
+        std::fs::write(tree.join("read.me"), "one file is enough for claims")?;
+        // Some that does not shrink, so that there are ranges to fetch.
+        let mut noise = vec![0; 1 << 20];
+        Dice::new(0, 0).fill(&mut noise);
+        std::fs::write(tree.join("noise"), noise)
     };
     write().map_err(|error| Failure::Io("writing a title", error))?;
     let mut sink = DirectorySink::new(&store);

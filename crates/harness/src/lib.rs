@@ -9,6 +9,7 @@ pub mod claims;
 pub mod cluster;
 pub mod database;
 pub mod failover;
+pub mod fleet;
 pub mod ground;
 pub mod kill;
 pub mod overload;
@@ -40,6 +41,10 @@ pub struct Common {
     pub settings: Vec<(String, String)>,
 }
 
-fn setting(text: &str) -> Result<(String, String), String> {
+/// `section__key=value`, as the command line takes it.
+///
+/// # Errors
+/// What it should look like.
+pub fn setting(text: &str) -> Result<(String, String), String> {
     text.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned())).ok_or_else(|| "section__key=value".to_owned())
 }

@@ -4,8 +4,8 @@ use crate::{authority::Authority, random::Dice};
 use counterfoil_core::{
     CardId, DeviceId, GrantId, HolderId, RequestId, Timestamp, UserId,
     wire::{
-        Claim, ClaimResult, Confirm, HolderKeys as HolderKeysOnWire, IdentityArea, IdentityClaims, Operation, Register, RegisterDevice,
-        RegisterResult, Request,
+        Claim, ClaimResult, Confirm, HolderKeys as HolderKeysOnWire, IdentityArea, IdentityClaims, Inspect, Operation, Register,
+        RegisterDevice, RegisterResult, Request,
     },
 };
 use counterfoil_format::{
@@ -98,6 +98,16 @@ impl Terminal {
             card_id: Some(self.card_id()),
             device_id: Some(self.device_id),
             drive_id: None,
+        });
+        self.seal(authority, operation, Some(medium), dice)
+    }
+
+    /// A1, A7: what the authority says of this user, this device and a medium in the hand.
+    pub fn inspect(&self, authority: &Authority, medium: &Medium, dice: &mut Dice) -> Envelope {
+        let operation = Operation::Inspect(Inspect {
+            medium_id: Some(medium.claims.medium_id.clone()),
+            user_id: self.user,
+            device_id: Some(self.device_id),
         });
         self.seal(authority, operation, Some(medium), dice)
     }
