@@ -25,11 +25,11 @@ use crate::db::{DbError, Tx};
 use crate::keys::Place;
 use crate::problem::{ApiCode, Problem};
 use crate::store::grant::{self, GrantRow};
+use crate::store::holder;
 use crate::store::medium::{self, Known, MediumRow, PressedTitle};
 use crate::store::pressed::Pressed;
 use crate::store::request::{self, Once, Recorded};
 use crate::store::user::{self, Presented};
-use crate::store::holder;
 
 use write::{GRANTED, Write, Written, commit};
 

@@ -85,8 +85,7 @@ pub async fn due(db: &Db, now: i64, limit: i64) -> Result<Vec<Operation>, DbErro
 /// # Errors
 /// A failure of the database.
 pub async fn done(tx: &mut Tx, family: &str, operation_id: &str) -> Result<bool, DbError> {
-    let deleted =
-        tx.query("DELETE FROM outbox WHERE family = $1 AND operation_id = $2").bind(family).bind(operation_id).execute().await?;
+    let deleted = tx.query("DELETE FROM outbox WHERE family = $1 AND operation_id = $2").bind(family).bind(operation_id).execute().await?;
     Ok(deleted == 1)
 }
 

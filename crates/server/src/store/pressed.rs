@@ -43,11 +43,8 @@ impl Batches {
         if let Some(known) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&batch) {
             return Ok(Some(Arc::clone(known)));
         }
-        let row: Option<(String, i64, Rights, Vec<u8>)> = tx
-            .query("SELECT origin, count, rights, claim_key FROM batch WHERE batch_id = $1")
-            .bind(batch.to_string())
-            .opt()
-            .await?;
+        let row: Option<(String, i64, Rights, Vec<u8>)> =
+            tx.query("SELECT origin, count, rights, claim_key FROM batch WHERE batch_id = $1").bind(batch.to_string()).opt().await?;
         let Some((origin, count, rights, claim_key)) = row else { return Ok(None) };
         let titles = medium::titles(tx, batch).await?;
         let count = (origin == "pressed").then_some(count);

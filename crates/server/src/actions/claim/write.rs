@@ -59,7 +59,15 @@ pub(super) struct Write {
 }
 
 impl Write {
-    pub(super) fn new(asked: &Asked, ask: &Claim, claimant: Claimant, facts: &Facts, known: &Known, prepared: &mut Prepared, now: Timestamp) -> Self {
+    pub(super) fn new(
+        asked: &Asked,
+        ask: &Claim,
+        claimant: Claimant,
+        facts: &Facts,
+        known: &Known,
+        prepared: &mut Prepared,
+        now: Timestamp,
+    ) -> Self {
         Self {
             family: medium::family(&ask.medium_id),
             actor: super::actor(ask),
