@@ -104,21 +104,25 @@ impl TestServer {
         Self { router: router(app.clone()), app, operator, fox, owl, directory }
     }
 
-    /// A process beside this one that only hands out contents: without keys, without a database.
+    /// A process beside this one. It only hands out contents, without keys and without a database, unless it is configured for more.
     pub fn beside(&self, configure: impl FnOnce(&mut Config)) -> Self {
         let mut config = self.app.config.clone();
         config.server.roles = [ServerRole::Content].into_iter().collect();
         configure(&mut config);
+        let (db, keys) = match config.server.roles.need_database() {
+            true => (self.app.db.clone(), self.app.keys.clone()),
+            false => (Db::absent(), Keys::absent()),
+        };
         let app = App::new(Parts {
-            db: Db::absent(),
+            db,
             blobs: Blobs::connect(&config.contents).unwrap(),
             delivery: Delivery::open(&config.contents).unwrap(),
-            keys: Keys::absent(),
+            keys,
             clock: Clock::fixed(self.app.clock.now()),
             rng: Rng::seeded(8),
             config,
-            name: String::new(),
-            urls: vec![],
+            name: self.app.name.clone(),
+            urls: self.app.urls.clone(),
             batches: Default::default(),
             outbox: tokio::sync::Notify::new(),
         });
