@@ -79,7 +79,8 @@ pub async fn of_postgres(db: &tokio_postgres::Client) -> Schema {
     let mut schema = Schema::default();
     let sql = "SELECT table_name::text, column_name::text, upper(data_type), is_nullable = 'NO'
         FROM information_schema.columns
-        WHERE table_schema = 'public' AND table_name NOT IN (SELECT relname FROM pg_class WHERE relispartition)";
+        WHERE table_schema = 'public' AND table_name <> 'witness_row'
+          AND table_name NOT IN (SELECT relname FROM pg_class WHERE relispartition)";
     for row in db.query(sql, &[]).await.unwrap() {
         let (table, column, kind, not_null) = (row.get::<_, String>(0), row.get(1), row.get(2), row.get(3));
         if table != HISTORY {
@@ -109,7 +110,7 @@ pub async fn of_postgres(db: &tokio_postgres::Client) -> Schema {
             table.foreign.insert(Foreign { table: row.get(1), columns: row.get(2), target: row.get(3) });
         }
     }
-    let sql = "SELECT tgname::text FROM pg_trigger WHERE NOT tgisinternal";
+    let sql = "SELECT tgname::text FROM pg_trigger WHERE NOT tgisinternal AND tgname <> 'witness'";
     schema.triggers = db.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
     schema
 }
