@@ -70,6 +70,8 @@ pub struct Database {
     pub writers: usize,
     /// Connections of each process that read; as many more to the replica, where there is one.
     pub readers: usize,
+    /// Transactions that may share one commit.
+    pub batch: usize,
     /// Prepared statements with names; not behind a pooler that hands every transaction another connection.
     pub named_statements: bool,
     /// `postgres://…` of a replica for reads that may lag.
@@ -83,7 +85,7 @@ pub struct Database {
 impl Default for Database {
     fn default() -> Self {
         let url = "sqlite:counterfoil.db".to_owned();
-        Self { url, url_file: None, writers: 2, readers: 2, named_statements: true, replica_url: None, replica_url_file: None }
+        Self { url, url_file: None, writers: 2, readers: 2, batch: 64, named_statements: true, replica_url: None, replica_url_file: None }
     }
 }
 
@@ -94,6 +96,7 @@ impl std::fmt::Debug for Database {
             .field("url_file", &self.url_file)
             .field("writers", &self.writers)
             .field("readers", &self.readers)
+            .field("batch", &self.batch)
             .finish_non_exhaustive()
     }
 }
@@ -216,8 +219,8 @@ impl Config {
         if self.limits.request_seconds == 0 {
             return wrong("limits.request_seconds", "no request is answered in no time");
         }
-        if self.database.writers == 0 || self.database.readers == 0 {
-            return wrong("database", "writers and readers are at least 1");
+        if self.database.writers == 0 || self.database.readers == 0 || self.database.batch == 0 {
+            return wrong("database", "writers, readers and batch are at least 1");
         }
         self.contents.check()
     }
@@ -250,12 +253,12 @@ impl Config {
     /// # Errors
     /// `Value`.
     pub fn database_options(&self) -> Result<DbOptions, ConfigError> {
-        let Database { writers, readers, named_statements, replica_url, replica_url_file, .. } = &self.database;
+        let Database { writers, readers, batch, named_statements, replica_url, replica_url_file, .. } = &self.database;
         let replica = match (replica_url, replica_url_file) {
             (None, None) => None,
             (url, file) => Some(address(url.as_deref().unwrap_or_default(), file.as_deref(), "database.replica_url")?),
         };
-        Ok(DbOptions { writers: *writers, readers: *readers, named_statements: *named_statements, replica, ..DbOptions::default() })
+        Ok(DbOptions { writers: *writers, readers: *readers, batch: *batch, named_statements: *named_statements, replica, ..DbOptions::default() })
     }
 
     /// Where the root key comes from.
