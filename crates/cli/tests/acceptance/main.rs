@@ -10,4 +10,6 @@ mod pressing;
 mod publishing;
 mod registration;
 mod resuming;
+mod several;
+mod stores;
 mod surroundings;
