@@ -30,7 +30,7 @@ const WAITING: usize = 4;
 /// Lengths that are remembered: 40 bytes each.
 const REMEMBERED: usize = 1 << 16;
 /// When to ask a store again that is away, in seconds.
-const ASK_AGAIN: u64 = 5;
+const ASK_AGAIN: u32 = 5;
 
 /// A store of objects. Cheap to clone.
 #[derive(Clone, Debug)]

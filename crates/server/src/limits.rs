@@ -67,7 +67,7 @@ impl Limits {
     }
 
     /// Counts one request; where it is one too many, says for how many seconds to wait.
-    fn admit(&self, address: IpAddr, token: Option<&[u8]>) -> Result<(), u64> {
+    fn admit(&self, address: IpAddr, token: Option<&[u8]>) -> Result<(), u32> {
         let Counters { addresses, tokens, clock, seen, .. } = &*self.0;
         if seen.fetch_add(1, Ordering::Relaxed) % SWEEP == SWEEP - 1 {
             addresses.iter().for_each(DefaultKeyedRateLimiter::retain_recent);
@@ -112,8 +112,8 @@ fn block(address: IpAddr) -> IpAddr {
 }
 
 /// Rounded up: whoever waits so long is admitted.
-fn seconds(wait: std::time::Duration) -> u64 {
-    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+fn seconds(wait: std::time::Duration) -> u32 {
+    u32::try_from(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).unwrap_or(u32::MAX)
 }
 
 /// The layer: 429 with Retry-After for what is too much (RFC 6585 §4).

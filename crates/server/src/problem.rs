@@ -104,9 +104,9 @@ pub struct Problem {
     /// This case in particular, without secrets.
     pub detail: Option<String>,
     /// When to try again, in seconds.
-    pub retry_after: Option<u64>,
+    pub retry_after: Option<u32>,
     /// Where to ask instead, best first.
-    pub urls: Vec<String>,
+    pub urls: Box<[String]>,
 }
 
 impl From<ApiCode> for Problem {
@@ -114,7 +114,7 @@ impl From<ApiCode> for Problem {
         let (status, title, hint) = code.parts();
         let status = StatusCode::from_u16(status).expect("the table above holds statuses");
         let retry_after = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(1);
-        Self { status, code: code.as_str(), title: title.to_owned(), hint: hint.to_owned(), detail: None, retry_after, urls: vec![] }
+        Self { status, code: code.as_str(), title: title.to_owned(), hint: hint.to_owned(), detail: None, retry_after, urls: Box::default() }
     }
 }
 
@@ -126,7 +126,7 @@ impl Problem {
 
     /// One that is in no table, such as an HTTP status with a detail that only its handler knows.
     pub fn new(status: StatusCode, code: &'static str, title: impl Into<String>) -> Self {
-        Self { status, code, title: title.into(), hint: String::new(), detail: None, retry_after: None, urls: vec![] }
+        Self { status, code, title: title.into(), hint: String::new(), detail: None, retry_after: None, urls: Box::default() }
     }
 
     /// Something that must not happen: logged here, and answered without its words.
@@ -147,7 +147,7 @@ impl From<Refusal> for Problem {
             _ => StatusCode::FORBIDDEN,
         };
         let Refusal { code, message, hint, detail } = refusal;
-        Self { status, code: code.as_str(), title: message, hint, detail, retry_after: None, urls: vec![] }
+        Self { status, code: code.as_str(), title: message, hint, detail, retry_after: None, urls: Box::default() }
     }
 }
 
@@ -234,7 +234,7 @@ pub async fn render(request: Request, next: Next) -> Response {
         code: problem.code.to_owned(),
         detail: problem.detail,
         hint: problem.hint,
-        urls: problem.urls,
+        urls: problem.urls.into_vec(),
         request_id,
     };
     let mut written = (problem.status, Json(body)).into_response();

@@ -59,7 +59,7 @@ fn is_ours(app: &App, operation: &Operation) -> Result<(), Problem> {
         return Ok(());
     }
     let detail = format!("`{}` belongs to the role {}; this process serves {}", operation.name(), role.as_str(), server.roles);
-    Err(Problem { urls: own_urls.clone(), ..Problem::with(ApiCode::Misdirected, detail) })
+    Err(Problem { urls: own_urls.clone().into(), ..Problem::with(ApiCode::Misdirected, detail) })
 }
 
 async fn decide(app: &App, asked: &Asked, request: &Request, now: Timestamp) -> Result<Decided, Problem> {

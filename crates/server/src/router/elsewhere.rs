@@ -19,6 +19,6 @@ pub fn of(app: &App, roles: &'static [ServerRole]) -> MethodRouter<App> {
         } else {
             format!("{} belongs to the role {}; this process serves {ours}", path.path(), names(roles.iter().copied()))
         };
-        Problem { urls: urls.clone(), ..Problem::with(ApiCode::NotServed, detail) }.into_response()
+        Problem { urls: urls.clone().into(), ..Problem::with(ApiCode::NotServed, detail) }.into_response()
     })
 }
