@@ -1,6 +1,6 @@
 //! The contents store: sealed objects, each named by the hash of its bytes and never changed.
 //!
-//! They lie in a directory ([`directory`]) or in an object store ([`remote`]), at `ab/cd/abcd…` in both.
+//! They lie in a directory (`directory.rs`) or in an object store (`remote.rs`), at `ab/cd/abcd…` in both.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
