@@ -69,7 +69,9 @@ async fn a_backup_brings_back_what_was_there_and_keeps_what_it_replaced() {
     drop(holding);
     // A session takes a moment to leave.
     let beside = connect(&url).await;
-    while beside.query_one("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()", &[]).await.unwrap().get::<_, i64>(0) > 1 {}
+    while beside.query_one("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()", &[]).await.unwrap().get::<_, i64>(0)
+        > 1
+    {}
 
     // What is no dump changes nothing; what breaks half-way brings back what was there.
     let garbage = directory.path().join("garbage.dump");

@@ -10,14 +10,14 @@ mod support;
 #[path = "support/terminal.rs"]
 mod terminal;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use catalogue::TestServer;
-use cluster::Pooler;
+use cluster::{Patroni, Pooler};
 use counterfoil_server::auditor;
 use counterfoil_server::db::{DbError, DbOptions, Tx};
 use serde_json::json;
-use support::{Engine, TestDb, on};
+use support::{Engine, TestDb, connect, on, on_cluster, with_database};
 use terminal::{Terminal, media};
 
 fn unnamed(options: &mut DbOptions) {
@@ -113,6 +113,128 @@ async fn limits_and_access_hold(db: &TestDb) {
     }
     let sneaky = async |tx: &mut Tx| -> Result<u64, DbError> { tx.query("DELETE FROM grants").execute().await };
     assert!(matches!(db.read("sneaky", sneaky).await, Err(DbError::Statement { .. })));
-    let miscounted = async |tx: &mut Tx| -> Result<(i64,), DbError> { tx.query("SELECT CAST($1 AS BIGINT) + CAST($2 AS BIGINT)").bind(1).one().await };
+    let miscounted =
+        async |tx: &mut Tx| -> Result<(i64,), DbError> { tx.query("SELECT CAST($1 AS BIGINT) + CAST($2 AS BIGINT)").bind(1).one().await };
     assert!(matches!(db.read("miscounted", miscounted).await, Err(DbError::Statement { .. })));
+}
+
+/// How long a replica that failed is left alone in these tests.
+const REST: Duration = Duration::from_millis(400);
+
+fn patient(options: &mut DbOptions) {
+    options.attempt_for = Duration::from_secs(4);
+    options.retry_for = Duration::from_secs(4);
+}
+
+// One test, because the parts change what all of them stand on.
+#[test]
+fn a_standby_answers_what_may_lag_and_holds_what_was_acknowledged() {
+    let patroni = Patroni::start();
+    on_cluster(&patroni.url, patient, async |db: TestDb| {
+        let standby = patroni.only("standby");
+        let with_replica = db
+            .by(&patroni.url, |options| {
+                options.replica = Some(with_database(&standby, &database(&db)).parse().unwrap());
+                options.replica_rest = REST;
+            })
+            .await
+            .unwrap();
+        db.run("CREATE TABLE thing (family TEXT PRIMARY KEY, n BIGINT NOT NULL)").await;
+        db.run("INSERT INTO thing (family, n) VALUES ('a', 1)").await;
+        let replica = connect(&standby).await;
+        lists_may_lag_and_decisions_do_not(&with_replica, &replica).await;
+        a_replica_that_fails_is_passed_over(&with_replica, &patroni).await;
+        with_replica.close().await;
+        a_commit_without_standby_is_in_doubt_and_not_acknowledged(&db, &patroni).await;
+    });
+}
+
+/// Its name: the address prints as `postgres://hosts/name`.
+fn database(db: &TestDb) -> String {
+    db.url.to_string().rsplit_once('/').unwrap().1.to_owned()
+}
+
+async fn is_replica(tx: &mut Tx) -> Result<i64, DbError> {
+    Ok(tx.query("SELECT CAST(pg_is_in_recovery() AS INTEGER)").one::<(i64,)>().await?.0)
+}
+
+async fn number(tx: &mut Tx, family: &'static str) -> Result<Option<i64>, DbError> {
+    Ok(tx.query("SELECT n FROM thing WHERE family = $1").bind(family).opt::<(i64,)>().await?.map(|(n,)| n))
+}
+
+async fn lists_may_lag_and_decisions_do_not(db: &TestDb, replica: &tokio_postgres::Client) {
+    assert_eq!(db.read_lagging("where", is_replica).await.unwrap(), 1);
+    assert_eq!(db.read("where", is_replica).await.unwrap(), 0);
+    assert_eq!(db.write("where", "a", is_replica).await.unwrap(), 0);
+    assert_eq!(db.snapshot("where", is_replica).await.unwrap(), 0);
+    // Replayed before it is paused, so that it is only what comes after that is missing.
+    while db.read_lagging("a", async |tx: &mut Tx| Ok::<_, DbError>(number(tx, "a").await?)).await.unwrap().is_none() {}
+    replica.batch_execute("SELECT pg_wal_replay_pause()").await.unwrap();
+    // Asking to pause is not yet being paused.
+    let paused = "SELECT pg_get_wal_replay_pause_state()";
+    while replica.query_one(paused, &[]).await.unwrap().get::<_, String>(0) != "paused" {}
+    db.run("UPDATE thing SET n = 2 WHERE family = 'a'").await;
+    db.run("INSERT INTO thing (family, n) VALUES ('b', 3)").await;
+    let a = async |tx: &mut Tx| number(tx, "a").await;
+    let b = async |tx: &mut Tx| number(tx, "b").await;
+    assert_eq!(db.read("a", a).await.unwrap(), Some(2), "decisions see what was committed");
+    assert_eq!(db.write("a", "a", a).await.unwrap(), Some(2));
+    // The planted bug of a decision that lags would be this.
+    assert_eq!(db.read_lagging("a", a).await.unwrap(), Some(1), "the replica was asked, and lags");
+    assert_eq!(db.read_lagging("b", b).await.unwrap(), None);
+    assert_eq!(db.find_lagging("b", b).await.unwrap(), Some(3), "what is not found there is looked for on the primary");
+    let missing = async |tx: &mut Tx| number(tx, "b").await?.ok_or(DbError::NoRow("thing"));
+    assert_eq!(db.read_lagging("b", missing).await.unwrap(), 3, "so is what is told as an error");
+    assert_eq!(db.find_lagging("c", async |tx: &mut Tx| number(tx, "c").await).await.unwrap(), None);
+    replica.batch_execute("SELECT pg_wal_replay_resume()").await.unwrap();
+    while db.read_lagging("b", b).await.unwrap().is_none() {}
+}
+
+async fn a_replica_that_fails_is_passed_over(db: &TestDb, patroni: &Patroni) {
+    let node = patroni.run(&["standby"]);
+    patroni.run(&["freeze", &node]);
+    let begun = Instant::now();
+    assert_eq!(db.read_lagging("where", is_replica).await.unwrap(), 0, "answered by the primary");
+    assert!(begun.elapsed() < Duration::from_secs(4), "it was waited for: {:?}", begun.elapsed());
+    let begun = Instant::now();
+    for _ in 0..20 {
+        assert_eq!(db.read_lagging("where", is_replica).await.unwrap(), 0);
+    }
+    assert!(begun.elapsed() < REST, "while it rests it is not asked: {:?}", begun.elapsed());
+    patroni.run(&["thaw", &node]);
+    let begun = Instant::now();
+    while db.read_lagging("where", is_replica).await.unwrap() == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(30), "the replica is back and is not asked");
+    }
+    patroni.run(&["wait-standby"]);
+}
+
+// The standby stands still, so the primary's COMMIT waits for it: nobody is told that it happened, and it is not lost either.
+async fn a_commit_without_standby_is_in_doubt_and_not_acknowledged(db: &TestDb, patroni: &Patroni) {
+    let count = async |tx: &mut Tx| -> Result<i64, DbError> {
+        let sql = "INSERT INTO thing (family, n) VALUES ('counted', 1) ON CONFLICT (family) DO UPDATE SET n = thing.n + 1 RETURNING n";
+        Ok(tx.query(sql).one::<(i64,)>().await?.0)
+    };
+    let once = async move |tx: &mut Tx| -> Result<i64, DbError> {
+        // What a request record does: the second run finds what the first one did.
+        match number(tx, "counted").await? {
+            Some(n) => Ok(n),
+            None => count(tx).await,
+        }
+    };
+    let node = patroni.run(&["standby"]);
+    patroni.run(&["freeze", &node]);
+    let begun = Instant::now();
+    let waited = db.write("count", "counted", once).await;
+    assert!(matches!(waited, Err(DbError::Unavailable(_))), "{waited:?}");
+    assert!(begun.elapsed() < Duration::from_secs(9), "told within the time limit: {:?}", begun.elapsed());
+    patroni.run(&["thaw", &node]);
+    let begun = Instant::now();
+    let repeated = loop {
+        match db.write("count", "counted", once).await {
+            Ok(n) => break n,
+            Err(error) => assert!(error.try_later() && begun.elapsed() < Duration::from_secs(40), "{error}"),
+        }
+    };
+    assert_eq!(repeated, 1, "one effect, whatever became of the first COMMIT");
 }

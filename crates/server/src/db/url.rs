@@ -294,7 +294,8 @@ mod tests {
     fn tools_are_told_the_same_address() {
         let told = |text: &str| text.parse::<DbUrl>().unwrap().libpq().unwrap();
         let text = "postgres://me:hunter2@a:1,b/books?sslmode=require&sslrootcert=/root.pem";
-        let (expected, read_write) = ("me hunter2 books a,b 1,5432 verify-full /root.pem", ("PGTARGETSESSIONATTRS", "read-write".to_owned()));
+        let (expected, read_write) =
+            ("me hunter2 books a,b 1,5432 verify-full /root.pem", ("PGTARGETSESSIONATTRS", "read-write".to_owned()));
         let find = |name: &str| told(text).into_iter().find(|(known, _)| *known == name).unwrap().1;
         let names = ["PGUSER", "PGPASSWORD", "PGDATABASE", "PGHOST", "PGPORT", "PGSSLMODE", "PGSSLROOTCERT"];
         assert_eq!(names.map(find).join(" "), expected);

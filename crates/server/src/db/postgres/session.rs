@@ -38,7 +38,10 @@ impl Session {
         let client = connect(target, settings).await?;
         let limit = milliseconds(settings.attempt_for);
         let limits = |set: &str| {
-            format!("{set} statement_timeout = {limit}; {set} lock_timeout = {}; {set} idle_in_transaction_session_timeout = {limit}", limit / 2 + 1)
+            format!(
+                "{set} statement_timeout = {limit}; {set} lock_timeout = {}; {set} idle_in_transaction_session_timeout = {limit}",
+                limit / 2 + 1
+            )
         };
         let mut begin = "BEGIN ISOLATION LEVEL READ COMMITTED".to_owned();
         if access == Access::Read {
