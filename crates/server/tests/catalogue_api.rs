@@ -64,7 +64,7 @@ db_test!(c1_each_title_has_a_content_key_of_its_own_sealed_to_who_asks, async |d
     assert_ne!(keys[0], keys[1]);
     let low_order = json!({ "recipient": to_base64url(&[0; 32]) });
     assert_eq!(server.post(&server.fox, "/v1/titles/sky-raider/content-key", &low_order).await.status, 422);
-    let history = server.get(&server.operator, "/v1/audit?family=title:sky-raider").await.expect(200);
+    let history = server.get(&server.operator, "/v1/audit?family=/title/sky-raider").await.expect(200);
     let events: Vec<_> = history["items"].as_array().unwrap().iter().map(|item| item["event"].as_str().unwrap()).collect();
     assert_eq!(events, ["title.made", "release.published", "content_key.handed_out", "content_key.handed_out"]);
     // What is kept of them is wrapped.
@@ -197,7 +197,7 @@ db_test!(b1_b2_every_identity_of_a_batch_is_signed_and_streamed_in_order, async 
     }
     // Untouched media have no row, and are known all the same.
     assert_eq!(db.number("SELECT count(*) FROM medium").await, 0);
-    let history = server.get(&server.operator, &format!("/v1/audit?family=batch:{id}")).await.expect(200);
+    let history = server.get(&server.operator, &format!("/v1/audit?family=/batch/{id}")).await.expect(200);
     assert_eq!(history["items"][0]["detail"], json!({ "from": 1, "until": 700 }));
 
     for (wrong, what) in [

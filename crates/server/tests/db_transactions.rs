@@ -105,7 +105,7 @@ db_test!(a_reader_cannot_write, async |db| {
     assert_eq!(db.number("SELECT count(*) FROM counter").await, 0);
 });
 
-db_test!(concurrent_writes_share_commits, async |db| {
+db_test!(concurrent_writes_share_commits, |options| options.batch = 64, async |db| {
     make_counters(&db).await;
     let before = db.statistics().commits();
     let clients = (0..32).map(|client| {

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use counterfoil_server::db::{Db, DbError, DbUrl, Tx};
-use support::{Engine, TestDb, on};
+use support::{Engine, TestDb, on, witness};
 
 /// An authority of its own with rows enough that a move takes a while.
 struct Old {
@@ -163,6 +163,7 @@ fn a_move_that_is_killed_anywhere_is_gone_on_with() {
             let again = old.moving(&new).arg("--json").output().unwrap();
             assert!(again.status.success() && String::from_utf8_lossy(&again.stdout).contains("already"), "{}", said(&again));
             new.check_not_moved().await.unwrap();
+            witness::forget(&new.beside().await).await;
         },
     );
 }
@@ -208,6 +209,7 @@ fn a_target_that_alters_or_loses_rows_is_noticed() {
                 let moved = old.moving(&new).output().unwrap();
                 assert!(moved.status.success(), "{}", said(&moved));
                 assert_same(&old, &new).await;
+                witness::forget(&new.beside().await).await;
             },
         );
     }
@@ -225,6 +227,7 @@ fn a_source_that_the_auditor_objects_to_is_not_moved() {
             assert_eq!(moved.status.code(), Some(1), "{}", said(&moved));
             assert!(said(&moved).contains("the auditor objects"), "{}", said(&moved));
             assert!(old.is_open());
+            witness::forget(&new.beside().await).await;
         },
     );
 }
@@ -265,6 +268,7 @@ fn what_cannot_be_moved_is_refused_with_a_hint() {
             assert!(other.moving(&new).output().unwrap().status.success());
             refused(&mut other.command(&["token", "new", "--role", "operator", "--name", "late"]), 3, "moved to postgres://");
             refused(&mut other.command(&["serve", "--listen", "127.0.0.1:0"]), 3, "moved to postgres://");
+            witness::forget(&new.beside().await).await;
         },
     );
     on(
