@@ -167,99 +167,119 @@ fn two(db: &TestDb, data: &Path) -> [Process; 2] {
 // proves: D11
 #[test]
 fn d11_a_killed_leader_is_replaced_within_15_seconds_and_nothing_is_left_undelivered() {
-    on(Engine::Postgres, |_| (), async |db: TestDb| {
-        let data = tempfile::tempdir().unwrap();
-        let [mut first, second] = two(&db, data.path());
-        enqueue(&db, 1).await;
-        wait_delivered(&db, 1).await;
-        assert!(!second.leads() && second.figure("counterfoil_leads") != Some(1.0));
-        first.child.kill().unwrap();
-        first.child.wait().unwrap();
-        enqueue(&db, 2).await;
-        let taken = wait("the second leads", TAKEN_OVER, || second.leads());
-        eprintln!("a killed leader was replaced after {taken:?}");
-        wait_delivered(&db, 2).await;
-        assert_eq!(second.figure("counterfoil_leads"), Some(1.0));
-    });
+    on(
+        Engine::Postgres,
+        |_| (),
+        async |db: TestDb| {
+            let data = tempfile::tempdir().unwrap();
+            let [mut first, second] = two(&db, data.path());
+            enqueue(&db, 1).await;
+            wait_delivered(&db, 1).await;
+            assert!(!second.leads() && second.figure("counterfoil_leads") != Some(1.0));
+            first.child.kill().unwrap();
+            first.child.wait().unwrap();
+            enqueue(&db, 2).await;
+            let taken = wait("the second leads", TAKEN_OVER, || second.leads());
+            eprintln!("a killed leader was replaced after {taken:?}");
+            wait_delivered(&db, 2).await;
+            assert_eq!(second.figure("counterfoil_leads"), Some(1.0));
+        },
+    );
 }
 
 // proves: D11
 #[test]
 fn d11_a_leader_that_stood_still_has_lost_when_it_wakes() {
-    on(Engine::Postgres, |_| (), async |db: TestDb| {
-        let data = tempfile::tempdir().unwrap();
-        let [first, second] = two(&db, data.path());
-        first.signal(Signal::STOP);
-        enqueue(&db, 1).await;
-        let taken = wait("the second leads", TAKEN_OVER, || second.leads());
-        eprintln!("a leader that stood still was replaced after {taken:?}");
-        wait_delivered(&db, 1).await;
-        // Another while, so that it wakes long after.
-        tokio::time::sleep(Duration::from_secs(20).saturating_sub(taken)).await;
-        first.signal(Signal::CONT);
-        assert_eq!(first.jobs(), "elsewhere", "its first word after it woke");
-        enqueue(&db, 2).await;
-        wait_delivered(&db, 2).await;
-        assert!(second.leads() && !first.leads());
-        wait("the first has noticed", Duration::from_secs(5), || first.log().contains("leads no more"));
-        assert!(!second.log().contains("leads no more"));
-    });
+    on(
+        Engine::Postgres,
+        |_| (),
+        async |db: TestDb| {
+            let data = tempfile::tempdir().unwrap();
+            let [first, second] = two(&db, data.path());
+            first.signal(Signal::STOP);
+            enqueue(&db, 1).await;
+            let taken = wait("the second leads", TAKEN_OVER, || second.leads());
+            eprintln!("a leader that stood still was replaced after {taken:?}");
+            wait_delivered(&db, 1).await;
+            // Another while, so that it wakes long after.
+            tokio::time::sleep(Duration::from_secs(20).saturating_sub(taken)).await;
+            first.signal(Signal::CONT);
+            assert_eq!(first.jobs(), "elsewhere", "its first word after it woke");
+            enqueue(&db, 2).await;
+            wait_delivered(&db, 2).await;
+            assert!(second.leads() && !first.leads());
+            wait("the first has noticed", Duration::from_secs(5), || first.log().contains("leads no more"));
+            assert!(!second.log().contains("leads no more"));
+        },
+    );
 }
 
 #[test]
 fn a_leader_that_is_told_to_end_hands_over_at_once() {
-    on(Engine::Postgres, |_| (), async |db: TestDb| {
-        let data = tempfile::tempdir().unwrap();
-        let [mut first, second] = two(&db, data.path());
-        first.signal(Signal::TERM);
-        let taken = wait("the second leads", Duration::from_secs(5), || second.leads());
-        eprintln!("a leader that was told to end was replaced after {taken:?}");
-        assert!(first.child.wait().unwrap().success());
-    });
+    on(
+        Engine::Postgres,
+        |_| (),
+        async |db: TestDb| {
+            let data = tempfile::tempdir().unwrap();
+            let [mut first, second] = two(&db, data.path());
+            first.signal(Signal::TERM);
+            let taken = wait("the second leads", Duration::from_secs(5), || second.leads());
+            eprintln!("a leader that was told to end was replaced after {taken:?}");
+            assert!(first.child.wait().unwrap().success());
+        },
+    );
 }
 
 #[test]
 fn on_sqlite_a_killed_server_leads_again_as_soon_as_it_is_started() {
-    on(Engine::Sqlite, |_| (), async |db: TestDb| {
-        let data = tempfile::tempdir().unwrap();
-        init(&db, data.path());
-        let mut first = Process::start(data.path(), "first", &[]);
-        wait("it leads", Duration::from_secs(5), || first.leads());
-        let beside = Process::start(data.path(), "beside", &[]);
-        assert_eq!(beside.jobs(), "elsewhere");
-        drop(beside);
-        first.child.kill().unwrap();
-        first.child.wait().unwrap();
-        let again = Process::start(data.path(), "again", &[]);
-        wait("it leads again", Duration::from_secs(5), || again.leads());
-    });
+    on(
+        Engine::Sqlite,
+        |_| (),
+        async |db: TestDb| {
+            let data = tempfile::tempdir().unwrap();
+            init(&db, data.path());
+            let mut first = Process::start(data.path(), "first", &[]);
+            wait("it leads", Duration::from_secs(5), || first.leads());
+            let beside = Process::start(data.path(), "beside", &[]);
+            assert_eq!(beside.jobs(), "elsewhere");
+            drop(beside);
+            first.child.kill().unwrap();
+            first.child.wait().unwrap();
+            let again = Process::start(data.path(), "again", &[]);
+            wait("it leads again", Duration::from_secs(5), || again.leads());
+        },
+    );
 }
 
 #[test]
 fn the_auditor_runs_by_itself_says_what_it_found_and_not_again_after_a_restart() {
-    on(Engine::Postgres, |_| (), async |db: TestDb| {
-        let data = tempfile::tempdir().unwrap();
-        init(&db, data.path());
-        user(&db, UserId::from_bytes([1; 16])).await;
-        let mut first = Process::start(data.path(), "first", &[]);
-        let found = "counterfoil_audit_findings";
-        wait("the auditor has run", Duration::from_secs(30), || first.figure(found).is_some());
-        assert_eq!(first.figure(found), Some(1.0));
-        assert!(first.log().contains("a user's holder is that user's"), "{}", first.log());
-        wait("the log is signed", Duration::from_secs(30), || first.log().contains("the audit log was signed"));
-        let doctor = Command::new(env!("CARGO_BIN_EXE_counterfoild")).arg("doctor").arg("--data").arg(data.path()).output().unwrap();
-        let said = String::from_utf8_lossy(&doctor.stdout).into_owned();
-        assert!(doctor.status.code() == Some(3) && said.contains("WRONG    audit          1 found"), "{said}");
-        assert!(said.contains("jobs           done by "), "{said}");
+    on(
+        Engine::Postgres,
+        |_| (),
+        async |db: TestDb| {
+            let data = tempfile::tempdir().unwrap();
+            init(&db, data.path());
+            user(&db, UserId::from_bytes([1; 16])).await;
+            let mut first = Process::start(data.path(), "first", &[]);
+            let found = "counterfoil_audit_findings";
+            wait("the auditor has run", Duration::from_secs(30), || first.figure(found).is_some());
+            assert_eq!(first.figure(found), Some(1.0));
+            assert!(first.log().contains("a user's holder is that user's"), "{}", first.log());
+            wait("the log is signed", Duration::from_secs(30), || first.log().contains("the audit log was signed"));
+            let doctor = Command::new(env!("CARGO_BIN_EXE_counterfoild")).arg("doctor").arg("--data").arg(data.path()).output().unwrap();
+            let said = String::from_utf8_lossy(&doctor.stdout).into_owned();
+            assert!(doctor.status.code() == Some(3) && said.contains("WRONG    audit          1 found"), "{said}");
+            assert!(said.contains("jobs           done by "), "{said}");
 
-        first.signal(Signal::TERM);
-        first.child.wait().unwrap();
-        let again = Process::start(data.path(), "again", &[]);
-        // What was found is told by whoever leads next, and nobody looks again before the day is over.
-        wait("what was found is shown", Duration::from_secs(15), || again.figure(found) == Some(1.0));
-        tokio::time::sleep(Duration::from_secs(6)).await;
-        assert!(!again.log().contains("the auditor has looked"), "{}", again.log());
-    });
+            first.signal(Signal::TERM);
+            first.child.wait().unwrap();
+            let again = Process::start(data.path(), "again", &[]);
+            // What was found is told by whoever leads next, and nobody looks again before the day is over.
+            wait("what was found is shown", Duration::from_secs(15), || again.figure(found) == Some(1.0));
+            tokio::time::sleep(Duration::from_secs(6)).await;
+            assert!(!again.log().contains("the auditor has looked"), "{}", again.log());
+        },
+    );
 }
 
 db_test!(a_lease_is_taken_as_it_was_seen_or_not_at_all, async |db: TestDb| {
@@ -278,9 +298,8 @@ db_test!(a_lease_is_taken_as_it_was_seen_or_not_at_all, async |db: TestDb| {
     let second = seen(&db).await;
     assert!(take(second.clone(), "two").await && !take(second, "three").await);
     assert!(!renew("one").await, "who lost it cannot renew");
-    let release = async |me: &'static str| {
-        db.write("test", lease::FAMILY, async move |tx: &mut Tx| lease::release(tx, "x", me).await).await.unwrap()
-    };
+    let release =
+        async |me: &'static str| db.write("test", lease::FAMILY, async move |tx: &mut Tx| lease::release(tx, "x", me).await).await.unwrap();
     assert!(!release("one").await && release("two").await);
     let free = seen(&db).await;
     assert_eq!(free.as_ref().unwrap().holder, None);

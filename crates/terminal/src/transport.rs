@@ -106,7 +106,9 @@ impl TransportError {
             }
             TransportError::Refused(refusal) => refusal.hint.clone(),
             TransportError::Misdirected { urls, .. } if urls.is_empty() => "Tell the operator: the server does not say who does it.".into(),
-            TransportError::Misdirected { urls, .. } => format!("Renew what is known of the authority: `counterfoil authority refresh`. It names {}.", urls.join(", ")),
+            TransportError::Misdirected { urls, .. } => {
+                format!("Renew what is known of the authority: `counterfoil authority refresh`. It names {}.", urls.join(", "))
+            }
             TransportError::Status { .. } => "Repeat the command later: nothing is issued or charged twice.".into(),
             TransportError::NotAnAuthority { .. } => "Check the address given with `--server`.".into(),
             TransportError::Certificates { .. } => "Give the certificate authority's certificate in PEM form: `--ca FILE`.".into(),

@@ -80,7 +80,8 @@ fn tell(running: &Running) {
 
 /// Roles that neither this process has nor any address is configured for.
 pub fn missing_addresses(server: &config::Server) -> Vec<String> {
-    let others = [(ServerRole::License, &server.license_urls, "license_urls"), (ServerRole::Content, &server.contents_urls, "contents_urls")];
+    let others =
+        [(ServerRole::License, &server.license_urls, "license_urls"), (ServerRole::Content, &server.contents_urls, "contents_urls")];
     let missing = others.into_iter().filter(|(role, urls, _)| !server.roles.has(*role) && urls.is_empty());
     missing.map(|(role, _, key)| format!("this process does not serve {}, and {key} does not say who does", role.as_str())).collect()
 }

@@ -82,8 +82,12 @@ struct Fate {
 fn fate() -> impl Strategy<Value = Fate> {
     let slow = prop_oneof![6 => 0..50u64, 2 => 50..4000u64, 1 => 4000..25_000u64];
     let pause = prop_oneof![20 => Just(0u64), 1 => 1000..8000u64, 1 => 8000..40_000u64];
-    (slow.clone(), proptest::option::weighted(0.9, slow), pause, prop::bool::weighted(0.02))
-        .prop_map(|(there, back, pause, dies)| Fate { there, back, pause, dies })
+    (slow.clone(), proptest::option::weighted(0.9, slow), pause, prop::bool::weighted(0.02)).prop_map(|(there, back, pause, dies)| Fate {
+        there,
+        back,
+        pause,
+        dies,
+    })
 }
 
 struct Process {
