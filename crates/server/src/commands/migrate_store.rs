@@ -34,8 +34,9 @@ impl MigrateStore {
         let scheme = |address: &str| address.split(':').next().unwrap_or_default().to_owned();
         match (scheme(&self.from).as_str(), scheme(&to).as_str()) {
             ("sqlite", "postgres" | "postgresql") => database::run(&self.from, &to, self.to_file.as_deref(), global).await,
-            ("postgres" | "postgresql", "postgres" | "postgresql") => Err(Failure::usage("PostgreSQL moves its databases itself")
-                .hint("Use pg_dump and pg_restore with the servers stopped, or logical replication while they run; then change [database] url.")),
+            ("postgres" | "postgresql", "postgres" | "postgresql") => Err(Failure::usage("PostgreSQL moves its databases itself").hint(
+                "Use pg_dump and pg_restore with the servers stopped, or logical replication while they run; then change [database] url.",
+            )),
             (_, "sqlite") => Err(Failure::usage("a database is moved to PostgreSQL, not to SQLite")
                 .hint("SQLite is for one machine; whoever must go back restores a backup made before the move.")),
             (from, target) if contents::is_place(from) && contents::is_place(target) => contents::run(&self.from, &to, global).await,
