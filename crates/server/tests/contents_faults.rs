@@ -1,6 +1,7 @@
 //! What becomes of contents when their store is away, slow or full.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
+#![allow(clippy::disallowed_methods, reason = "waits for real processes, and gives up after a while")]
 
 #[path = "support/catalogue.rs"]
 mod catalogue;

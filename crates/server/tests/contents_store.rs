@@ -1,6 +1,7 @@
 //! Contents in a directory and in a real S3 server: the same tests on both.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
+#![allow(clippy::disallowed_methods, reason = "waits for real processes, and gives up after a while")]
 
 #[path = "support/catalogue.rs"]
 mod catalogue;

@@ -3,6 +3,7 @@
 //! `store_test!(name, async |db, store| { … });` makes the tests `name::directory` and `name::s3`, each over a store of its own.
 
 #![allow(dead_code, unused_macros, unused_imports, reason = "each test file uses a part of it")]
+#![allow(clippy::disallowed_methods, reason = "waits for a real process, and gives up after a while")]
 
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
