@@ -285,7 +285,8 @@ fn a_second_copy_of_a_title_takes_the_place_of_the_first_when_it_is_complete() {
     let terminal = world.terminal(Arc::new(disk.clone()), &device);
     copy_once(&terminal).unwrap();
     put(&disk, MEDIUM, &world.press(2));
-    copy_once(&terminal).unwrap();
+    assert_eq!(copy_once(&terminal).unwrap_err().code(), "present", "and its one copy is still there:");
+    copy_again(&terminal).unwrap();
     assert_plays(&world, &terminal);
     assert_eq!(card_show(&terminal, &CardChoice::Default).unwrap().grants.len(), 1);
     assert_eq!(disk.list(Path::new("/library/titles/sky-raider")).unwrap().len(), 2, "`current` and one grant");

@@ -89,7 +89,7 @@ fn a_request_that_lay_around_for_days_is_made_anew_when_the_clock_is_right() {
         // While the clock is wrong it is said, and nothing lies around afterwards.
         let wrong = world.terminal_when(Arc::new(disk.clone()), device.setup(), then).unwrap();
         put(&disk, MEDIUM, &world.press(2));
-        assert_eq!(refusal(copy_once(&wrong)), Code::ClockSkewed);
+        assert_eq!(refusal(copy_again(&wrong)), Code::ClockSkewed);
         assert!(disk.list(Path::new("/home/requests")).unwrap().is_empty(), "{days} days");
     }
 }

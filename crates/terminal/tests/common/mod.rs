@@ -250,11 +250,19 @@ pub fn copy_once(terminal: &Terminal) -> counterfoil_terminal::Result<Copied> {
     copy_with(terminal, 1, &|_| {})
 }
 
+/// Whether the library has it already or not.
+pub fn copy_again(terminal: &Terminal) -> counterfoil_terminal::Result<Copied> {
+    copy_as(terminal, &CopyOptions { again: true, ..CopyOptions::default() }, &|_| {})
+}
+
 pub fn copy_with(terminal: &Terminal, jobs: usize, progress: &(dyn Fn(Step) + Sync)) -> counterfoil_terminal::Result<Copied> {
+    copy_as(terminal, &CopyOptions { jobs: NonZeroUsize::new(jobs), ..CopyOptions::default() }, progress)
+}
+
+fn copy_as(terminal: &Terminal, options: &CopyOptions, progress: &(dyn Fn(Step) + Sync)) -> counterfoil_terminal::Result<Copied> {
     let medium = Medium::open_online(terminal, Path::new(MEDIUM))?;
     let library = Library::create_or_open(terminal, Path::new(LIBRARY))?;
-    let options = CopyOptions { card: CardChoice::Default, jobs: NonZeroUsize::new(jobs), again: false };
-    copy(terminal, &medium, &library, &options, progress)
+    copy(terminal, &medium, &library, options, progress)
 }
 
 pub fn open(terminal: &Terminal) -> counterfoil_terminal::Result<Title> {
