@@ -25,6 +25,9 @@ pub struct Options {
     /// How often all faults are gone through.
     #[arg(long, default_value_t = 1)]
     rounds: u32,
+    /// Which faults, in this order.
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = FAULTS)]
+    faults: Vec<Fault>,
     /// Server processes.
     #[arg(long, default_value_t = 2)]
     servers: usize,
@@ -43,7 +46,7 @@ pub enum Plant {
 }
 
 /// What happens to the primary.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum Fault {
     /// An operator makes the standby primary, in good order.
     Switchover,
@@ -135,7 +138,7 @@ fn break_everything(options: &Options, nodes: &Nodes, cluster: &Cluster, world: 
     }
     let mut faults = 0;
     for _ in 0..options.rounds {
-        for fault in FAULTS {
+        for &fault in &options.faults {
             steady(world)?;
             nodes.run(&["wait-standby"])?;
             let pause = strike(fault, nodes, world)?;
