@@ -163,7 +163,7 @@ fn judge(common: &Common, kills: u32, plant: Option<Plant>, cluster: &Cluster, w
 pub(crate) fn drained(cluster: &Cluster) -> Result<(), Failure> {
     let mut left = 0;
     for _ in 0..DRAINED_WITHIN.as_millis() / 250 {
-        left = cluster.database.number("SELECT count(*) FROM outbox WHERE done_at IS NULL")?;
+        left = cluster.database.number("SELECT count(*) FROM outbox")?;
         if left == 0 {
             return Ok(());
         }

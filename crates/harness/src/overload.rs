@@ -116,7 +116,8 @@ fn overrun(common: &Common, options: &Options, cluster: &Cluster, authority: &Au
 
     let seen = crowd(common, authority, options.crowd, Duration::from_secs(options.seconds), wanted, 2)?;
     let (grown, refused) = (cluster.resident().saturating_sub(resident), seen.refused.load(SeqCst));
-    let (served, p99) = (seen.latencies.lock().expect("no holder panics").len(), percentile(&seen.latencies, 990));
+    let served = seen.latencies.lock().expect("no holder panics").len();
+    let p99 = percentile(&seen.latencies, 990);
     let recovered = recovery(common, authority, &mut spare, before)?;
     println!(
         "overload: {} terminals where {} are taken on, {served} served, {refused} asked to come again, p99 of the served {:.0} ms (usual {:.0} ms), \

@@ -23,14 +23,14 @@ impl Tally {
             self.busy += 1;
             return;
         }
-        let latencies = self.latencies.entry(outcome.kind).or_insert_with(|| Histogram::new(3).expect("3 digits are allowed"));
+        let latencies = self.latencies.entry(outcome.kind).or_insert_with(latencies_of_none);
         latencies.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
     }
 
     /// Counts what another has counted.
     pub fn add(&mut self, other: &Tally) {
         for (kind, latencies) in &other.latencies {
-            let own = self.latencies.entry(*kind).or_insert_with(|| Histogram::new(3).expect("3 digits are allowed"));
+            let own = self.latencies.entry(*kind).or_insert_with(latencies_of_none);
             own.add(latencies).expect("both grow as they must");
         }
         for (code, count) in &other.refused {
@@ -102,6 +102,11 @@ impl Report {
     fn each(&self, seconds: f64) -> f64 {
         seconds * 1e6 / self.tally.answered().max(1) as f64
     }
+}
+
+/// In microseconds, up to ten minutes.
+fn latencies_of_none() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, 600_000_000, 3).expect("the bounds are in order, and 3 digits are allowed")
 }
 
 fn milliseconds(latencies: &Histogram<u64>, percent: f64) -> f64 {
