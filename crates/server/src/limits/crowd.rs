@@ -1,15 +1,21 @@
-//! How many requests are worked on at once, whoever sends them: what is too much is told to come again before its body is read.
+//! How many requests are worked on at once, whoever sends them: what is too much is told to come again, and its body is not looked at.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use axum::body::{Body, HttpBody as _};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt as _;
 use http_body_util::BodyExt as _;
 
 use crate::problem::{ApiCode, Problem};
+
+/// Bytes that are taken from the wire of a request that is not worked on, and how long that may take: an envelope.
+const DISCARDED: usize = 64 << 10;
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What is worked on. Cheap to clone; clones count together.
 #[derive(Clone)]
@@ -29,6 +35,21 @@ impl Crowd {
     fn is_full(&self) -> bool {
         self.0.most != 0 && self.0.now.load(Ordering::Relaxed) >= self.0.most
     }
+}
+
+/// Takes a short body from the wire and forgets it: a connection that is closed with bytes unread is reset, and the answer is lost with it.
+async fn discard(body: Body) {
+    let mut left = DISCARDED;
+    let reading = async {
+        let mut body = body.into_data_stream();
+        while let Some(Ok(piece)) = body.next().await
+            && piece.len() <= left
+        {
+            left -= piece.len();
+        }
+    };
+    // Whoever is slower, or has more to say, may lose the answer, and no more.
+    let _ = tokio::time::timeout(PATIENCE, reading).await;
 }
 
 /// One request's place. It counts from when its body has arrived: whoever sends slowly keeps nobody else out.
@@ -60,6 +81,7 @@ pub async fn layer(State(crowd): State<Crowd>, request: Request, next: Next) -> 
     }
     if crowd.is_full() {
         metrics::counter!("counterfoil_overloaded_total").increment(1);
+        discard(request.into_body()).await;
         return Problem::from(ApiCode::Overloaded).into_response();
     }
     let place = Arc::new(Place { crowd, taken: AtomicBool::new(false) });
