@@ -23,7 +23,7 @@ use counterfoil_server::keys::root::{next_path, write_private};
 use counterfoil_server::keys::{Keys, Purpose, RootKey, RootSource, SEALING_GRACE, rotate};
 use serde_json::json;
 use support::{Engine, TestDb, db_test};
-use terminal::{Terminal, exchange, media, request, send};
+use terminal::{Terminal, exchange, media, press, request, send};
 
 /// Collects what is logged.
 #[derive(Clone, Default)]
@@ -137,14 +137,15 @@ db_test!(testing_12_wrapped_keys_do_not_open_in_another_row, async |db: TestDb| 
         500,
         "it is no other key, it is an error"
     );
-    // Another title's content key in this title's row.
+    // Another title's content key in this title's row. The batch that was claimed from is in memory with its keys; another is not.
+    let unread = press(&server, "sky-raider", 1, json!({})).await;
     catalogue::publish(&server, "blue-fox", "moon-raider", "1.0").await;
     db.run(
         "UPDATE content_key SET wrapped = (SELECT wrapped FROM content_key WHERE title_id = 'moon-raider') WHERE title_id = 'sky-raider'",
     )
     .await;
-    let asked = request(&server, Operation::Claim(owner.claim_operation(&media[0])));
-    assert_eq!(send(&server, &owner.sealed(&server, &asked, Some(&media[0]))).await.status.as_u16(), 500);
+    let asked = request(&server, Operation::Claim(owner.claim_operation(&unread[0])));
+    assert_eq!(send(&server, &owner.sealed(&server, &asked, Some(&unread[0]))).await.status.as_u16(), 500);
     // A database without its root key.
     let stranger = RootSource::Given(RootKey::generate(1, &mut Rng::System).reveal());
     assert!(Keys::load(&db.db, stranger).await.is_err());

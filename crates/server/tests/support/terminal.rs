@@ -29,6 +29,11 @@ pub struct Medium {
 /// Publishes a title and presses media with it, through the API.
 pub async fn media(server: &TestServer, title: &str, count: i64, rights: Value) -> Vec<Medium> {
     super::catalogue::publish(server, "blue-fox", title, "1.0").await;
+    press(server, title, count, rights).await
+}
+
+/// Media of one more batch of a title that is published.
+pub async fn press(server: &TestServer, title: &str, count: i64, rights: Value) -> Vec<Medium> {
     let body = json!({ "titles": [{ "title": title }], "count": count, "rights": rights });
     let batch = server.post(&server.fox, "/v1/batches", &body).await.expect(201);
     let path = format!("/v1/batches/{}/identities?from=1&count={count}", batch["batch"].as_str().unwrap());
