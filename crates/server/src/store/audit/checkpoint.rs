@@ -74,7 +74,7 @@ pub async fn last_checkpoint_at(tx: &mut Tx) -> Result<Option<i64>, DbError> {
 
 /// Claims the next number, or the unfinished one of a server that died. `None`: nothing to do here.
 async fn begin(db: &Db, now: i64) -> Result<Option<(i64, [u8; 32])>, DbError> {
-    db.write("begin checkpoint", "checkpoint", async move |tx| {
+    db.write("begin checkpoint", "/checkpoint", async move |tx| {
         let sql = "SELECT number, at, prev, signature FROM audit_checkpoint ORDER BY number DESC LIMIT 1";
         let last = tx.query(sql).opt::<(i64, i64, [u8; 32], Option<String>)>().await?;
         if let Some((number, at, prev, None)) = last {
@@ -144,7 +144,7 @@ pub(super) async fn root(tx: &mut Tx, number: i64) -> Result<([u8; 32], i64), Db
 }
 
 async fn seal(db: &Db, made: Checkpoint, signature: String) -> Result<bool, DbError> {
-    db.write("seal checkpoint", "checkpoint", async move |tx| {
+    db.write("seal checkpoint", "/checkpoint", async move |tx| {
         tx.query(
             "UPDATE audit_checkpoint SET entries = $1, root = $2, signature = $3
              WHERE number = $4 AND at = $5 AND (signature IS NULL OR signature = $3)",
