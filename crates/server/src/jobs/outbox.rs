@@ -42,6 +42,8 @@ pub async fn deliver(app: &App) -> Result<usize, DbError> {
     let now = app.clock.now();
     let due = outbox::due(&app.db, now.0, BATCH).await?;
     let count = due.len();
+    let oldest = due.iter().map(|operation| now.0 - operation.created_at).max().unwrap_or(0);
+    metrics::gauge!("counterfoil_outbox_lag_seconds").set(oldest as f64 / 1000.0);
     let mut by_user = BTreeMap::<UserId, Vec<(Operation, Entitlement)>>::new();
     let mut ended = vec![];
     for operation in due {
