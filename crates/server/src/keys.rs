@@ -68,7 +68,7 @@ pub enum KeysError {
     #[error("root key: {0}")]
     Root(String),
     /// The root key is another one than the keys in the database were wrapped under.
-    #[error("the root key does not open the keys in this database: it is another one, or the database is")]
+    #[error("the root key does not open the keys in this database: the two do not belong together")]
     WrongRoot,
     /// The database.
     #[error(transparent)]

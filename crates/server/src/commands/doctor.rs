@@ -12,8 +12,9 @@ use crate::auditor::LastAudit;
 use crate::blobs::Blobs;
 use crate::clock::{Clock, Rng, rfc3339};
 use crate::config::Config;
-use crate::db::{Db, DbError, Tx};
+use crate::db::{Db, DbError, DbOptions, Tx};
 use crate::delivery::Delivery;
+use crate::jobs::lead;
 use crate::keys::root::too_open;
 use crate::keys::{Keys, RootSource};
 use crate::roles::ServerRole;
@@ -116,6 +117,7 @@ async fn database(config: &Config, checks: &mut Vec<Check>) -> Option<Timestamp>
         checks.push(wrong("database", format!("{path} is not there"), "Restore a backup: `counterfoild restore FILE`."));
         return None;
     }
+    checks.extend(replica(&options).await);
     let db = match Db::open_with(&url, options).await {
         Ok(db) => db,
         Err(error) => {
@@ -129,6 +131,20 @@ async fn database(config: &Config, checks: &mut Vec<Check>) -> Option<Timestamp>
             checks.push(wrong("database", error.to_string(), "Make a backup, then run `counterfoild migrate`."))
         }
         Err(error) => checks.push(wrong("database", error.to_string(), "Use the version of counterfoild that belongs to this database.")),
+    }
+    match db.check_not_moved().await {
+        Err(DbError::Moved(to)) => checks.push(wrong(
+            "database",
+            format!("it was moved to {to}; nothing can be written here"),
+            "Name that one in [database] url, or in the file of url_file, and restart the servers.",
+        )),
+        Err(error @ DbError::HalfMoved(_)) => checks.push(wrong(
+            "database",
+            error.to_string(),
+            "Run `counterfoild migrate-store` again with the same --from and --to: it goes on where it was.",
+        )),
+        // Whatever else is wrong was found above.
+        Ok(()) | Err(_) => {}
     }
     match Keys::load(&db, config.root_source()).await {
         Ok(keys) => match keys.sign("counterfoil-doctor+jwt", &"", Clock::System.now()) {
@@ -152,12 +168,32 @@ async fn database(config: &Config, checks: &mut Vec<Check>) -> Option<Timestamp>
     newest.and_then(|(at,)| at).map(Timestamp)
 }
 
+/// Whether the replica answers. It is worth a warning only: without it the primary is asked.
+async fn replica(options: &DbOptions) -> Option<Check> {
+    const WHAT: &str = "replica";
+    match options.reach_replica().await {
+        Ok(url) => url.map(|url| good(WHAT, url.to_string())),
+        Err(error) => Some(warning(WHAT, error.to_string(), "Check replica_url in [database]. Until it answers, the primary is asked.")),
+    }
+}
+
 /// Who does the jobs that one process at a time does, and what the auditor among them found.
 async fn jobs(db: &Db, config: &Config) -> Result<[Check; 2], DbError> {
     let lease = db.read("look at lease", async |tx| lease::find(tx, lease::JOBS).await).await?;
-    let holder = match lease.and_then(|lease| lease.holder) {
-        Some(holder) => good("jobs", format!("done by {holder} (host/process/number), or by another process within 15 s of its end")),
-        None => good("jobs", "done by nobody: no server runs"),
+    let holder = match lease {
+        Some(lease) if lease.holder.is_some() => {
+            let (alive, holder) = (lead::shows_life(db, &lease).await?, lease.holder.unwrap_or_default());
+            if alive {
+                good("jobs", format!("done by {holder} (host/process/number), or by another process within 15 s of its end"))
+            } else {
+                warning(
+                    "jobs",
+                    format!("done by nobody: {holder} (host/process/number) shows no sign of life"),
+                    "Start a server. One that runs already takes the jobs over within 15 s: ask again then.",
+                )
+            }
+        }
+        _ => good("jobs", "done by nobody: no server runs"),
     };
     const VERIFY: &str = "Run `counterfoild audit verify`, and keep the database as it is for whoever looks into it.";
     let every = i64::from(config.audit.verify_hours) * 3_600_000;

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::DbError;
 use super::faults::Faults;
 use super::instant;
 use super::meter::Statistics;
-use super::url::DbUrl;
+use super::url::{DbUrl, Target};
 
 /// How many of what, and how long.
 ///
@@ -54,6 +55,19 @@ impl Default for DbOptions {
             connect_for: Duration::from_secs(5),
             faults: None,
         }
+    }
+}
+
+impl DbOptions {
+    /// Whether the replica answers; none where none is configured. Reading hides it, since whatever fails there is asked of the primary.
+    ///
+    /// # Errors
+    /// `Url`, or `Lost`: it does not.
+    pub async fn reach_replica(&self) -> Result<Option<&DbUrl>, DbError> {
+        let Some(url) = &self.replica else { return Ok(None) };
+        let Target::Postgres(target) = &url.0 else { return Err(DbError::Url("a replica begins with `postgres://`".to_owned())) };
+        super::postgres::connect(target, &Settings::new(self)).await?;
+        Ok(Some(url))
     }
 }
 

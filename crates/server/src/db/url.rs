@@ -226,13 +226,17 @@ fn shown(host: &Config) -> String {
     }
 }
 
-/// Shows what logs may hold: no user, no password.
+/// Shows what logs may hold, and what tells one database from another: no user, no password.
 impl fmt::Display for DbUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Target::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
             Target::Postgres(target) => {
-                let hosts: Vec<String> = target.hosts.iter().map(shown).collect();
+                let with_port = |host: &Config| match host.get_ports().first() {
+                    None | Some(5432) => shown(host),
+                    Some(port) => format!("{}:{port}", shown(host)),
+                };
+                let hosts: Vec<String> = target.hosts.iter().map(with_port).collect();
                 let name = target.hosts.first().and_then(Config::get_dbname).unwrap_or_default();
                 write!(f, "postgres://{}/{name}", hosts.join(","))
             }
@@ -255,6 +259,8 @@ mod tests {
         let url: DbUrl = "postgres://me:hunter2@db.example:5432/books?sslmode=require&target_session_attrs=read-write".parse().unwrap();
         let shown = format!("{url} {url:?}");
         assert_eq!(shown, "postgres://db.example/books DbUrl(postgres://db.example/books)");
+        let others: DbUrl = "postgres://me:hunter2@a:6543,b/books".parse().unwrap();
+        assert_eq!(others.to_string(), "postgres://a:6543,b/books", "another port is another database");
     }
 
     #[test]

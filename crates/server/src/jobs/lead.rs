@@ -4,7 +4,7 @@
 //! is free the moment its holder has died. So a server that was killed and started again does its jobs at once.
 
 use std::fs::{File, TryLockError};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
@@ -12,8 +12,8 @@ use tokio::task::JoinSet;
 
 use crate::app::App;
 use crate::clock::monotonic;
-use crate::db::DbError;
-use crate::lease::{Candidate, LOOK, Step};
+use crate::db::{Db, DbError};
+use crate::lease::{Candidate, LOOK, Lease, RENEW, Step};
 use crate::store::lease::{self, FAMILY, JOBS};
 
 /// How long a process that ends waits until its lease is given back; whoever comes next then waits a little longer.
@@ -53,11 +53,7 @@ pub async fn keep(app: App, work: fn(&App) -> JoinSet<()>, mut stop: oneshot::Re
     let name = process_name(&app);
     let mut term = Term { app: app.clone(), name: name.clone(), work, jobs: None };
     match app.db.url().file() {
-        Some(database) => {
-            let mut path = database.as_os_str().to_owned();
-            path.push(".jobs");
-            on_file(&mut term, path.into(), stop).await;
-        }
+        Some(database) => on_file(&mut term, lock_of(database), stop).await,
         None => {
             let mut candidate = Candidate::new(name);
             let mut failing = false;
@@ -143,6 +139,32 @@ async fn on_file(term: &mut Term, path: PathBuf, mut stop: oneshot::Receiver<()>
     term.follow(Some(Duration::MAX));
     let _ = stop.await;
     term.end().await;
+}
+
+/// The file beside an SQLite database that its leader holds the lock of.
+fn lock_of(database: &Path) -> PathBuf {
+    let mut path = database.as_os_str().to_owned();
+    path.push(".jobs");
+    path.into()
+}
+
+/// Whether whoever is noted as holder still lives: it has the lock beside an SQLite database, or moves the beat on within a renewal's time.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn shows_life(db: &Db, seen: &Lease) -> Result<bool, DbError> {
+    if let Some(database) = db.url().file() {
+        return Ok(lock(&lock_of(database)).is_ok_and(|lock| lock.is_none()));
+    }
+    let patience = monotonic() + RENEW + LOOK;
+    while monotonic() < patience {
+        tokio::time::sleep(LOOK / 4).await;
+        let now = db.read("look at lease", async |tx| lease::find(tx, JOBS).await).await?;
+        if now.as_ref() != Some(seen) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn lock(path: &PathBuf) -> std::io::Result<Option<File>> {
