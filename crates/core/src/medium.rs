@@ -71,9 +71,7 @@ impl TryFrom<String> for MediumId {
         if !valid {
             return Err(MediumIdError::Imported);
         }
-        let taken = PREFIXES.into_iter().find(|prefix| {
-            text.split_once('-').is_some_and(|(head, _)| head.eq_ignore_ascii_case(prefix))
-        });
+        let taken = PREFIXES.into_iter().find(|prefix| text.split_once('-').is_some_and(|(head, _)| head.eq_ignore_ascii_case(prefix)));
         taken.map_or(Ok(MediumId(text)), |prefix| Err(MediumIdError::Taken(prefix)))
     }
 }

@@ -258,7 +258,14 @@ impl Config {
             (None, None) => None,
             (url, file) => Some(address(url.as_deref().unwrap_or_default(), file.as_deref(), "database.replica_url")?),
         };
-        Ok(DbOptions { writers: *writers, readers: *readers, batch: *batch, named_statements: *named_statements, replica, ..DbOptions::default() })
+        Ok(DbOptions {
+            writers: *writers,
+            readers: *readers,
+            batch: *batch,
+            named_statements: *named_statements,
+            replica,
+            ..DbOptions::default()
+        })
     }
 
     /// Where the root key comes from.

@@ -336,11 +336,7 @@ fn start_sqlite(path: &Path, settings: &Settings, readers: usize) -> Result<(Que
     Ok((Queues { writers: vec![writer], readers: reader, replica: None }, threads))
 }
 
-fn start_postgres(
-    target: &PostgresTarget,
-    settings: &Settings,
-    options: &DbOptions,
-) -> Result<(Queues, Vec<JoinHandle<()>>), DbError> {
+fn start_postgres(target: &PostgresTarget, settings: &Settings, options: &DbOptions) -> Result<(Queues, Vec<JoinHandle<()>>), DbError> {
     let mut writers = Vec::new();
     let mut threads = Vec::new();
     for _ in 0..options.writers.max(1) {

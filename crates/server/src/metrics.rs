@@ -60,7 +60,10 @@ fn describe() {
     metrics::describe_histogram!("counterfoil_db_commit_seconds", "How long commits take.");
     metrics::describe_gauge!("counterfoil_roles", "1 for each role that this process serves.");
     metrics::describe_gauge!("counterfoil_leads", "1 while this process does the jobs that one process at a time does.");
-    metrics::describe_gauge!("counterfoil_outbox_lag_seconds", "How long the oldest message that is due has waited, where this process leads.");
+    metrics::describe_gauge!(
+        "counterfoil_outbox_lag_seconds",
+        "How long the oldest message that is due has waited, where this process leads."
+    );
     metrics::describe_gauge!("counterfoil_audit_findings", "What the auditor found wrong when it ran last; anything but 0 is an alarm.");
     metrics::describe_gauge!("counterfoil_audit_last_run_timestamp_seconds", "When the auditor ran last, in seconds since 1970.");
     metrics::describe_gauge!("counterfoil_audit_duration_seconds", "How long it took.");

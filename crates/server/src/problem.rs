@@ -114,7 +114,15 @@ impl From<ApiCode> for Problem {
         let (status, title, hint) = code.parts();
         let status = StatusCode::from_u16(status).expect("the table above holds statuses");
         let retry_after = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(1);
-        Self { status, code: code.as_str(), title: title.to_owned(), hint: hint.to_owned(), detail: None, retry_after, urls: Box::default() }
+        Self {
+            status,
+            code: code.as_str(),
+            title: title.to_owned(),
+            hint: hint.to_owned(),
+            detail: None,
+            retry_after,
+            urls: Box::default(),
+        }
     }
 }
 

@@ -112,7 +112,9 @@ pub async fn get(State(app): State<App>, caller: Caller, Path(id): Path<String>)
     let scope = caller.scope();
     let found = app
         .db
-        .find_lagging("get_publisher", async move |tx: &mut Tx| -> Result<Option<Publisher>, Problem> { Ok(store::get(tx, &scope, &id).await?) })
+        .find_lagging("get_publisher", async move |tx: &mut Tx| -> Result<Option<Publisher>, Problem> {
+            Ok(store::get(tx, &scope, &id).await?)
+        })
         .await?;
     found.map(|row| Json(row.into())).ok_or_else(|| ApiCode::NotFound.into())
 }

@@ -102,7 +102,9 @@ pub async fn list(State(app): State<App>, caller: Caller, Query(query): Query<Pa
     let (scope, after, rows) = (caller.scope(), query.after(), query.rows());
     let found = app
         .db
-        .read_lagging("list_titles", async move |tx: &mut Tx| -> Result<Vec<Title>, Problem> { Ok(store::list(tx, &scope, &after, rows).await?) })
+        .read_lagging("list_titles", async move |tx: &mut Tx| -> Result<Vec<Title>, Problem> {
+            Ok(store::list(tx, &scope, &after, rows).await?)
+        })
         .await?;
     Ok(Json(Page::of(found, &query, |row| row.id.to_string(), Into::into)))
 }

@@ -58,7 +58,7 @@ impl Failure {
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         Self::usage(format!("configuration: {error}"))
-            .hint("`counterfoild config show` prints what is understood; the example says what each value is for.")
+            .hint("`counterfoild config example` says what there is to configure. The environment, COUNTERFOILD__SECTION__KEY, goes before the file.")
     }
 }
 
@@ -69,8 +69,12 @@ impl From<DbError> for Failure {
             DbError::SchemaOlder { .. } => failure.hint("Make a backup, then run `counterfoild migrate`."),
             DbError::SchemaNewer { .. } => failure.hint("Use the newer version of counterfoild."),
             DbError::Moving(_) => failure.hint("Repeat the command when the move has ended."),
-            DbError::Moved(to) => failure.hint(format!("Configure that database: [database] url, or url_file where it has a password; it is {to}.")),
-            DbError::HalfMoved(_) => failure.hint("Run `counterfoild migrate-store` again with the same --from and --to: it goes on where it was."),
+            DbError::Moved(to) => {
+                failure.hint(format!("Configure that database: [database] url, or url_file where it has a password; it is {to}."))
+            }
+            DbError::HalfMoved(_) => {
+                failure.hint("Run `counterfoild migrate-store` again with the same --from and --to: it goes on where it was.")
+            }
             _ => failure.hint("`counterfoild doctor` checks what may be wrong."),
         }
     }

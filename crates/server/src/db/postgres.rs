@@ -121,11 +121,7 @@ pub(super) enum Access {
 /// BEGIN goes out together with the first statements. Jobs of one family run one after the other, families side by side.
 async fn transaction(session: &Rc<Session>, jobs: &mut [Box<dyn Job>], settings: &Settings) -> Result<Vec<Attempt>, DbError> {
     let single = jobs.len() == 1;
-    let (begin, chains) = join(
-        session.begin(),
-        join_all(by_family(jobs).into_iter().map(|chain| run(session, chain, settings))),
-    )
-    .await;
+    let (begin, chains) = join(session.begin(), join_all(by_family(jobs).into_iter().map(|chain| run(session, chain, settings)))).await;
     begin?;
 
     let mut ran: Vec<Ran> = chains.into_iter().flatten().collect();

@@ -80,7 +80,9 @@ pub(super) fn write_all(connection: Connection, mut queue: Receiver<Box<dyn Job>
         meter::batch(batch.len());
         match together(&connection, &mut batch, settings) {
             Ok(attempts) => answer_all(batch, attempts),
-            Err(error @ (DbError::Moving(_) | DbError::Moved(_))) => batch.into_iter().for_each(|job| meter::answer(job, Some(error.clone()))),
+            Err(error @ (DbError::Moving(_) | DbError::Moved(_))) => {
+                batch.into_iter().for_each(|job| meter::answer(job, Some(error.clone())))
+            }
             Err(error) => {
                 tracing::warn!(%error, transactions = batch.len(), "a batch failed; its transactions are tried one by one");
                 batch.into_iter().for_each(|job| alone(&connection, job, settings));
