@@ -18,7 +18,7 @@ use counterfoil_core::Timestamp;
 use counterfoil_core::wire::{ClaimResult, Operation};
 use counterfoil_format::encoding::from_base64url;
 use counterfoil_server::clock::Rng;
-use counterfoil_server::db::{DbError, Tx};
+use counterfoil_server::db::{DbError, Fault, Lasting, Tx};
 use counterfoil_server::keys::root::{next_path, write_private};
 use counterfoil_server::keys::{Keys, Purpose, RootKey, RootSource, SEALING_GRACE, rotate};
 use serde_json::json;
@@ -222,10 +222,15 @@ db_test!(the_root_key_is_rotated_and_a_rotation_cut_anywhere_is_finished, async 
     Keys::load(&db.db, source.clone()).await.unwrap();
     assert_eq!(std::fs::read_to_string(&file).unwrap(), new);
     assert!(!next_path(&file).exists());
-    // Cut before the database: the key beside it wraps nothing, and the next rotation draws another.
-    write_private(&next_path(&file), &RootKey::generate(3, &mut rng.clone()).reveal()).unwrap();
+    // Cut at the database: whether the COMMIT took effect, or still will, nobody knows. So the key beside it is the next one.
+    let left = RootKey::generate(3, &mut rng.clone()).reveal();
+    write_private(&next_path(&file), &left).unwrap();
     Keys::load(&db.db, source.clone()).await.unwrap();
     assert_eq!(rotate::root(&db.db, &source, NOW, &rng).await.unwrap(), 3);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), *left);
+    // Cut while it was written.
+    write_private(&next_path(&file), &left[..9]).unwrap();
+    assert_eq!(rotate::root(&db.db, &source, NOW, &rng).await.unwrap(), 4);
     Keys::load(&db.db, source).await.unwrap();
     #[cfg(unix)]
     {
@@ -236,15 +241,40 @@ db_test!(the_root_key_is_rotated_and_a_rotation_cut_anywhere_is_finished, async 
     }
 });
 
+db_test!(a_rotation_whose_commit_was_not_answered_knows_its_own_work, async |db: TestDb| {
+    let directory = tempfile::tempdir().unwrap();
+    let (file, rng) = (directory.path().join("root.key"), Rng::System);
+    write_private(&file, &RootKey::generate(1, &mut rng.clone()).reveal()).unwrap();
+    let source = RootSource::File(file);
+    let keys = rotate::create_all(&db.db, &source, NOW, &rng).await.unwrap();
+    db.faults.arm(Fault::CommitAnswer(0), Lasting::Once);
+    assert_eq!(rotate::root(&db.db, &source, NOW, &rng).await.unwrap(), 2);
+    db.faults.arm(Fault::CommitAnswer(0), Lasting::Once);
+    assert_eq!(rotate::kek(&db.db, &source, &keys, Purpose::Library, NOW, &rng).await.unwrap().0, 2);
+    assert_eq!(db.faults.fired(), 1);
+    db.faults.disarm();
+    for event in ["root.rotated", "kek.rotated"] {
+        let told = db.db.read("told", async move |tx: &mut Tx| {
+            tx.query("SELECT count(*) FROM audit WHERE event = $1").bind(event).one::<(i64,)>().await
+        });
+        assert_eq!(told.await.unwrap().0, 1, "{event}");
+    }
+    Keys::load(&db.db, source).await.unwrap();
+});
+
 db_test!(of_root_keys_rotated_at_once_none_is_lost, async |db: TestDb| {
     let directory = tempfile::tempdir().unwrap();
     let (file, rng) = (directory.path().join("root.key"), Rng::System);
     write_private(&file, &RootKey::generate(1, &mut rng.clone()).reveal()).unwrap();
     let source = RootSource::File(file);
     rotate::create_all(&db.db, &source, NOW, &rng).await.unwrap();
+    let (keys, other) = (Keys::load(&db.db, source.clone()).await.unwrap(), db.second().await);
     for _ in 0..5 {
-        let rotated = futures_util::future::join_all((0..4).map(|_| rotate::root(&db.db, &source, NOW, &rng))).await;
-        assert!(rotated.iter().any(Result::is_ok));
+        let rotated = futures_util::future::join_all((0..4).map(|_| rotate::root(&db.db, &source, NOW, &rng)));
+        // Another process makes keys under the root key meanwhile.
+        let made = futures_util::future::join_all((0..4).map(|_| rotate::kek(&other, &source, &keys, Purpose::Library, NOW, &rng)));
+        let (rotated, made) = futures_util::future::join(rotated, made).await;
+        assert!(rotated.iter().any(Result::is_ok) || made.iter().any(Result::is_ok));
         Keys::load(&db.db, source.clone()).await.expect("the key in the file opens what is in the database");
     }
 });

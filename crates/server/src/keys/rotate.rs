@@ -1,11 +1,14 @@
 //! New keys for old, while servers run: made, put in front, and what was wrapped under the old ones wrapped anew, row by row.
 
+use std::path::Path;
+
 use counterfoil_core::Timestamp;
 use counterfoil_format::hpke::{DiffieHellman as _, SealingKey};
 use counterfoil_format::secret::{Random, Secret};
 use counterfoil_format::sign::SigningKey;
 use counterfoil_format::wrap;
 use futures_util::future::try_join_all;
+use zeroize::Zeroizing;
 
 use super::root::{RootKey, RootSource, alone, next_path, replace, write_private};
 use super::{Keys, KeysError, Place, Purpose};
@@ -105,9 +108,14 @@ pub async fn kek(db: &Db, source: &RootSource, keys: &Keys, purpose: Purpose, no
     let row = new_kek(&root, purpose, version, now, &mut rng.clone());
     db.write("rotate kek", setting::FAMILY, async move |tx| {
         if !key::insert_kek(tx, &row).await? {
-            return Err(DbError::Constraint("somebody else rotates this key".to_owned()));
+            // Run again because the answer of its COMMIT was lost, it finds its own row.
+            let mine = key::keks(tx).await?.contains(&row);
+            return if mine { Ok(()) } else { Err(others_rotate()) };
         }
-        audit(tx, now, "kek.rotated", &serde_json::json!({ "purpose": row.purpose, "version": row.version })).await
+        audit(tx, now, "kek.rotated", &serde_json::json!({ "purpose": row.purpose, "version": row.version })).await?;
+        // Wrapped under a root key that was replaced meanwhile, it would never open again. After the audit log, which lets only one in at a time.
+        let there = key::keks(tx).await?;
+        if rows.iter().all(|seen| there.contains(seen)) { Ok(()) } else { Err(others_rotate()) }
     })
     .await?;
     keys.refresh(db).await?;
@@ -182,12 +190,7 @@ pub async fn root(db: &Db, source: &RootSource, now: Timestamp, rng: &Rng) -> Re
     let version = rows.first().map(|row| wrap::kek_version(&row.wrapped)).transpose().map_err(|_| KeysError::WrongRoot)?;
     let old = source.read(version)?;
     let next = next_path(path);
-    // Left over from a rotation that got no further; the key in it wraps nothing.
-    if next.exists() {
-        std::fs::remove_file(&next).map_err(|error| KeysError::Root(error.to_string()))?;
-    }
-    let new = RootKey::generate(old.version() + 1, &mut rng.clone());
-    write_private(&next, &new.reveal()).map_err(|error| KeysError::Root(format!("{}: {error}", next.display())))?;
+    let new = next_key(&next, &old, rng)?;
     let mut rewrapped = Vec::with_capacity(rows.len());
     for row in rows {
         let key = old.unwrap(&row).map_err(|_| KeysError::WrongRoot)?;
@@ -196,16 +199,48 @@ pub async fn root(db: &Db, source: &RootSource, now: Timestamp, rng: &Rng) -> Re
     }
     let version = new.version();
     db.write("rotate root", setting::FAMILY, async move |tx| {
+        let is_done = |there: &[KekRow]| {
+            let done = |row: &KekRow| {
+                rewrapped.iter().any(|(old, new)| (&old.purpose, old.version, new) == (&row.purpose, row.version, &row.wrapped))
+            };
+            there.iter().all(done)
+        };
+        // Run again because the answer of its COMMIT was lost, it finds its own work.
+        if is_done(&key::keks(tx).await?) {
+            return Ok(());
+        }
         for (row, wrapped) in &rewrapped {
             if !key::rewrap_kek(tx, row, wrapped).await? {
-                return Err(DbError::Constraint("somebody else rotates keys".to_owned()));
+                return Err(others_rotate());
             }
         }
-        audit(tx, now, "root.rotated", &serde_json::json!({ "version": version })).await
+        audit(tx, now, "root.rotated", &serde_json::json!({ "version": version })).await?;
+        // A key-encryption key that was made meanwhile would stay under the old root key, and never open again.
+        if is_done(&key::keks(tx).await?) { Ok(()) } else { Err(others_rotate()) }
     })
     .await?;
     replace(&next, path).map_err(|error| KeysError::Root(format!("{}: {error}", path.display())))?;
     Ok(version)
+}
+
+/// The key beside the file, or a new one. One that an earlier rotation has left is used, and never thrown away: the COMMIT that wraps
+/// everything under it may still be waiting for a standby, and take effect at any time.
+fn next_key(next: &Path, old: &RootKey, rng: &Rng) -> Result<RootKey, KeysError> {
+    if next.exists() {
+        let text = Zeroizing::new(std::fs::read_to_string(next).map_err(|error| KeysError::Root(format!("{}: {error}", next.display())))?);
+        if let Some(left) = RootKey::parse(&text).filter(|left| left.version() == old.version() + 1) {
+            return Ok(left);
+        }
+        // Cut while it was written: nothing was wrapped under it yet.
+        std::fs::remove_file(next).map_err(|error| KeysError::Root(format!("{}: {error}", next.display())))?;
+    }
+    let new = RootKey::generate(old.version() + 1, &mut rng.clone());
+    write_private(next, &new.reveal()).map_err(|error| KeysError::Root(format!("{}: {error}", next.display())))?;
+    Ok(new)
+}
+
+fn others_rotate() -> DbError {
+    DbError::Constraint("somebody else rotates keys".to_owned())
 }
 
 fn new_kek(root: &RootKey, purpose: Purpose, version: u32, now: Timestamp, random: &mut dyn Random) -> KekRow {
