@@ -293,14 +293,15 @@ impl Blobs {
         self.length(ObjectName([0; 32])).await.map(drop)
     }
 
-    /// Whether something can be written and taken away, by doing so beside the objects under the name `file`.
+    /// Whether the place is there and can be listed; and, where this process `writes`, whether something can be written, read and taken away,
+    /// by doing so beside the objects under the name `file`.
     ///
     /// # Errors
     /// `Io`, `Away`, `Full`.
-    pub async fn probe(&self, file: &str) -> Result<(), BlobError> {
+    pub async fn probe(&self, file: &str, writes: bool) -> Result<(), BlobError> {
         match &self.place {
-            Place::Directory(directory) => directory.probe(file).map_err(BlobError::from),
-            Place::Remote(remote) => remote.probe(file).await,
+            Place::Directory(directory) => directory.probe(file, writes).map_err(BlobError::from),
+            Place::Remote(remote) => remote.probe(file, writes).await,
         }
     }
 }

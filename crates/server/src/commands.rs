@@ -55,8 +55,14 @@ pub struct Global {
 #[derive(Subcommand)]
 enum Command {
     /// Make a new authority: configuration, keys, database, first operator token
+    #[command(
+        after_help = "Examples:\n  counterfoild init --data ./data\n  counterfoild init --data ./data --listen 0.0.0.0:443 --public-url https://counterfoil.example --tls-self-signed --tls-name counterfoil.example\n  counterfoild init --data ./data --database postgres://counterfoil@db.example/counterfoil"
+    )]
     Init(init::Init),
     /// Serve, until SIGTERM or SIGINT
+    #[command(
+        after_help = "Examples:\n  counterfoild serve --data ./data\n  counterfoild serve --data ./data --roles license --listen 10.0.1.1:7480\n  counterfoild serve --config content.toml --roles content"
+    )]
     Serve(serve::Serve),
     /// Make, list and take back bearer tokens
     #[command(subcommand)]
@@ -68,14 +74,25 @@ enum Command {
     #[command(subcommand)]
     Audit(audit::Command),
     /// Check configuration, files, database, certificates and clock, and say what to do
+    #[command(after_help = "Examples:\n  counterfoild doctor --data ./data\n  counterfoild doctor --data ./data --json")]
     Doctor,
     /// Copy the database while it is in use
+    #[command(after_help = "Example:\n  counterfoild backup --data ./data --out /var/backups")]
     Backup(backup::Backup),
     /// Put a backup in place of the database
+    #[command(
+        after_help = "Examples:\n  counterfoild restore --data ./data /var/backups/counterfoil-20260301T040000.db\n  counterfoild restore --data ./data --replace before.dump"
+    )]
     Restore(backup::Restore),
     /// Bring the database to the schema of this version
+    #[command(
+        after_help = "Examples:\n  counterfoild migrate --data ./data\n  counterfoild migrate --config new.toml --partitions 32\n  counterfoild migrate --data ./data --distributed --dry-run"
+    )]
     Migrate(migrate::Migrate),
-    /// Move the database of a running authority to another place
+    /// Move the database or the contents of a running authority to another place
+    #[command(
+        after_help = "Examples:\n  counterfoild migrate-store --data ./data --from sqlite:./data/counterfoil.db --to-file ./data/database.url\n  counterfoild migrate-store --data ./data --from dir:./data/contents --to s3://example-contents/counterfoil"
+    )]
     MigrateStore(migrate_store::MigrateStore),
     /// Show the configuration
     #[command(subcommand)]
@@ -87,9 +104,7 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version are no errors. Nobody is left to tell where the output is closed.
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+            return explain(&error);
         }
     };
     let json = cli.global.json;
@@ -101,6 +116,20 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(json),
     }
+}
+
+/// Help and version as clap has them, and so are errors of usage, unless a program is listening.
+fn explain(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
+        let text = error.render().to_string();
+        // The first paragraph is the fact; usage and where to find help follow.
+        let fact: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
+        let failure = Failure::usage(fact.join(" ").trim_start_matches("error: "));
+        return failure.hint("`counterfoild COMMAND --help` shows what it takes.").report(true);
+    }
+    // Nobody is left to tell where the output is closed.
+    let _ = error.print();
+    ExitCode::from(if error.use_stderr() { 2 } else { 0 })
 }
 
 async fn run(cli: Cli) -> Result<(), Failure> {

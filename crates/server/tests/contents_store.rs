@@ -75,7 +75,7 @@ store_test!(objects_of_every_length_are_stored_once_listed_and_read_by_range, as
     let later = Blobs::connect(&store.contents).unwrap();
     assert_eq!(later.list().try_collect::<BTreeMap<_, _>>().await.unwrap(), expected);
     store.blobs.reach().await.unwrap();
-    store.blobs.probe(".probe").await.unwrap();
+    store.blobs.probe(".probe", true).await.unwrap();
     assert_eq!(store.files().len(), expected.len());
 });
 

@@ -112,7 +112,11 @@ impl Directory {
     }
 
     /// Whether something can be written, by writing it.
-    pub(super) fn probe(&self, file: &str) -> io::Result<()> {
+    pub(super) fn probe(&self, file: &str, writes: bool) -> io::Result<()> {
+        fs::read_dir(&self.root)?;
+        if !writes {
+            return Ok(());
+        }
         let probe = self.root.join(file);
         fs::write(&probe, b"").and_then(|()| fs::remove_file(&probe))
     }

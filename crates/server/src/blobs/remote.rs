@@ -154,10 +154,17 @@ impl Remote {
         quickly(self.signer.signed_url(object_store::signer::Method::GET, &path, good_for)).await.map(String::from)
     }
 
-    /// Whether something can be written and taken away, by doing so.
-    pub(super) async fn probe(&self, file: &str) -> Result<(), BlobError> {
+    /// Whether names can be listed (without that right S3 does not say that an object is not there), and, where this process `writes`,
+    /// something can be written, read and taken away, by doing so.
+    pub(super) async fn probe(&self, file: &str, writes: bool) -> Result<(), BlobError> {
+        let page = async { self.store.list(Some(&self.prefix)).try_next().await };
+        quickly(page).await?;
+        if !writes {
+            return Ok(());
+        }
         let path = self.prefix.clone().join(file);
         quickly(self.store.put(&path, PutPayload::from_static(b"probe"))).await?;
+        quickly(self.store.head(&path)).await?;
         quickly(self.store.delete(&path)).await
     }
 

@@ -17,18 +17,25 @@ use crate::store::audit::{self, Checkpoint};
 #[derive(Subcommand)]
 pub enum Command {
     /// Check every row, head and checkpoint, and every invariant of the database
+    #[command(
+        after_help = "Examples:\n  counterfoild audit verify --data ./data\n  counterfoild audit verify --checkpoint /mnt/elsewhere/checkpoint-2026-03-01"
+    )]
     Verify {
         /// A checkpoint that was kept elsewhere; may be repeated
         #[arg(long, value_name = "FILE")]
         checkpoint: Vec<PathBuf>,
     },
     /// Sign what the log has come to, to be kept elsewhere
+    #[command(after_help = "Example:\n  counterfoild audit checkpoint --out /mnt/elsewhere/checkpoint-2026-03-01")]
     Checkpoint {
         /// Write it to this file instead of standard output
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
     /// Show the records of one family, such as med-…, usr-… or /tokens
+    #[command(
+        after_help = "Examples:\n  counterfoild audit show /tokens\n  counterfoild audit show med-4FFM-N5NS-GWKD-WG00-0000-0000-01PB"
+    )]
     Show {
         /// Which
         family: String,

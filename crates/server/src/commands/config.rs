@@ -8,8 +8,12 @@ use super::{Failure, Global};
 #[derive(Subcommand)]
 pub enum Command {
     /// Print what is understood, environment included, without secrets
+    #[command(
+        after_help = "Examples:\n  counterfoild config show --data ./data\n  COUNTERFOILD__SERVER__ROLES=content,license counterfoild config show --data ./data"
+    )]
     Show,
     /// Print the commented example: every value in it is the default
+    #[command(after_help = "Example:\n  counterfoild config example > counterfoild.toml")]
     Example,
 }
 

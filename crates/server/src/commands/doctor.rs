@@ -237,7 +237,7 @@ async fn contents(config: &Config) -> Check {
         Ok(blobs) => blobs,
         Err(error) => return wrong("contents", error.to_string(), "Correct [contents] in the configuration."),
     };
-    match blobs.probe(&format!(".doctor-{:016x}", u64::from_be_bytes(Rng::System.bytes()))).await {
+    match blobs.probe(&format!(".doctor-{:016x}", u64::from_be_bytes(Rng::System.bytes())), config.server.roles.need_database()).await {
         Ok(()) => good("contents", blobs.to_string()),
         Err(error) => wrong(
             "contents",

@@ -14,8 +14,10 @@ use crate::store::key;
 #[derive(Subcommand)]
 pub enum Command {
     /// List the keys in the database: names, versions, ages; never the keys
+    #[command(after_help = "Example:\n  counterfoild keys list --data ./data")]
     List,
     /// Make new keys and wrap anew what lies under the old ones; running servers go on
+    #[command(after_help = "Examples:\n  counterfoild keys rotate --what signing\n  counterfoild keys rotate")]
     Rotate {
         /// Which; all of them where absent
         #[arg(long, value_enum)]

@@ -14,10 +14,15 @@ use crate::store::token::{self as tokens, TokenRow};
 #[derive(Subcommand)]
 pub enum Command {
     /// Make a token and show it this once
+    #[command(
+        after_help = "Examples:\n  counterfoild token new --role operator --name nightly\n  counterfoild token new --role publisher --tenant acme --name press --expires-in-days 90"
+    )]
     New(New),
     /// List all tokens, those taken back included
+    #[command(after_help = "Example:\n  counterfoild token list --data ./data")]
     List,
     /// Take a token back; it stops being good at once
+    #[command(after_help = "Example:\n  counterfoild token revoke 582c2af0941e")]
     Revoke {
         /// The part of the token between the underscores
         id: String,

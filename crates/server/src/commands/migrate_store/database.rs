@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::super::{Failure, Global};
 use crate::auditor::{self, CHECKPOINT_TYP};
 use crate::config::Config;
-use crate::db::{Compared, Db, DbUrl, Move, MoveError, Pass, Progress};
+use crate::db::{Compared, Db, DbError, DbUrl, Move, MoveError, Pass, Progress};
 use crate::keys::Keys;
 use crate::store::audit::{self, Checkpoint};
 
@@ -33,11 +33,34 @@ struct Moved {
 pub async fn run(from: &str, to: &str, to_file: Option<&Path>, global: &Global) -> Result<(), Failure> {
     let config = global.config()?;
     let (from, to): (DbUrl, DbUrl) = (parse(from)?, parse(to)?);
-    let db = Db::open(&to).await?;
-    db.migrate().await?;
+    if let Some(path) = from.file().filter(|path| !path.exists()) {
+        return Err(Failure::operation(format!("there is no file {}", path.display()))
+            .hint("--from sqlite:PATH is what [database] url in the configuration says, until it was changed."));
+    }
+    let unreachable = |error: DbError| {
+        Failure::operation(format!("the new database, {to}: {error}")).hint(
+            "Check --to, or what is in --to-file: that it runs, has this database, and lets this user make tables. The old database is as it was.",
+        )
+    };
+    let db = Db::open(&to).await.map_err(unreachable)?;
+    if let Some(table) = foreign_table(&db).await.map_err(unreachable)? {
+        return Err(Failure::refused(format!("the new database, {to}, belongs to something else: it has a table {table}"))
+            .hint("Make a new, empty database, and move to that."));
+    }
+    db.migrate().await.map_err(unreachable)?;
     let moved = go(&config, &from, &db, global, to_file).await;
     db.close().await;
     moved
+}
+
+/// A table in a database that no version of this program was in before.
+async fn foreign_table(db: &Db) -> Result<Option<String>, DbError> {
+    if db.migration_status().await?.database > 0 {
+        return Ok(None);
+    }
+    let sql = "SELECT min(tablename::text) FROM pg_tables WHERE schemaname = current_schema() AND tablename <> 'refinery_schema_history'";
+    let found = db.read("look for tables", async move |tx| tx.query(sql).opt::<(Option<String>,)>().await).await?;
+    Ok(found.and_then(|(table,)| table))
 }
 
 fn parse(address: &str) -> Result<DbUrl, Failure> {
