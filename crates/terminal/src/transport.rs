@@ -186,6 +186,24 @@ struct Problem {
     urls: Vec<String>,
 }
 
+impl Problem {
+    /// Anybody may have written it: nothing in it moves a cursor, and no list of addresses keeps anybody busy.
+    fn harmless(self) -> Self {
+        let shown = |text: String| text.chars().filter(|character| !character.is_control()).take(SHOWN).collect::<String>();
+        let is_url = |url: &String| {
+            let url = url.parse::<ureq::http::Uri>();
+            url.is_ok_and(|url| matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some())
+        };
+        Self {
+            title: shown(self.title),
+            detail: self.detail.map(shown),
+            code: self.code,
+            hint: self.hint.map(shown),
+            urls: self.urls.into_iter().filter(is_url).take(ELSEWHERE).collect(),
+        }
+    }
+}
+
 impl HttpTransport {
     /// To `urls`, best first.
     ///
@@ -274,11 +292,17 @@ fn unreachable(url: &str, error: &ureq::Error) -> TransportError {
     TransportError::Unreachable { url: url.to_owned(), reason: error.to_string() }
 }
 
+/// Longest text of a problem that is shown, in characters, and most addresses in one that are tried.
+const SHOWN: usize = 500;
+const ELSEWHERE: usize = 8;
+
 fn problem(url: &str, status: u16, body: &[u8]) -> TransportError {
     let Ok(problem) = serde_json::from_slice::<Problem>(body) else {
         return TransportError::Status { url: url.into(), status, detail: "no explanation".into() };
     };
-    if status == 421 {
+    let problem = problem.harmless();
+    // Of an operation it is told by the status, of a path, such as a content's, by the code.
+    if status == 421 || problem.code.as_deref() == Some("not_served") {
         return TransportError::Misdirected { url: url.into(), urls: problem.urls };
     }
     let code: Option<Code> = problem.code.and_then(|code| serde_json::from_value(code.into()).ok());
@@ -296,6 +320,28 @@ fn problem(url: &str, status: u16, body: &[u8]) -> TransportError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_anybody_may_have_written_moves_no_cursor_and_sends_nobody_around() {
+        let text = "\u{1b}[2Jgone\r\u{9b}1A";
+        let urls: Vec<String> = (0..1000).map(|n| format!("https://a.example/{n}")).collect();
+        let body = |code: &str, urls: &[String]| {
+            serde_json::json!({ "title": text, "detail": text, "hint": text, "code": code, "urls": urls }).to_string().into_bytes()
+        };
+        for code in ["internal", "user_invalid"] {
+            let error = problem("https://a.example", 403, &body(code, &[]));
+            let shown = format!("{error} {}", error.hint());
+            assert!(shown.contains("gone") && !shown.chars().any(char::is_control), "{shown:?}");
+        }
+        for (status, code) in [(421, "misdirected"), (404, "not_served")] {
+            let bad = ["\u{1b}[2J", "https://", "file:///etc/passwd", "//b.example"].map(str::to_owned);
+            let TransportError::Misdirected { urls, .. } = problem("https://a.example", status, &body(code, &[&bad[..], &urls].concat()))
+            else {
+                panic!("{code}")
+            };
+            assert_eq!((urls.len(), urls[0].as_str()), (8, "https://a.example/0"));
+        }
+    }
 
     #[test]
     fn tls_and_this_computer_are_guarded_and_nothing_else() {
