@@ -260,6 +260,11 @@ fn what_cannot_be_moved_is_refused_with_a_hint() {
             refused(&mut old.moving(&new), 1, "its table publisher has rows");
             new.run("DELETE FROM publisher").await;
 
+            // Tables, and no sign that they are this program's.
+            new.run("ALTER TABLE refinery_schema_history RENAME TO somebody_elses").await;
+            refused(&mut old.moving(&new), 1, "belongs to something else");
+            new.run("ALTER TABLE somebody_elses RENAME TO refinery_schema_history").await;
+
             // A table that this version does not know cannot be forgotten: it stops the move.
             old.source().execute_batch("CREATE TABLE planted (planted_id TEXT NOT NULL PRIMARY KEY) STRICT").unwrap();
             refused(&mut old.moving(&new), 3, "planted");
@@ -268,6 +273,8 @@ fn what_cannot_be_moved_is_refused_with_a_hint() {
             assert!(other.moving(&new).output().unwrap().status.success());
             refused(&mut other.command(&["token", "new", "--role", "operator", "--name", "late"]), 3, "moved to postgres://");
             refused(&mut other.command(&["serve", "--listen", "127.0.0.1:0"]), 3, "moved to postgres://");
+            let doctor = other.command(&["doctor"]).output().unwrap();
+            assert!(doctor.status.code() == Some(3) && said(&doctor).contains("it was moved to postgres://"), "{}", said(&doctor));
             witness::forget(&new.beside().await).await;
         },
     );

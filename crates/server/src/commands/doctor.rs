@@ -233,6 +233,11 @@ fn clock(now: Timestamp, newest: Option<Timestamp>) -> Check {
 }
 
 async fn contents(config: &Config) -> Check {
+    // Opening would make an empty one, and publishers would seem to have lost everything.
+    if config.contents.url.is_none() && !config.contents.dir.is_dir() {
+        let found = format!("there is no directory {}", config.contents.dir.display());
+        return wrong("contents", found, "Mount it, restore it, or correct dir in section [contents].");
+    }
     let blobs = match Blobs::connect(&config.contents).and_then(|blobs| Delivery::open(&config.contents).map(|_| blobs)) {
         Ok(blobs) => blobs,
         Err(error) => return wrong("contents", error.to_string(), "Correct [contents] in the configuration."),
