@@ -8,16 +8,24 @@ mod support;
 #[path = "support/terminal.rs"]
 mod terminal;
 
+use std::collections::BTreeSet;
+
 use catalogue::TestServer;
-use counterfoil_core::Timestamp;
+use counterfoil_core::wire::{ClaimResult, Operation};
+use counterfoil_core::{Code, Refusal, Timestamp};
+use counterfoil_server::app::{App, Parts};
+use counterfoil_server::blobs::Blobs;
+use counterfoil_server::clock::{Clock, Rng};
 use counterfoil_server::db::{DbError, Tx};
+use counterfoil_server::delivery::Delivery;
 use counterfoil_server::jobs::{self, ENTITLEMENT, Entitlement};
+use counterfoil_server::router::router;
 use counterfoil_server::store::medium::{self, MediumRow};
 use counterfoil_server::store::outbox;
 use counterfoil_server::{auditor, store};
 use serde_json::json;
 use support::{TestDb, db_test};
-use terminal::{Medium, Terminal, media};
+use terminal::{Medium, Terminal, exchange, media, request};
 
 async fn row(db: &TestDb, medium: &Medium) -> MediumRow {
     let id = medium.id.clone();
@@ -58,6 +66,69 @@ db_test!(only_one_makes_the_row_of_a_medium_that_nobody_has_touched, async |db: 
     assert!(!db.write("claim", of, first).await.unwrap());
     assert_eq!(row(&db, medium).await.copies_claimed, 1);
 });
+
+/// A process of its own on the same database: nothing in memory, and connections of its own.
+async fn another(server: &TestServer, db: &TestDb) -> TestServer {
+    let beside = server.beside(|_| ());
+    let config = server.app.config.clone();
+    let app = App::new(Parts {
+        db: db.second().await,
+        blobs: Blobs::connect(&config.contents).unwrap(),
+        delivery: Delivery::open(&config.contents).unwrap(),
+        keys: server.app.keys.clone(),
+        clock: Clock::fixed(server.app.clock.now()),
+        rng: Rng::seeded(9),
+        config,
+        name: server.app.name.clone(),
+        urls: server.app.urls.clone(),
+        batches: Default::default(),
+        outbox: Default::default(),
+    });
+    TestServer { router: router(app.clone()), app, ..beside }
+}
+
+db_test!(c8_claims_at_two_processes_at_once_give_each_copy_once_and_each_request_one_answer, async |db: TestDb| {
+    let server = TestServer::new(&db).await;
+    let other = another(&server, &db).await;
+    let media = media(&server, "sky-raider", 6, json!({ "copies": 2 })).await;
+    let owners = [Terminal::registered(&server).await, Terminal::registered(&server).await, Terminal::registered(&server).await];
+    for medium in &media {
+        let envelopes: Vec<Vec<u8>> = owners
+            .iter()
+            .map(|owner| owner.sealed(&server, &request(&server, Operation::Claim(owner.claim_operation(medium))), Some(medium)))
+            .collect();
+        // Everybody asks twice at each process, with the same request.
+        let asked = envelopes.iter().flat_map(|sealed| [&server, &other, &server, &other].map(|at| exchange(at, sealed)));
+        let answers = futures_util::future::join_all(asked).await;
+        let mut granted = 0;
+        for (owner, answers) in owners.iter().zip(answers.chunks(4)) {
+            let copies: BTreeSet<_> = answers.iter().map(|answer| keys(owner, answer)).collect();
+            assert_eq!(copies.len(), 1, "one request, one answer: {answers:?}");
+            granted += copies.iter().flatten().count();
+        }
+        assert_eq!(granted, 2);
+        assert_eq!(row(&db, medium).await.copies_claimed, 2);
+    }
+    assert_eq!(db.number("SELECT count(*) FROM grants").await, 12);
+    assert_eq!(db.number("SELECT count(*) FROM outbox").await, 12);
+    assert_eq!(auditor::check(&db.db).await.unwrap(), []);
+    assert!(store::audit::verify(&db.db, vec![], |_| Err(String::new())).await.unwrap().is_clean());
+});
+
+/// What an owner can open of a grant; nothing of a refusal because the medium is spent.
+fn keys(owner: &Terminal, answer: &Result<serde_json::Value, Refusal>) -> Option<Vec<u8>> {
+    match answer {
+        Ok(result) => {
+            let result: ClaimResult = serde_json::from_value(result.clone()).unwrap();
+            let (content, library) = owner.open(&result.grants[0]);
+            Some([&content.expose()[..], &library.expose()[..]].concat())
+        }
+        Err(refusal) => {
+            assert_eq!(refusal.code, Code::MediumSpent);
+            None
+        }
+    }
+}
 
 async fn enqueue(db: &TestDb, family: String, id: &'static str, kind: &'static str, payload: String) {
     db.write("enqueue", family.clone(), async move |tx: &mut Tx| -> Result<bool, DbError> {
