@@ -2,7 +2,7 @@
 
 mod support;
 
-use counterfoil_server::db::{Db, DbError, Tx};
+use counterfoil_server::db::{Db, DbError, Fault, Lasting, Tx};
 use counterfoil_server::store::audit::{self, Checkpoint, Finding, Report};
 use serde_json::json;
 use support::{TestDb, db_test};
@@ -104,6 +104,22 @@ db_test!(checkpoints_hold_while_others_append, async |db| {
     let report = verify(&db).await;
     assert!(made > 0 && report.is_clean(), "{made} checkpoints: {report:?}");
     assert_eq!(db.number("SELECT count(*) FROM audit_head WHERE checkpoint IS NULL").await, 0);
+});
+
+db_test!(a_checkpoint_is_made_at_once_whichever_commit_was_not_answered, async |db| {
+    for n in 0..20 {
+        append(&db, "usr-1".to_owned(), 1).await;
+        db.faults.arm(Fault::CommitAnswer(n), Lasting::Once);
+        let made = audit::checkpoint(&db, 100 + n.cast_signed(), sign).await.unwrap();
+        let fired = db.faults.fired();
+        db.faults.disarm();
+        assert!(made.is_some(), "COMMIT {n}: its own beginning taken for somebody else's");
+        if fired == 0 {
+            assert!(n >= 3, "begun, entered, sealed");
+            return assert!(verify(&db).await.is_clean());
+        }
+    }
+    panic!("the fault never ended");
 });
 
 db_test!(a_checkpoint_that_its_server_left_is_finished_by_another, async |db| {

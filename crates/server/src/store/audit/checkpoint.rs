@@ -1,5 +1,7 @@
 //! Makes checkpoints: what every chain that grew has come to, under one signature.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use serde::{Deserialize, Serialize};
 
 use super::{Canonical, PAGE, open_heads_after};
@@ -74,12 +76,18 @@ pub async fn last_checkpoint_at(tx: &mut Tx) -> Result<Option<i64>, DbError> {
 
 /// Claims the next number, or the unfinished one of a server that died. `None`: nothing to do here.
 async fn begin(db: &Db, now: i64) -> Result<Option<(i64, [u8; 32])>, DbError> {
+    let begun = AtomicBool::new(false);
     db.write("begin checkpoint", "/checkpoint", async move |tx| {
         let sql = "SELECT number, at, prev, signature FROM audit_checkpoint ORDER BY number DESC LIMIT 1";
         let last = tx.query(sql).opt::<(i64, i64, [u8; 32], Option<String>)>().await?;
         if let Some((number, at, prev, None)) = last {
+            // Run again because the answer of its COMMIT was lost, it finds its own beginning.
+            if at == now && begun.load(Ordering::Relaxed) {
+                return Ok(Some((number, prev)));
+            }
             let sql = "UPDATE audit_checkpoint SET at = $1 WHERE number = $2 AND at = $3 AND signature IS NULL";
             let mine = at <= now - TAKE_OVER && tx.query(sql).bind(now).bind(number).bind(at).execute().await? == 1;
+            begun.store(mine, Ordering::Relaxed);
             return Ok(mine.then_some((number, prev)));
         }
         let moved = tx.query("SELECT family FROM audit_head WHERE checkpoint IS NULL LIMIT 1").opt::<(String,)>().await?;
@@ -92,6 +100,7 @@ async fn begin(db: &Db, now: i64) -> Result<Option<(i64, [u8; 32])>, DbError> {
         };
         let sql = "INSERT INTO audit_checkpoint (number, at, prev) VALUES ($1, $2, $3) ON CONFLICT (number) DO NOTHING";
         let mine = tx.query(sql).bind(number).bind(now).bind(prev).execute().await? == 1;
+        begun.store(mine, Ordering::Relaxed);
         Ok(mine.then_some((number, prev)))
     })
     .await
