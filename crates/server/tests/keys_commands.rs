@@ -56,7 +56,8 @@ impl Served {
         let mut child = place.command(&["serve", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        (Self(child), line.strip_prefix("listening on ").unwrap().trim().to_owned())
+        let (url, _) = line.strip_prefix("listening on ").unwrap().split_once(", serving ").unwrap();
+        (Self(child), url.to_owned())
     }
 
     /// SIGTERM, and the exit status.
@@ -119,7 +120,7 @@ fn from_init_to_restore() {
     let checkpoint = place.0.path().join("checkpoint");
     place.json(&["audit", "checkpoint", "--out", checkpoint.to_str().unwrap()]);
     assert_eq!(place.json(&["audit", "verify", "--checkpoint", checkpoint.to_str().unwrap()])["clean"], true);
-    assert!(place.run(&["audit", "show", "tokens"]).status.success());
+    assert!(place.run(&["audit", "show", "/tokens"]).status.success());
     place.fails(&["audit", "show", "nobody"], 1);
     assert_eq!(served.end(), Some(0));
 

@@ -51,6 +51,10 @@ impl Backup {
             return Err(Failure::refused(format!("{} is there already", out.display()))
                 .hint("Backups are never overwritten: choose another name, or a directory."));
         }
+        if let Some(parent) = out.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.is_dir()) {
+            return Err(Failure::operation(format!("there is no directory {}", parent.display()))
+                .hint("Make it, for the user that runs counterfoil to write in; a backup is as secret as the database."));
+        }
         let target = out.clone();
         let made = tokio::task::spawn_blocking(move || match url.file() {
             Some(path) => copy(path, &target),
