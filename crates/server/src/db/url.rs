@@ -158,15 +158,15 @@ fn without_host(config: &Config) -> Config {
         .target_session_attrs(config.get_target_session_attrs())
         .channel_binding(config.get_channel_binding())
         .load_balance_hosts(config.get_load_balance_hosts());
-    config.get_user().map(|user| _ = one.user(user));
-    config.get_password().map(|password| _ = one.password(password));
-    config.get_dbname().map(|name| _ = one.dbname(name));
-    config.get_options().map(|options| _ = one.options(options));
-    config.get_application_name().map(|name| _ = one.application_name(name));
-    config.get_connect_timeout().map(|time| _ = one.connect_timeout(*time));
-    config.get_tcp_user_timeout().map(|time| _ = one.tcp_user_timeout(*time));
-    config.get_keepalives_interval().map(|time| _ = one.keepalives_interval(time));
-    config.get_keepalives_retries().map(|count| _ = one.keepalives_retries(count));
+    config.get_user().into_iter().for_each(|user| _ = one.user(user));
+    config.get_password().into_iter().for_each(|password| _ = one.password(password));
+    config.get_dbname().into_iter().for_each(|name| _ = one.dbname(name));
+    config.get_options().into_iter().for_each(|options| _ = one.options(options));
+    config.get_application_name().into_iter().for_each(|name| _ = one.application_name(name));
+    config.get_connect_timeout().into_iter().for_each(|time| _ = one.connect_timeout(*time));
+    config.get_tcp_user_timeout().into_iter().for_each(|time| _ = one.tcp_user_timeout(*time));
+    config.get_keepalives_interval().into_iter().for_each(|time| _ = one.keepalives_interval(time));
+    config.get_keepalives_retries().into_iter().for_each(|count| _ = one.keepalives_retries(count));
     one
 }
 

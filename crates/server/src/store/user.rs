@@ -88,11 +88,12 @@ pub struct Presented {
 impl FromRow for Presented {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
         let entry = EntryRow::from_row(row)?;
-        let named: (Option<DeviceId>, Option<[u8; 32]>, Option<[u8; 32]>, Option<Vec<u8>>) =
-            (row.column()?, row.column()?, row.column()?, row.column()?);
+        let device: Option<DeviceId> = row.column()?;
+        let keys: (Option<[u8; 32]>, Option<[u8; 32]>) = (row.column()?, row.column()?);
+        let secret: Option<Vec<u8>> = row.column()?;
         let (name, created_at): (Option<String>, Option<Timestamp>) = (row.column()?, row.column()?);
-        let device = match (named, created_at) {
-            ((Some(device), Some(sign), Some(seal), Some(secret)), Some(created_at)) => {
+        let device = match (device, keys, secret, created_at) {
+            (Some(device), (Some(sign), Some(seal)), Some(secret), Some(created_at)) => {
                 Some(DeviceRow { device, keys: Public { sign, seal }, secret, name, created_at })
             }
             _ => None,
