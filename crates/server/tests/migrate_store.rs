@@ -92,7 +92,7 @@ async fn assert_same(old: &Old, new: &TestDb) {
     for table in support::schema::of_sqlite(&old.path()).tables.keys() {
         let moved = if table == "setting" { " WHERE name NOT LIKE 'mov%'" } else { "" };
         let mut statement = source.prepare(&format!("SELECT * FROM {table}{moved}")).unwrap();
-        let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+        let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
         let as_text = |name: &String| format!("coalesce(CAST({name} AS TEXT), 'NULL')");
         let hexed = |name: &String| match support::schema::of_sqlite(&old.path()).tables[table].columns[name].0.as_str() {
             "BYTEA" => (
