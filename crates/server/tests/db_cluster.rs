@@ -1,7 +1,6 @@
 //! PostgreSQL that is more than one server: a pooler before it, a standby beside it, a primary that changes.
 
 #![expect(clippy::disallowed_methods, reason = "it is measured how long the database keeps callers waiting")]
-
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
 #[path = "support/catalogue.rs"]
