@@ -8,6 +8,7 @@ use super::{Failure, Global, at};
 
 mod contents;
 mod database;
+mod postgres;
 
 /// From where to where.
 #[derive(Args)]

@@ -7,6 +7,7 @@ use counterfoil_format::jws::verify_compact;
 use serde::Serialize;
 
 use super::super::{Failure, Global};
+use super::postgres;
 use crate::auditor::{self, CHECKPOINT_TYP};
 use crate::config::Config;
 use crate::db::{Compared, Db, DbError, DbUrl, Move, MoveError, Pass, Progress};
@@ -43,7 +44,7 @@ pub async fn run(from: &str, to: &str, to_file: Option<&Path>, global: &Global) 
         )
     };
     let db = Db::open(&to).await.map_err(unreachable)?;
-    if let Some(table) = foreign_table(&db).await.map_err(unreachable)? {
+    if let Some(table) = postgres::foreign_table(&db).await.map_err(unreachable)? {
         return Err(Failure::refused(format!("the new database, {to}, belongs to something else: it has a table {table}"))
             .hint("Make a new, empty database, and move to that."));
     }
@@ -51,16 +52,6 @@ pub async fn run(from: &str, to: &str, to_file: Option<&Path>, global: &Global) 
     let moved = go(&config, &from, &db, global, to_file).await;
     db.close().await;
     moved
-}
-
-/// A table in a database that no version of this program was in before.
-async fn foreign_table(db: &Db) -> Result<Option<String>, DbError> {
-    if db.migration_status().await?.database > 0 {
-        return Ok(None);
-    }
-    let sql = "SELECT min(tablename::text) FROM pg_tables WHERE schemaname = current_schema() AND tablename <> 'refinery_schema_history'";
-    let found = db.read("look for tables", async move |tx| tx.query(sql).opt::<(Option<String>,)>().await).await?;
-    Ok(found.and_then(|(table,)| table))
 }
 
 fn parse(address: &str) -> Result<DbUrl, Failure> {
