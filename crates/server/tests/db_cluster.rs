@@ -152,6 +152,14 @@ fn a_standby_answers_what_may_lag_and_holds_what_was_acknowledged() {
     });
 }
 
+/// Asks until it is so; that it never is, is noticed after ten seconds.
+async fn within_seconds(is_so: impl AsyncFn() -> bool) {
+    let begun = Instant::now();
+    while !is_so().await {
+        assert!(begun.elapsed() < Duration::from_secs(10), "the replica was not asked, or does not lag");
+    }
+}
+
 /// Returns when the standby has seen the database and its row: it has what was committed, and replays it when it comes to that.
 async fn replayed(url: &str) {
     loop {
@@ -178,7 +186,8 @@ async fn number(tx: &mut Tx, family: &'static str) -> Result<Option<i64>, DbErro
 }
 
 async fn lists_may_lag_and_decisions_do_not(db: &TestDb, replica: &tokio_postgres::Client) {
-    assert_eq!(db.read_lagging("where", is_replica).await.unwrap(), 1);
+    // Where it fails for a moment, as on a busy machine, the primary answers in its place; so it is asked for a while.
+    within_seconds(async || db.read_lagging("where", is_replica).await.unwrap() == 1).await;
     assert_eq!(db.read("where", is_replica).await.unwrap(), 0);
     assert_eq!(db.write("where", "a", is_replica).await.unwrap(), 0);
     assert_eq!(db.snapshot("where", is_replica).await.unwrap(), 0);
@@ -193,8 +202,8 @@ async fn lists_may_lag_and_decisions_do_not(db: &TestDb, replica: &tokio_postgre
     assert_eq!(db.read("a", a).await.unwrap(), Some(2), "decisions see what was committed");
     assert_eq!(db.write("a", "a", a).await.unwrap(), Some(2));
     // The planted bug of a decision that lags would be this.
-    assert_eq!(db.read_lagging("a", a).await.unwrap(), Some(1), "the replica was asked, and lags");
-    assert_eq!(db.read_lagging("b", b).await.unwrap(), None);
+    within_seconds(async || db.read_lagging("a", a).await.unwrap() == Some(1)).await;
+    within_seconds(async || db.read_lagging("b", b).await.unwrap().is_none()).await;
     assert_eq!(db.find_lagging("b", b).await.unwrap(), Some(3), "what is not found there is looked for on the primary");
     let missing = async |tx: &mut Tx| number(tx, "b").await?.ok_or(DbError::NoRow("thing"));
     assert_eq!(db.read_lagging("b", missing).await.unwrap(), 3, "so is what is told as an error");
