@@ -72,7 +72,7 @@ impl CardCommand {
 
 fn shown(info: CardInfo) -> Shown {
     let grant = |grant: counterfoil_terminal::CardGrant| {
-        json!({ "title": grant.title, "medium_id": grant.medium_id, "grant_id": grant.grant_id,
+        json!({ "title": grant.title, "medium_id": grant.origin.medium(), "license_id": grant.origin.license(), "grant_id": grant.grant_id,
                 "copy_finished": !grant.content_key, "issued_at": units::moment(grant.issued_at) })
     };
     let grants = info.grants.into_iter().map(grant).collect();
@@ -88,7 +88,7 @@ fn words(info: &CardInfo) -> String {
     }
     for grant in &info.grants {
         let state = if grant.content_key { "copy not finished" } else { "copied" };
-        text += &format!("opens    {} from medium {} ({state})\n", grant.title, grant.medium_id);
+        text += &format!("opens    {} from {} ({state})\n", grant.title, grant.origin);
     }
     text
 }

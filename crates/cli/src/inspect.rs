@@ -97,7 +97,12 @@ fn online_words(answer: &InspectResult) -> String {
             text += &format!("device     {} ({name}), since {}\n", device.id, units::moment(device.registered_at));
         }
         for owned in &user.titles {
-            text += &format!("owns       {} from medium {}, since {}\n", owned.title, owned.medium_id, units::moment(owned.since));
+            let from = match (&owned.medium_id, &owned.order_id) {
+                (Some(medium), _) => format!("medium {medium}"),
+                (None, Some(order)) => format!("order {order}"),
+                (None, None) => "an unknown source".to_owned(),
+            };
+            text += &format!("owns       {} from {from}, since {}\n", owned.title, units::moment(owned.since));
         }
     }
     if let Some(device) = &answer.device {

@@ -103,7 +103,7 @@ impl List {
 fn listed(title: &Listed) -> serde_json::Value {
     json!({
         "title": title.title, "name": title.name, "kind": title.kind, "release": title.release, "entry": title.entry,
-        "size": title.size, "packed": title.packed, "files": title.files, "medium_id": title.medium_id, "grant_id": title.grant_id,
+        "size": title.size, "packed": title.packed, "files": title.files, "medium_id": title.origin.medium(), "license_id": title.origin.license(), "grant_id": title.grant_id,
         "copied_at": units::moment(title.copied_at), "complete": title.complete,
     })
 }

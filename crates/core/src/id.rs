@@ -174,9 +174,42 @@ id!(
     GrantId, "grt"
 );
 
+id!(
+    /// One purchase (D2, D3), and the charge that it raises.
+    OrderId, "ord"
+);
+id!(
+    /// A user's right to a title that came from an order.
+    EntitlementId, "ent"
+);
+id!(
+    /// A license: one device at a time may run the title by it. It keeps its ID when it moves to another device (D8, D9).
+    LicenseId, "lic"
+);
+id!(
+    /// The ticket for a license that waits to be fetched (D6).
+    TransactionId, "txn"
+);
+id!(
+    /// Something for a device to do, in its inbox.
+    JobId, "job"
+);
+
 /// What the IDs of all kinds begin with.
-pub const PREFIXES: [&str; 7] =
-    [UserId::PREFIX, DeviceId::PREFIX, DriveId::PREFIX, CardId::PREFIX, HolderId::PREFIX, PressedId::PREFIX, GrantId::PREFIX];
+pub const PREFIXES: [&str; 12] = [
+    UserId::PREFIX,
+    DeviceId::PREFIX,
+    DriveId::PREFIX,
+    CardId::PREFIX,
+    HolderId::PREFIX,
+    PressedId::PREFIX,
+    GrantId::PREFIX,
+    OrderId::PREFIX,
+    EntitlementId::PREFIX,
+    LicenseId::PREFIX,
+    TransactionId::PREFIX,
+    JobId::PREFIX,
+];
 
 impl From<CardId> for HolderId {
     /// A card is a holder; both names are the same bits.

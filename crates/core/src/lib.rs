@@ -4,7 +4,10 @@
 //! next to the requirements; who loads the facts and writes the decision is the server's or the terminal's business.
 
 pub mod id;
+pub mod license;
 pub mod medium;
+pub mod money;
+pub mod policy;
 pub mod refusal;
 pub mod rights;
 pub mod rules;
@@ -12,8 +15,11 @@ pub mod time;
 pub mod title;
 pub mod wire;
 
-pub use id::{CardId, DeviceId, DriveId, GrantId, HolderId, RequestId, UserId};
+pub use id::{CardId, DeviceId, DriveId, EntitlementId, GrantId, HolderId, JobId, LicenseId, OrderId, RequestId, TransactionId, UserId};
+pub use license::License;
 pub use medium::{BatchId, MediumId};
+pub use money::{Currency, Money};
+pub use policy::{Policy, SourceDevice};
 pub use refusal::{Code, Refusal};
 pub use rights::Rights;
 pub use time::Timestamp;

@@ -61,6 +61,42 @@ codes! {
     /// B2: the rights do not include this.
     RightMissing = "right_missing", "the rights of this medium do not allow this",
         "`counterfoil inspect` shows what it allows.";
+    /// D2: no title of that name is sold here.
+    NotForSale = "not_for_sale", "this title is not sold here",
+        "`counterfoil store` shows what is.";
+    /// The price has changed since the buyer saw it.
+    PriceChanged = "price_changed", "the price is not what was shown",
+        "Look at the price, and order again.";
+    /// D3: the charge could not be made.
+    PaymentRefused = "payment_refused", "the charge was refused",
+        "Have the balance topped up by the shop or the operator, then order again.";
+    /// D2: there is nothing to buy.
+    AlreadyLicensed = "already_licensed", "this device is licensed for the title already",
+        "Install it: `counterfoil install TITLE`.";
+    /// A title can be tried once.
+    TrialUsed = "trial_used", "this title was tried before",
+        "Buy it: `counterfoil buy TITLE`.";
+    /// D5: user, device and title are not registered together.
+    NotEntitled = "not_entitled", "user, device and title are not registered together",
+        "Buy the title for this device: `counterfoil buy TITLE`. If it is licensed to another of your devices: `counterfoil transfer TITLE --to THIS-DEVICE`.";
+    /// D6: no such transaction, or it is another device's.
+    TransactionUnknown = "transaction_unknown", "no license waits under this transaction ID for this device",
+        "Ask for the license again: `counterfoil install TITLE`.";
+    /// D6: the license was fetched and its installation confirmed.
+    TransactionSpent = "transaction_spent", "the license under this transaction ID was fetched already",
+        "It is in the library that it was installed to. If that is gone: `counterfoil install TITLE --again`.";
+    /// D10: transferred, given back or taken back.
+    LicenseEnded = "license_ended", "this license has ended on this device",
+        "If the title was moved to another of your devices, it runs there; `counterfoil transfer TITLE --to THIS-DEVICE` brings it back.";
+    /// D8: not by the terms under which it was bought.
+    TransferNotAllowed = "transfer_not_allowed", "this transfer is not allowed",
+        "The detail says why. `counterfoil devices` shows what can be moved, and from when.";
+    /// Not by the terms under which it was bought.
+    RefundNotAllowed = "refund_not_allowed", "this order can no longer be given back",
+        "Ask the operator.";
+    /// No such release, or none at all yet.
+    ReleaseUnknown = "release_unknown", "there is no such release of this title",
+        "Leave the release out to get the newest one.";
     /// A grant that does not exist, or is somebody else's.
     GrantUnknown = "grant_unknown", "no such grant for this device",
         "Copy the medium again: `counterfoil copy`.";
@@ -82,6 +118,15 @@ codes! {
     /// C10, terminal: hardware is not what the grant is bound to.
     CopyNotPermitted = "copy_not_permitted", "COPY IS NOT PERMITTED",
         "The keys on the card are bound to another device or drive. Use those, or have them exchanged at the repair centre.";
+    /// D7, terminal: the hardware is not the one that the license names.
+    RunNotPermitted = "run_not_permitted", "THE SOFTWARE CANNOT BE RUN ON THIS DEVICE",
+        "It is licensed to another device. On one of your devices: `counterfoil transfer TITLE --to THIS-DEVICE`.";
+    /// Terminal: the license is over, and so is its grace period.
+    LicenseExpired = "license_expired", "the license has expired",
+        "Connect to the network and run it again: the license is renewed by itself if it still stands.";
+    /// Terminal: not signed by the authority, edited, or no license at all.
+    LicenseInvalid = "license_invalid", "this is no genuine license",
+        "Have it issued again: `counterfoil install TITLE --again`.";
     /// C12, terminal: hardware is not what the library is bound to, or the card does not open it.
     PlayNotPermitted = "play_not_permitted", "CONTENT REPRODUCTION IS NOT PERMITTED",
         "This library is bound to another card, device or drive. Use those, or have them exchanged at the repair centre.";

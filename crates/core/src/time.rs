@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
+    /// Later than all others.
+    pub const FOREVER: Timestamp = Timestamp(i64::MAX);
+
     /// Milliseconds in a day, the unit that policies are thought in.
     pub const DAY: i64 = 24 * 60 * 60 * 1000;
 

@@ -7,8 +7,12 @@ mod request;
 mod result;
 
 pub use identity::{AuthorityDocument, AuthorityKeys, IdentityArea, IdentityClaims, PublisherOnMedium, SealingKeyDocument, TitleOnMedium};
-pub use request::{Claim, Confirm, Heal, HolderKeys, Inspect, Operation, Register, RegisterDevice, RegisterDrive, Request};
+pub use request::{
+    AddDevice, AskLicense, Claim, Confirm, Devices, Heal, HolderKeys, Inbox, Inspect, JobDone, Operation, Order, Redeem, Register,
+    RegisterDevice, RegisterDrive, Renew, Request, Transfer,
+};
 pub use result::{
-    Answer, ClaimResult, ConfirmResult, DeviceVerdict, GrantDocument, HealResult, HolderKind, InspectResult, MediumVerdict, Outcome,
-    OwnedTitle, RegisterResult, TitleOnOffer, UserVerdict,
+    AddDeviceResult, Answer, ClaimResult, ConfirmResult, DeviceVerdict, DevicesResult, GrantDocument, HealResult, HolderKind, InboxResult,
+    InspectResult, Job, LicenseResult, LicensedTitle, MediumVerdict, MovedLicense, OrderResult, Outcome, OwnedTitle, RedeemResult,
+    RegisterResult, RenewResult, TitleOnOffer, TransferResult, UserVerdict, UsersDevice, Work,
 };

@@ -130,7 +130,7 @@ impl Terminal {
     pub fn confirm(&self, authority: &Authority, medium: &Medium, grants: &[GrantId], dice: &mut Dice) -> Envelope {
         let operation = Operation::Confirm(Confirm {
             user_id: self.user.expect("registers first"),
-            medium_id: medium.claims.medium_id.clone(),
+            medium_id: Some(medium.claims.medium_id.clone()),
             grant_ids: grants.to_vec(),
             device_id: Some(self.device_id),
         });

@@ -1,21 +1,30 @@
 //! The use cases, one a file: they open the transaction, have `core` decide, and write what was decided.
 
+pub mod add_device;
 pub mod asked;
 pub mod card;
 pub mod checks;
 pub mod claim;
 pub mod confirm;
 pub mod create_batch;
+pub mod devices;
 pub mod exchange;
 pub mod heal;
 pub mod import_media;
+pub mod inbox;
 pub mod inspect;
+pub mod installed;
+pub mod license;
+pub mod order;
 pub mod press;
 pub mod proof;
 pub mod publish_release;
 pub mod publisher;
+pub mod redeem;
 pub mod register;
+pub mod renew;
 pub mod retire_medium;
 pub mod seal;
 pub mod title;
 pub mod token;
+pub mod transfer;

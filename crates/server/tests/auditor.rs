@@ -25,7 +25,8 @@ const GOOD: &[&str] = &[
        VALUES ('med-1', 'grt-1', 1, 't', 1, 'usr-1', 'key-1', 'card', 'settled', CAST('k' AS BYTEA), 1, 2)",
     "INSERT INTO audit (family, seq, at, actor, event, detail, prev, hash)
        VALUES ('med-1', 1, 1, 'usr-1', 'claim.granted', '{}', CAST('p' AS BYTEA), CAST('h' AS BYTEA))",
-    "INSERT INTO entitlement (user_id, grant_id, medium_id, title_id, state, created_at) VALUES ('usr-1', 'grt-1', 'med-1', 't', 'active', 1)",
+    "INSERT INTO entitlement (user_id, entitlement_id, source, medium_id, title_id, state, devices, transfers, created_at)
+     VALUES ('usr-1', 'grt-1', 'medium', 'med-1', 't', 'active', 1, 0, 1)",
 ];
 
 /// What is done to it, and which sentence it breaks.
@@ -57,8 +58,8 @@ const PLANTED: &[(&[&str], &str)] = &[
     ),
     (&["UPDATE batch SET rights = '{\"copies\":0}'"], "a medium is claimed as often as its rights allow, at most"),
     (&["DELETE FROM entitlement"], "a user is told of every grant, or about to be"),
-    (&["UPDATE entitlement SET grant_id = 'grt-9'"], "an entitlement has a grant behind it"),
-    (&["UPDATE entitlement SET user_id = 'usr-2'"], "an entitlement has a grant behind it"),
+    (&["UPDATE entitlement SET entitlement_id = 'grt-9'"], "an entitlement from a medium has a grant behind it"),
+    (&["UPDATE entitlement SET user_id = 'usr-2'"], "an entitlement from a medium has a grant behind it"),
     (&["UPDATE holder SET user_id = 'usr-2'"], "a user's holder is that user's, and nobody has two"),
     (&["DELETE FROM holder"], "a user's holder is that user's, and nobody has two"),
     (

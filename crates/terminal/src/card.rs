@@ -8,6 +8,7 @@ pub(crate) mod file;
 
 use crate::error::Result;
 use crate::io::{create_dirs, parent};
+use crate::origin::Origin;
 use crate::terminal::Terminal;
 use counterfoil_core::rules::register::Combination;
 use counterfoil_core::wire::{GrantDocument, HolderKind};
@@ -71,8 +72,9 @@ pub struct SealedUser {
 pub struct SealedGrant {
     /// Name of the authority.
     pub authority: String,
-    /// The medium that it was claimed from.
-    pub medium_id: MediumId,
+    /// What it came from.
+    #[serde(flatten)]
+    pub origin: Origin,
     /// ID of the device that takes part in the sealing; empty where none does.
     pub device: String,
     /// What it is for.
@@ -96,10 +98,10 @@ impl SealedGrant {
     ///
     /// # Errors
     /// What is wrong with its box.
-    pub fn new(document: &GrantDocument, authority: &str, medium_id: &MediumId, device: Option<String>) -> serde_json::Result<Self> {
+    pub fn new(document: &GrantDocument, authority: &str, origin: impl Into<Origin>, device: Option<String>) -> serde_json::Result<Self> {
         Ok(Self {
             authority: authority.to_owned(),
-            medium_id: medium_id.clone(),
+            origin: origin.into(),
             device: device.unwrap_or_default(),
             title: document.title.clone(),
             grant_id: document.grant_id,
@@ -133,7 +135,7 @@ impl SealedGrant {
 impl Sealed {
     /// The grants claimed from a medium whose copy is not finished: their content keys are still there.
     pub fn unfinished<'a>(&'a self, medium: &'a MediumId) -> impl Iterator<Item = &'a SealedGrant> {
-        self.grants.iter().filter(move |grant| grant.medium_id == *medium && grant.keys.has_content_key())
+        self.grants.iter().filter(move |grant| grant.origin.medium() == Some(medium) && grant.keys.has_content_key())
     }
 
     /// A grant by its name.
@@ -189,8 +191,8 @@ pub struct CardInfo {
 pub struct CardGrant {
     /// What for.
     pub title: TitleId,
-    /// From which medium.
-    pub medium_id: MediumId,
+    /// What it came from.
+    pub origin: Origin,
     /// Its name.
     pub grant_id: GrantId,
     /// Whether the content key is still there: the copy is not finished.

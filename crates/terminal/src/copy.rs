@@ -215,7 +215,7 @@ fn claim(
     let device = claimant.device.map(|id| id.to_string());
     let mut grants = Vec::new();
     for document in &accepted.result.grants {
-        let grant = SealedGrant::new(document, &authority.document.name, &identity.medium_id, device.clone());
+        let grant = SealedGrant::new(document, &authority.document.name, identity.medium_id.clone(), device.clone());
         grants.push(grant.map_err(|error| CopyError::Grant(error.to_string()))?);
     }
     let mut sealed = holder.sealed().clone();
@@ -237,7 +237,7 @@ fn check_wanted(holder: &FileHolder, medium: &Medium, library: &Library, sources
     };
     let found: Option<Vec<&Listed>> = sources.iter().map(same).collect();
     match found.as_deref() {
-        Some([first, ..]) if first.medium_id != medium.identity().medium_id => {
+        Some([first, ..]) if first.origin.medium() != Some(&medium.identity().medium_id) => {
             Err(CopyError::Present { title: first.title.clone(), release: first.release.clone() }.into())
         }
         _ => Ok(()),
@@ -321,7 +321,7 @@ impl Title<'_> {
             packed,
             files: release.files,
             grant_id: self.grant.grant_id,
-            medium_id: self.medium.identity().medium_id.clone(),
+            origin: self.medium.identity().medium_id.clone().into(),
             copied_at: self.terminal.clock().now(),
             entry: release.entry.clone(),
             complete: false,
@@ -365,7 +365,7 @@ fn confirm(
     let grant_ids: Vec<GrantId> = grants.iter().map(|grant| grant.grant_id).collect();
     let operation = Confirm {
         user_id: claimant.user,
-        medium_id: medium.identity().medium_id.clone(),
+        medium_id: Some(medium.identity().medium_id.clone()),
         grant_ids: grant_ids.clone(),
         device_id: claimant.device,
     };

@@ -16,9 +16,10 @@
 use crate::error::Result;
 use crate::exchange::refused;
 use crate::io::{IoFailure, Lock, create_dirs, read_small, remove_all, replace};
+use crate::origin::Origin;
 use crate::terminal::{Terminal, absolute};
 use counterfoil_core::wire::PublisherOnMedium;
-use counterfoil_core::{Code, GrantId, Kind, MediumId, ReleaseVersion, Timestamp, TitleId};
+use counterfoil_core::{Code, GrantId, Kind, ReleaseVersion, Timestamp, TitleId};
 use counterfoil_format::content::{ChunkKeys, LibraryKey, Manifest, ObjectName, Release, WRAPPED_ID_KEY_LEN};
 use counterfoil_format::encoding::{from_base64url, parse_strict};
 use counterfoil_format::sign::VerifyingKey;
@@ -108,8 +109,9 @@ pub struct Listed {
     pub files: u64,
     /// Under which grant.
     pub grant_id: GrantId,
-    /// From which medium.
-    pub medium_id: MediumId,
+    /// What it came from.
+    #[serde(flatten)]
+    pub origin: Origin,
     /// Since when.
     pub copied_at: Timestamp,
     /// What is run or played first.

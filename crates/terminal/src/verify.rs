@@ -189,7 +189,7 @@ fn healing_keys<'a>(
     let listed = &opened.record.listed;
     let operation = Heal {
         user_id: claimant.user,
-        medium_id: listed.medium_id.clone(),
+        medium_id: listed.origin.medium().cloned(),
         grant_id: listed.grant_id,
         device_id: claimant.device,
         chunks: ids.iter().map(|id| to_base64url(&id.0)).collect(),

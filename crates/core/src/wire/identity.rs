@@ -138,7 +138,7 @@ mod tests {
     fn each_operation_goes_to_who_does_it_and_older_documents_name_one_place() {
         let confirm = Operation::Confirm(Confirm {
             user_id: crate::UserId::from_bytes([1; 16]),
-            medium_id: crate::MediumId::pressed(BatchId([1; 8]), 1),
+            medium_id: Some(crate::MediumId::pressed(BatchId([1; 8]), 1)),
             grant_ids: vec![],
             device_id: None,
         });

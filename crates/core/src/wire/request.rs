@@ -1,6 +1,9 @@
 //! Requests: what the terminal signs and seals.
 
-use crate::{CardId, DeviceId, DriveId, GrantId, MediumId, RequestId, Timestamp, UserId};
+use crate::{
+    CardId, DeviceId, DriveId, GrantId, JobId, LicenseId, MediumId, Money, ReleaseVersion, RequestId, Timestamp, TitleId, TransactionId,
+    UserId,
+};
 use serde::{Deserialize, Serialize};
 
 /// The payload inside an envelope.
@@ -29,6 +32,22 @@ pub enum Operation {
     Confirm(Confirm),
     /// Chunks of the copy are damaged.
     Heal(Heal),
+    /// D2, D3: buys a title for the device that asks.
+    Order(Order),
+    /// D5: a license for a title on the device that asks; answered with a transaction ID.
+    License(AskLicense),
+    /// D6: the license that waits under a transaction ID, with the keys.
+    Redeem(Redeem),
+    /// The license again, good for longer.
+    Renew(Renew),
+    /// D8: the user's devices, and what is licensed to each.
+    Devices(Devices),
+    /// Announces a device that is going to register for the user.
+    AddDevice(AddDevice),
+    /// D8–D10: moves licenses from one of the user's devices to another.
+    Transfer(Transfer),
+    /// What there is to do for the device that asks.
+    Inbox(Inbox),
 }
 
 impl Operation {
@@ -40,6 +59,14 @@ impl Operation {
             Operation::Claim(_) => "claim",
             Operation::Confirm(_) => "confirm",
             Operation::Heal(_) => "heal",
+            Operation::Order(_) => "order",
+            Operation::License(_) => "license",
+            Operation::Redeem(_) => "redeem",
+            Operation::Renew(_) => "renew",
+            Operation::Devices(_) => "devices",
+            Operation::AddDevice(_) => "add_device",
+            Operation::Transfer(_) => "transfer",
+            Operation::Inbox(_) => "inbox",
         }
     }
 
@@ -47,8 +74,16 @@ impl Operation {
     /// on a medium or a user (docs/decisions/0012).
     pub fn is_for_license_server(&self) -> bool {
         match self {
-            Operation::Confirm(_) | Operation::Heal(_) => true,
-            Operation::Register(_) | Operation::Inspect(_) | Operation::Claim(_) => false,
+            Operation::Confirm(_) | Operation::Heal(_) | Operation::Redeem(_) | Operation::Renew(_) => true,
+            Operation::Register(_)
+            | Operation::Inspect(_)
+            | Operation::Claim(_)
+            | Operation::Order(_)
+            | Operation::License(_)
+            | Operation::Devices(_)
+            | Operation::AddDevice(_)
+            | Operation::Transfer(_)
+            | Operation::Inbox(_) => false,
         }
     }
 }
@@ -142,8 +177,9 @@ pub struct Claim {
 pub struct Confirm {
     /// As received at registration.
     pub user_id: UserId,
-    /// The medium that was copied.
-    pub medium_id: MediumId,
+    /// The medium that was copied; absent where a license was installed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub medium_id: Option<MediumId>,
     /// Its grants.
     pub grant_ids: Vec<GrantId>,
     /// The device that copied, where one is registered.
@@ -157,8 +193,9 @@ pub struct Confirm {
 pub struct Heal {
     /// As received at registration.
     pub user_id: UserId,
-    /// The medium that was copied.
-    pub medium_id: MediumId,
+    /// The medium that was copied; absent where a license was installed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub medium_id: Option<MediumId>,
     /// The grant that the library holds the title by.
     pub grant_id: GrantId,
     /// The device that the library is played on, where one is registered.
@@ -171,4 +208,145 @@ pub struct Heal {
 impl Heal {
     /// Chunks in one request; more take more requests.
     pub const MOST: usize = 400;
+}
+
+/// D2, D3. Signed by the device, and by the card where the entry has one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// As received at registration.
+    pub user_id: UserId,
+    /// Where the entry has a card.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub card_id: Option<CardId>,
+    /// The device that it is bought for.
+    pub device_id: DeviceId,
+    /// What.
+    pub title: TitleId,
+    /// What the buyer has been shown, and agrees to; another price is refused. Absent for a trial.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub price: Option<Money>,
+    /// To be tried, not bought.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub trial: bool,
+}
+
+/// D5. Signed by the device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskLicense {
+    /// As received at registration.
+    pub user_id: UserId,
+    /// The device that it is for.
+    pub device_id: DeviceId,
+    /// What.
+    pub title: TitleId,
+    /// Which release is going to be installed; the newest on the channel where none is named.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub release: Option<ReleaseVersion>,
+    /// On which channel; `stable` where none is named.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub channel: Option<String>,
+    /// The license that was fetched is lost, with its library: asks for a new grant to the same device.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub again: bool,
+}
+
+/// D6. Signed by the device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Redeem {
+    /// As received at registration.
+    pub user_id: UserId,
+    /// The device that it is for.
+    pub device_id: DeviceId,
+    /// The drive that it is installed to, where the entry has one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub drive_id: Option<DriveId>,
+    /// As answered to `license`.
+    pub transaction_id: TransactionId,
+}
+
+/// Signed by the device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Renew {
+    /// As received at registration.
+    pub user_id: UserId,
+    /// The device that holds it.
+    pub device_id: DeviceId,
+    /// Which.
+    pub license_id: LicenseId,
+}
+
+/// D8. Signed by the device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Devices {
+    /// As received at registration.
+    pub user_id: UserId,
+    /// The device that asks.
+    pub device_id: DeviceId,
+}
+
+/// Signed by the device, and by the card where the entry has one. The new device then registers with the user ID and its own keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddDevice {
+    /// As received at registration.
+    pub user_id: UserId,
+    /// Where the entry has a card.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub card_id: Option<CardId>,
+    /// The device that asks.
+    pub device_id: DeviceId,
+    /// The device that is announced.
+    pub new_device_id: DeviceId,
+    /// What its user calls it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub name: Option<String>,
+}
+
+/// D8–D10. Signed by the device, which may be the source, the destination or a third of the user's devices, and by the card where the
+/// entry has one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transfer {
+    /// As received at registration.
+    pub user_id: UserId,
+    /// Where the entry has a card.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub card_id: Option<CardId>,
+    /// The device that asks.
+    pub device_id: DeviceId,
+    /// The device that gives up.
+    pub source: DeviceId,
+    /// The device that receives.
+    pub destination: DeviceId,
+    /// What; absent where everything moves and the source is taken out of the entry.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub title: Option<TitleId>,
+    /// Only says what would happen.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub preview: bool,
+}
+
+/// Signed by the device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inbox {
+    /// As received at registration.
+    pub user_id: UserId,
+    /// The device that asks.
+    pub device_id: DeviceId,
+    /// Jobs that have come to their end since.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub done: Vec<JobDone>,
+}
+
+impl Inbox {
+    /// Jobs in one answer, and ends in one request; more take more requests.
+    pub const MOST: usize = 100;
+}
+
+/// What came of a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobDone {
+    /// Which.
+    pub job_id: JobId,
+    /// Nothing where it was done; else the stable code of what went wrong for good.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub failed: Option<String>,
 }

@@ -1,6 +1,10 @@
 //! Answers: what the authority signs, with every secret in a box for the holder that may open it.
 
-use crate::{CardId, DeviceId, GrantId, Kind, MediumId, Refusal, ReleaseVersion, RequestId, Rights, Timestamp, TitleId};
+use super::TitleOnMedium;
+use crate::{
+    CardId, DeviceId, EntitlementId, GrantId, JobId, Kind, LicenseId, MediumId, Money, OrderId, Policy, Refusal, ReleaseVersion, RequestId,
+    Rights, Timestamp, TitleId, TransactionId,
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// The payload of the authority's signed answer.
@@ -170,8 +174,12 @@ pub struct UserVerdict {
 pub struct OwnedTitle {
     /// What.
     pub title: TitleId,
-    /// From which medium.
-    pub medium_id: MediumId,
+    /// From which medium, where it came from one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub medium_id: Option<MediumId>,
+    /// From which order, where it came from one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub order_id: Option<OrderId>,
     /// Since when.
     pub since: Timestamp,
 }
@@ -186,4 +194,180 @@ pub struct DeviceVerdict {
     pub name: Option<String>,
     /// Since when.
     pub registered_at: Timestamp,
+}
+
+/// D3: what was ordered, and the charge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderResult {
+    /// Which order.
+    pub order_id: OrderId,
+    /// The right that came of it.
+    pub entitlement_id: EntitlementId,
+    /// The license that waits for the device.
+    pub license_id: LicenseId,
+    /// What was charged; absent for a trial.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub charged: Option<Money>,
+    /// Until when the title can be tried, or what was bought lasts.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub expires_at: Option<Timestamp>,
+    /// Until when it can be given back.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub refundable_until: Option<Timestamp>,
+}
+
+/// D5, D6: the transaction ID, and where the title is to be had.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LicenseResult {
+    /// To be returned to the license server.
+    pub transaction_id: TransactionId,
+    /// Which license.
+    pub license_id: LicenseId,
+    /// The title and the release to install.
+    pub title: TitleOnMedium,
+    /// The release document, a compact JWS by the publisher; the objects that it names are at the contents servers.
+    pub release: String,
+}
+
+/// D6: the license with its keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RedeemResult {
+    /// [`crate::License`] as a compact JWS.
+    pub license: String,
+    /// As for a copy.
+    pub grant: GrantDocument,
+}
+
+/// The license, good for longer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RenewResult {
+    /// [`crate::License`] as a compact JWS.
+    pub license: String,
+}
+
+/// D8: the user's devices, first registered first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DevicesResult {
+    /// All of them, those that have not registered yet included.
+    pub devices: Vec<UsersDevice>,
+}
+
+/// One of a user's devices.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsersDevice {
+    /// Which.
+    pub id: DeviceId,
+    /// What its user calls it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub name: Option<String>,
+    /// Who made it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub maker: Option<String>,
+    /// Which model.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub model: Option<String>,
+    /// Whether it has registered its keys; until then it can neither order nor receive.
+    pub registered: bool,
+    /// Since when.
+    pub since: Timestamp,
+    /// What is licensed to it.
+    pub licenses: Vec<LicensedTitle>,
+}
+
+/// A license as its owner sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LicensedTitle {
+    /// Which.
+    pub license_id: LicenseId,
+    /// Of what.
+    pub title: TitleId,
+    /// For people.
+    pub name: String,
+    /// Whether it has been installed.
+    pub installed: bool,
+    /// When what was bought, or tried, ends.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub expires_at: Option<Timestamp>,
+    /// Transfers that are left in this period.
+    pub transfers_left: u32,
+    /// When there are more, where none is left.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub next_transfer_at: Option<Timestamp>,
+    /// The terms that it was bought under.
+    pub policy: Policy,
+}
+
+/// The device may register now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddDeviceResult {
+    /// Which.
+    pub device_id: DeviceId,
+}
+
+/// D8–D10: what was moved, or would be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransferResult {
+    /// License by license.
+    pub moved: Vec<MovedLicense>,
+    /// Whether the source is no longer one of the user's devices.
+    pub source_deregistered: bool,
+}
+
+/// A license that has moved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MovedLicense {
+    /// Which. It has kept its ID, and its transaction ID where it had one.
+    pub license_id: LicenseId,
+    /// Of what.
+    pub title: TitleId,
+    /// For people.
+    pub name: String,
+    /// Until when the source may still start it, if it never reaches the network again; absent where it never fetched the license, and
+    /// [`Timestamp::FOREVER`] where the license has no lease.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub source_runs_until: Option<Timestamp>,
+    /// Transfers that are left in this period.
+    pub transfers_left: u32,
+}
+
+/// What there is to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InboxResult {
+    /// Oldest first, [`super::Inbox::MOST`] at most.
+    pub jobs: Vec<Job>,
+}
+
+/// Something for a device to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// Which.
+    pub job_id: JobId,
+    /// Since when it waits.
+    pub since: Timestamp,
+    /// What.
+    #[serde(flatten)]
+    pub work: Work,
+}
+
+/// What a job is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "work", rename_all = "snake_case")]
+pub enum Work {
+    /// D9: install a title that was bought for, or moved to, this device.
+    Install {
+        /// What.
+        title: TitleId,
+        /// By which license.
+        license_id: LicenseId,
+        /// The transaction ID of the license, where one was issued already.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        transaction_id: Option<TransactionId>,
+    },
+    /// A license has ended on this device: it was moved, given back or taken back.
+    End {
+        /// Of what.
+        title: TitleId,
+        /// Which.
+        license_id: LicenseId,
+    },
 }

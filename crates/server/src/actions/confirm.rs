@@ -2,7 +2,7 @@
 
 use counterfoil_core::rules::confirm;
 use counterfoil_core::wire::{Confirm, ConfirmResult};
-use counterfoil_core::{Code, Refusal, Timestamp};
+use counterfoil_core::{Code, MediumId, Refusal, Timestamp};
 use serde_json::json;
 
 use super::asked::{self, Asked, Decided};
@@ -17,7 +17,7 @@ use crate::store::{audit, grant, medium, user};
 ///
 /// # Errors
 /// Failures of the server; a refusal is no error.
-pub async fn run(app: &App, asked: &Asked, ask: &Confirm, now: Timestamp) -> Result<Decided, Problem> {
+pub async fn run(app: &App, asked: &Asked, ask: &Confirm, medium: &MediumId, now: Timestamp) -> Result<Decided, Problem> {
     let (user, device) = (ask.user_id, ask.device_id);
     let presented = app.db.read("confirm facts", async move |tx: &mut Tx| user::presented(tx, user, device, None).await).await?;
     // The device proves it; an entry without one, its holder.
@@ -30,12 +30,12 @@ pub async fn run(app: &App, asked: &Asked, ask: &Confirm, now: Timestamp) -> Res
         let code = if presented.is_none() { Code::UserInvalid } else { Code::ProofInvalid };
         return asked::refuse(app, asked::stranger(&user.to_string()), "confirm", "terminal", code.into(), now).await;
     }
-    match settle(app, asked, ask.clone(), now).await? {
+    match settle(app, asked, ask.clone(), medium.clone(), now).await? {
         Settled::Yes => Ok(Ok(serde_json::to_value(ConfirmResult { settled: ask.grant_ids.clone() }).map_err(Problem::internal)?)),
         Settled::Refused(refusal) => Ok(Err(*refusal)),
         // A medium on which this user has no grant has no record of them either.
         Settled::Stranger => {
-            let family = asked::stranger(ask.medium_id.as_str());
+            let family = asked::stranger(medium.as_str());
             asked::refuse(app, family, "confirm", &user::family(user), Code::GrantUnknown.into(), now).await
         }
     }
@@ -47,13 +47,13 @@ enum Settled {
     Stranger,
 }
 
-async fn settle(app: &App, asked: &Asked, ask: Confirm, now: Timestamp) -> Result<Settled, Problem> {
-    let family = medium::family(&ask.medium_id);
+async fn settle(app: &App, asked: &Asked, ask: Confirm, medium_id: MediumId, now: Timestamp) -> Result<Settled, Problem> {
+    let family = medium::family(&medium_id);
     let actor = user::family(ask.user_id);
     let (request_id, digest) = (asked.request_id.to_string(), asked.digest);
     app.db
         .write("confirm", family.clone(), async move |tx: &mut Tx| -> Result<Settled, Problem> {
-            let facts = grant::confirm_facts(tx, &ask.medium_id, &ask.user_id.to_string()).await?;
+            let facts = grant::confirm_facts(tx, &medium_id, &ask.user_id.to_string()).await?;
             if facts.is_empty() {
                 return Ok(Settled::Stranger);
             }
@@ -70,7 +70,7 @@ async fn settle(app: &App, asked: &Asked, ask: Confirm, now: Timestamp) -> Resul
                 }
             };
             for grant in &to_settle {
-                grant::settle(tx, &ask.medium_id, *grant, now).await?;
+                grant::settle(tx, &medium_id, *grant, now).await?;
             }
             if !to_settle.is_empty() {
                 audit::append(tx, &family, now.0, &actor, "copy.confirmed", &json!({ "grants": to_settle })).await?;

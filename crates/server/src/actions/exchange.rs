@@ -7,7 +7,7 @@ use counterfoil_format::encoding::parse_strict;
 use counterfoil_format::envelope::{ANSWER_TYP, Envelope};
 
 use super::asked::{self, Asked, Decided};
-use super::{claim, confirm, heal, inspect, register};
+use super::{add_device, claim, confirm, devices, heal, inbox, inspect, installed, license, order, redeem, register, renew, transfer};
 use crate::app::App;
 use crate::problem::{ApiCode, Problem};
 use crate::roles::ServerRole;
@@ -71,7 +71,21 @@ async fn decide(app: &App, asked: &Asked, request: &Request, now: Timestamp) -> 
         Operation::Register(register) => register::run(app, asked, register, now).await,
         Operation::Inspect(inspect) => inspect::run(app, asked, inspect, now).await,
         Operation::Claim(claim) => claim::run(app, asked, claim, now).await,
-        Operation::Confirm(confirm) => confirm::run(app, asked, confirm, now).await,
-        Operation::Heal(heal) => heal::run(app, asked, heal, now).await,
+        Operation::Confirm(confirm) => match &confirm.medium_id {
+            Some(medium) => confirm::run(app, asked, confirm, medium, now).await,
+            None => installed::confirm(app, asked, confirm, now).await,
+        },
+        Operation::Heal(heal) => match &heal.medium_id {
+            Some(medium) => heal::run(app, asked, heal, medium, now).await,
+            None => installed::heal(app, asked, heal, now).await,
+        },
+        Operation::Order(order) => order::run(app, asked, order, now).await,
+        Operation::License(license) => license::run(app, asked, license, now).await,
+        Operation::Redeem(redeem) => redeem::run(app, asked, redeem, now).await,
+        Operation::Renew(renew) => renew::run(app, asked, renew, now).await,
+        Operation::Devices(devices) => devices::run(app, asked, devices, now).await,
+        Operation::AddDevice(add_device) => add_device::run(app, asked, add_device, now).await,
+        Operation::Transfer(transfer) => transfer::run(app, asked, transfer, now).await,
+        Operation::Inbox(inbox) => inbox::run(app, asked, inbox, now).await,
     }
 }

@@ -3,7 +3,7 @@
 use counterfoil_core::rules::confirm::GrantFacts;
 use counterfoil_core::rules::heal;
 use counterfoil_core::wire::{Heal, HealResult};
-use counterfoil_core::{Code, Refusal, Timestamp};
+use counterfoil_core::{Code, MediumId, Refusal, Timestamp};
 use counterfoil_format::content::{ChunkId, ContentKey};
 use counterfoil_format::encoding::from_base64url;
 use counterfoil_format::grant::{purpose, seal_box};
@@ -35,13 +35,13 @@ struct Facts {
 ///
 /// # Errors
 /// Failures of the server; a refusal is no error.
-pub async fn run(app: &App, asked: &Asked, ask: &Heal, now: Timestamp) -> Result<Decided, Problem> {
-    let facts = load(app, ask).await?;
+pub async fn run(app: &App, asked: &Asked, ask: &Heal, medium: &MediumId, now: Timestamp) -> Result<Decided, Problem> {
+    let facts = load(app, ask, medium).await?;
     let (entry, chunks) = match admit(asked, ask, &facts) {
         Ok(admitted) => admitted,
         Err(refusal) => {
             let known = facts.grant.is_some();
-            let family = if known { medium::family(&ask.medium_id) } else { asked::stranger(&ask.user_id.to_string()) };
+            let family = if known { medium::family(medium) } else { asked::stranger(&ask.user_id.to_string()) };
             return asked::refuse(app, family, "heal", "terminal", refusal, now).await;
         }
     };
@@ -55,7 +55,7 @@ pub async fn run(app: &App, asked: &Asked, ask: &Heal, now: Timestamp) -> Result
         seal_box(&recipient, &[purpose::HEAL, &ask.grant_id.to_string()], &keys, &mut app.rng.clone()).map_err(Problem::internal)?;
     let result = HealResult { keys: serde_json::to_value(&sealed).map_err(Problem::internal)? };
 
-    let (family, actor) = (medium::family(&ask.medium_id), user::family(ask.user_id));
+    let (family, actor) = (medium::family(medium), user::family(ask.user_id));
     let detail = json!({ "grant": ask.grant_id, "chunks": ask.chunks.len() });
     // Durable before any key leaves.
     app.db
@@ -67,8 +67,8 @@ pub async fn run(app: &App, asked: &Asked, ask: &Heal, now: Timestamp) -> Result
     Ok(Ok(serde_json::to_value(result).map_err(Problem::internal)?))
 }
 
-async fn load(app: &App, ask: &Heal) -> Result<Facts, DbError> {
-    let ask = ask.clone();
+async fn load(app: &App, ask: &Heal, medium_id: &MediumId) -> Result<Facts, DbError> {
+    let (ask, medium_id) = (ask.clone(), medium_id.clone());
     app.db
         .read("heal facts", async move |tx: &mut Tx| -> Result<Facts, DbError> {
             let entry = user::find(tx, ask.user_id).await?;
@@ -80,8 +80,8 @@ async fn load(app: &App, ask: &Heal) -> Result<Facts, DbError> {
                 Some(entry) => holder::facts(tx, entry.holder).await? == counterfoil_core::rules::register::HolderFacts::Dead,
                 None => false,
             };
-            let grants = grant::of_user(tx, &ask.medium_id, &ask.user_id.to_string()).await?;
-            let titles = match medium::find(tx, &ask.medium_id).await? {
+            let grants = grant::of_user(tx, &medium_id, &ask.user_id.to_string()).await?;
+            let titles = match medium::find(tx, &medium_id).await? {
                 Some(row) => medium::titles(tx, row.batch).await?,
                 None => vec![],
             };

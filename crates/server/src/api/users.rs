@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
-use counterfoil_core::{DeviceId, DriveId, HolderId, MediumId, TitleId, UserId};
+use counterfoil_core::{DeviceId, DriveId, HolderId, MediumId, OrderId, TitleId, UserId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -56,9 +56,12 @@ pub struct EntitlementDocument {
     /// What.
     #[schema(value_type = String)]
     pub title: TitleId,
-    /// From which medium.
-    #[schema(value_type = String)]
-    pub medium_id: MediumId,
+    /// From which medium, where it came from one.
+    #[schema(value_type = Option<String>)]
+    pub medium_id: Option<MediumId>,
+    /// From which order, where it came from one.
+    #[schema(value_type = Option<String>)]
+    pub order_id: Option<OrderId>,
     /// Since when.
     pub since: String,
 }
@@ -83,8 +86,12 @@ pub async fn get(State(app): State<App>, Path(id): Path<String>) -> Result<Json<
             let devices = devices.collect();
             let drives = user::drives(tx, id).await?;
             let owned = user::owned(tx, id).await?.into_iter();
-            let entitlements =
-                owned.map(|own| EntitlementDocument { title: own.title, medium_id: own.medium_id, since: rfc3339(own.since.0) });
+            let entitlements = owned.map(|own| EntitlementDocument {
+                title: own.title,
+                medium_id: own.medium_id,
+                order_id: own.order_id,
+                since: rfc3339(own.since.0),
+            });
             let holder = HolderDocument { id: shown(entry.holder, entry.holder_kind), kind: entry.holder_kind.as_str() };
             Ok(UserDocument { user_id: id, holder, devices, drives, entitlements: entitlements.collect() })
         })

@@ -38,14 +38,14 @@ static ALL: [Across; 4] = [
         page: "SELECT g.medium_id, g.grant_id, g.user_id, g.grant_id, '' FROM grants g WHERE (g.medium_id, g.grant_id) > ($1, $2) AND g.state <> 'revoked'
                AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.family = g.medium_id AND o.operation_id = g.grant_id)
                ORDER BY g.medium_id, g.grant_id LIMIT $3",
-        found: LazyLock::new(|| with_places("SELECT user_id, grant_id, '' FROM entitlement WHERE user_id IN ({}) AND grant_id IN ({})")),
+        found: LazyLock::new(|| with_places("SELECT user_id, entitlement_id, '' FROM entitlement WHERE user_id IN ({}) AND entitlement_id IN ({})")),
         pairs: true,
         subject: 1,
     },
     Across {
-        sentence: "an entitlement has a grant behind it",
-        page: "SELECT user_id, grant_id, medium_id, grant_id, user_id FROM entitlement WHERE (user_id, grant_id) > ($1, $2)
-               ORDER BY user_id, grant_id LIMIT $3",
+        sentence: "an entitlement from a medium has a grant behind it",
+        page: "SELECT user_id, entitlement_id, medium_id, entitlement_id, user_id FROM entitlement
+               WHERE (user_id, entitlement_id) > ($1, $2) AND source = 'medium' ORDER BY user_id, entitlement_id LIMIT $3",
         found: LazyLock::new(|| with_places("SELECT medium_id, grant_id, user_id FROM grants WHERE medium_id IN ({}) AND grant_id IN ({})")),
         pairs: true,
         subject: 1,

@@ -5,7 +5,8 @@ use std::str::FromStr;
 use counterfoil_core::rules::confirm::GrantState;
 use counterfoil_core::wire::HolderKind;
 use counterfoil_core::{
-    BatchId, CardId, DeviceId, DriveId, GrantId, HolderId, Kind, MediumId, ReleaseVersion, Rights, Timestamp, TitleId, UserId,
+    BatchId, CardId, Currency, DeviceId, DriveId, EntitlementId, GrantId, HolderId, JobId, Kind, LicenseId, MediumId, OrderId,
+    ReleaseVersion, Rights, Timestamp, TitleId, TransactionId, UserId,
 };
 
 use crate::auth::Role;
@@ -21,7 +22,25 @@ macro_rules! from_text {
     )*};
 }
 
-from_text!(UserId, DeviceId, DriveId, CardId, HolderId, GrantId, MediumId, BatchId, TitleId, ReleaseVersion, Kind);
+from_text!(
+    UserId,
+    DeviceId,
+    DriveId,
+    CardId,
+    HolderId,
+    GrantId,
+    OrderId,
+    EntitlementId,
+    LicenseId,
+    TransactionId,
+    JobId,
+    Currency,
+    MediumId,
+    BatchId,
+    TitleId,
+    ReleaseVersion,
+    Kind
+);
 
 impl FromValue for Timestamp {
     fn from_value(value: Value<'static>) -> Result<Self, String> {

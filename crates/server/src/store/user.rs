@@ -1,7 +1,7 @@
 //! The user's family: the entry of card, devices and drives together, and what the user owns (C3).
 
 use counterfoil_core::wire::{HolderKind, OwnedTitle};
-use counterfoil_core::{CardId, DeviceId, DriveId, GrantId, HolderId, MediumId, Timestamp, TitleId, UserId};
+use counterfoil_core::{CardId, DeviceId, DriveId, GrantId, HolderId, MediumId, OrderId, Timestamp, TitleId, UserId};
 
 use super::holder::Public;
 use crate::db::{DbError, FromRow, Row, Tx};
@@ -238,8 +238,8 @@ pub async fn put_drive(tx: &mut Tx, user: UserId, drive: DriveId, now: Timestamp
 /// A failure of the database.
 pub async fn entitle(tx: &mut Tx, user: UserId, grant: GrantId, medium: &MediumId, title: &TitleId, at: Timestamp) -> Result<(), DbError> {
     tx.query(
-        "INSERT INTO entitlement (user_id, grant_id, medium_id, title_id, state, created_at) VALUES ($1, $2, $3, $4, 'active', $5)
-         ON CONFLICT (user_id, grant_id) DO NOTHING",
+        "INSERT INTO entitlement (user_id, entitlement_id, source, medium_id, title_id, state, devices, transfers, created_at)
+         VALUES ($1, $2, 'medium', $3, $4, 'active', 1, 0, $5) ON CONFLICT (user_id, entitlement_id) DO NOTHING",
     )
     .bind(user.to_string())
     .bind(grant.to_string())
@@ -256,13 +256,13 @@ pub async fn entitle(tx: &mut Tx, user: UserId, grant: GrantId, medium: &MediumI
 /// # Errors
 /// A failure of the database.
 pub async fn owned(tx: &mut Tx, user: UserId) -> Result<Vec<OwnedTitle>, DbError> {
-    let rows: Vec<(TitleId, MediumId, Timestamp)> = tx
+    let rows: Vec<(TitleId, Option<MediumId>, Option<OrderId>, Timestamp)> = tx
         .query(
-            "SELECT title_id, medium_id, created_at FROM entitlement WHERE user_id = $1 AND state = 'active'
-             ORDER BY created_at DESC, grant_id LIMIT 1000",
+            "SELECT title_id, medium_id, order_id, created_at FROM entitlement WHERE user_id = $1 AND state = 'active'
+             ORDER BY created_at DESC, entitlement_id LIMIT 1000",
         )
         .bind(user.to_string())
         .all()
         .await?;
-    Ok(rows.into_iter().map(|(title, medium_id, since)| OwnedTitle { title, medium_id, since }).collect())
+    Ok(rows.into_iter().map(|(title, medium_id, order_id, since)| OwnedTitle { title, medium_id, order_id, since }).collect())
 }

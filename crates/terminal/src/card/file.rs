@@ -179,7 +179,7 @@ impl FileHolder {
                 .iter()
                 .map(|grant| CardGrant {
                     title: grant.title.clone(),
-                    medium_id: grant.medium_id.clone(),
+                    origin: grant.origin.clone(),
                     grant_id: grant.grant_id,
                     content_key: grant.keys.has_content_key(),
                     issued_at: grant.issued_at,

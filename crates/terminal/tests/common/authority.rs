@@ -157,6 +157,8 @@ impl State {
             Operation::Claim(ask) => self.claim(ask, opened).map(|result| serde_json::to_value(result).unwrap()),
             Operation::Confirm(ask) => self.confirm(ask, opened).map(|result| serde_json::to_value(result).unwrap()),
             Operation::Heal(ask) => self.heal(ask, opened).map(|result| serde_json::to_value(result).unwrap()),
+            // What is bought is tested with the authority itself.
+            other => Err(Refusal::with(Code::EnvelopeInvalid, other.name())),
         }
     }
 
