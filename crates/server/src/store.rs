@@ -6,6 +6,7 @@ pub mod batch;
 pub mod content_key;
 pub mod counts;
 pub mod domain;
+pub mod entitlement;
 pub mod grant;
 pub mod holder;
 pub mod imported;

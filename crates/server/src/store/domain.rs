@@ -5,7 +5,7 @@ use std::str::FromStr;
 use counterfoil_core::rules::confirm::GrantState;
 use counterfoil_core::wire::HolderKind;
 use counterfoil_core::{
-    BatchId, CardId, Currency, DeviceId, DriveId, EntitlementId, GrantId, HolderId, JobId, Kind, LicenseId, MediumId, OrderId,
+    BatchId, CardId, Currency, DeviceId, DriveId, EntitlementId, GrantId, HolderId, JobId, Kind, LicenseId, MediumId, OrderId, Policy,
     ReleaseVersion, Rights, Timestamp, TitleId, TransactionId, UserId,
 };
 
@@ -57,6 +57,12 @@ impl FromValue for Role {
 impl FromValue for Rights {
     fn from_value(value: Value<'static>) -> Result<Self, String> {
         serde_json::from_str(&String::from_value(value)?).map_err(|error| format!("expected rights: {error}"))
+    }
+}
+
+impl FromValue for Policy {
+    fn from_value(value: Value<'static>) -> Result<Self, String> {
+        serde_json::from_str(&String::from_value(value)?).map_err(|error| format!("expected terms: {error}"))
     }
 }
 
