@@ -122,6 +122,7 @@ impl Publish {
             version: self.version.to_string(),
             kind: format_kind(kind),
             entry: self.entry.clone(),
+            control: None,
             generation,
             size: published.manifest.size(),
             files: published.manifest.files(),

@@ -147,12 +147,17 @@ pub struct HolderPublic {
 impl HolderPublic {
     /// The 16 bytes of a card's ID, which follow from its keys: nobody can take another's ID without having its keys.
     pub fn id(&self) -> [u8; 16] {
-        let mut hasher = blake3::Hasher::new_derive_key(ID_CONTEXT);
-        hasher.update(&frame(&[self.signing.as_bytes(), self.sealing.as_bytes()]));
-        let mut id = [0; 16];
-        hasher.finalize_xof().fill(&mut id);
-        id
+        id_of(self.signing.as_bytes(), self.sealing.as_bytes())
     }
+}
+
+/// The same of keys that were read and checked before: Ed25519, 32 bytes, and X25519, 32 bytes.
+pub fn id_of(signing: &[u8], sealing: &[u8]) -> [u8; 16] {
+    let mut hasher = blake3::Hasher::new_derive_key(ID_CONTEXT);
+    hasher.update(&frame(&[signing, sealing]));
+    let mut id = [0; 16];
+    hasher.finalize_xof().fill(&mut id);
+    id
 }
 
 impl fmt::Display for HolderKind {

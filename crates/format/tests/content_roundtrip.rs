@@ -65,6 +65,7 @@ fn a_tree_comes_back_from_store_and_library() {
         version: "1.0.0".into(),
         kind: Kind::Game,
         entry: Some("bin/game".into()),
+        control: None,
         generation: 1,
         size: published.manifest.size(),
         files: published.manifest.files(),

@@ -96,6 +96,7 @@ fn release(directory: &Path, key: &ContentKey, generation: u32, signing: &Signin
         version: "1".into(),
         kind: Kind::App,
         entry: None,
+        control: None,
         generation,
         size: published.progress.bytes_total,
         files: published.progress.files_total,

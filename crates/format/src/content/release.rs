@@ -26,6 +26,9 @@ pub struct Release {
     /// Path of the file that is run or played first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entry: Option<String>,
+    /// Path of the program that runs on installation and removal (D4), with `install` or `uninstall` as its argument.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control: Option<String>,
     /// Generation of the content key that it is sealed under.
     pub generation: u32,
     /// Bytes of all files together.
@@ -130,6 +133,9 @@ impl Release {
         if self.entry.as_deref().is_some_and(|entry| check_path(entry).is_err()) {
             return Err(ReleaseError::Member("entry"));
         }
+        if self.control.as_deref().is_some_and(|control| check_path(control).is_err()) {
+            return Err(ReleaseError::Member("control"));
+        }
         let most = limits::MANIFEST_BYTES as u64;
         if self.manifest.size > most || self.manifest.length > most + OVERHEAD as u64 {
             return Err(ReleaseError::Member("manifest"));
@@ -161,10 +167,10 @@ impl Release {
         if manifest.files() != self.files {
             return Err(ReleaseError::Mismatch("number of files"));
         }
-        if let Some(entry) = &self.entry {
-            let found = manifest.find(entry).map(|index| manifest.entry(index).kind);
-            if !matches!(found, Some(EntryKind::File { .. } | EntryKind::Link { .. })) {
-                return Err(ReleaseError::Mismatch("entry"));
+        for (path, member) in [(&self.entry, "entry"), (&self.control, "control")] {
+            let found = path.as_ref().map(|path| manifest.find(path).map(|index| manifest.entry(index).kind));
+            if !matches!(found, None | Some(Some(EntryKind::File { .. } | EntryKind::Link { .. }))) {
+                return Err(ReleaseError::Mismatch(member));
             }
         }
         Ok(manifest)

@@ -1,6 +1,7 @@
 //! From one key to another, pack by pack: open, check, seal again at the same place, in one reused buffer.
 
 use std::io::{self, Read, Write};
+use std::ops::Range;
 
 use zeroize::Zeroize;
 
@@ -70,21 +71,34 @@ impl<'k> Transcrypter<'k> {
         Self { from, to, buffer: vec![0; bulk.max(MAX_PLAIN + OVERHEAD)] }
     }
 
-    /// Transcrypts a pack from its chunk number `skip` to its end. `source` and `target` stand at that chunk's offset.
-    ///
-    /// `progress` is told the bytes of each write. When a chunk is bad or an end is cut off, all good chunks before it have
-    /// been written.
+    /// Transcrypts a pack from its chunk number `skip` to its end, as [`part`](Self::part) does.
     pub fn pack(
         &mut self,
         manifest: &Manifest,
         pack: usize,
         skip: usize,
+        source: impl Read,
+        target: impl Write,
+        progress: impl FnMut(u64),
+    ) -> Result<(), TranscryptError> {
+        self.part(manifest, pack, skip..manifest.pack_chunks(pack).len(), source, target, progress)
+    }
+
+    /// Transcrypts some chunks of a pack, counted from its first. `source` and `target` stand at the first one's offset.
+    ///
+    /// `progress` is told the bytes of each write. When a chunk is bad or an end is cut off, all good chunks before it have
+    /// been written.
+    pub fn part(
+        &mut self,
+        manifest: &Manifest,
+        pack: usize,
+        chunks: Range<usize>,
         mut source: impl Read,
         mut target: impl Write,
         mut progress: impl FnMut(u64),
     ) -> Result<(), TranscryptError> {
         let name = manifest.packs()[pack].name;
-        let mut left = &manifest.pack_chunks(pack)[skip..];
+        let mut left = &manifest.pack_chunks(pack)[chunks];
         while let Some(first) = left.first() {
             let (group, rest) = self.next_group(left);
             let start = u64::from(first.offset);

@@ -292,6 +292,7 @@ fn release_cases() -> Vec<Value> {
         version: "1.0.0".into(),
         kind: Kind::Game,
         entry: Some("game".into()),
+        control: None,
         generation: 1,
         size: published.manifest.size(),
         files: 1,

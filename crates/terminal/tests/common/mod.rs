@@ -101,6 +101,7 @@ pub fn content(name: &str) -> Content {
         version: "1.0.0".into(),
         kind: counterfoil_format::content::Kind::Game,
         entry: Some("bin/game".into()),
+        control: None,
         generation: 1,
         size: published.manifest.size(),
         files: published.manifest.files(),
