@@ -23,4 +23,4 @@ pub use policy::{Policy, SourceDevice};
 pub use refusal::{Code, Refusal};
 pub use rights::Rights;
 pub use time::Timestamp;
-pub use title::{Kind, ReleaseVersion, TitleId};
+pub use title::{Channel, Kind, ReleaseVersion, TitleId};

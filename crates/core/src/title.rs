@@ -12,6 +12,9 @@ pub enum NameError {
     /// Release versions.
     #[error("a version is 1 to 64 of letters, digits and `.+-_`, beginning with a letter or digit, such as `1.0.0`")]
     Version,
+    /// Channels.
+    #[error("a channel is 1 to 32 of a-z, 0-9 and inner hyphens, such as `stable` or `beta`")]
+    Channel,
 }
 
 macro_rules! name {
@@ -59,12 +62,7 @@ macro_rules! name {
 
 name!(
     /// Names a title for good: it is part of key derivations, file names and URLs.
-    TitleId, NameError::Title, |text| {
-        (1..=64).contains(&text.len())
-            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-            && !text.starts_with('-')
-            && !text.ends_with('-')
-    }
+    TitleId, NameError::Title, |text| text.len() <= 64 && is_label(text)
 );
 name!(
     /// Names one release of a title. Compared for equality only: order is what the publisher says, not what the characters suggest.
@@ -74,6 +72,25 @@ name!(
             && text.bytes().all(|b| b.is_ascii_alphanumeric() || b".+-_".contains(&b))
     }
 );
+
+name!(
+    /// Says for whom a release is meant, such as `stable` or `beta`. Who names none gets [`Channel::default`], which is `stable`.
+    Channel, NameError::Channel, |text| text.len() <= 32 && is_label(text)
+);
+
+impl Default for Channel {
+    fn default() -> Self {
+        Channel("stable".to_owned())
+    }
+}
+
+/// Small letters, digits and inner hyphens; at least one.
+fn is_label(text: &str) -> bool {
+    !text.is_empty()
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
 
 /// What kind of thing a title is (C1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,6 +140,10 @@ mod tests {
         for bad in ["", ".1", "-1", "1/2", "1 0", &"1".repeat(65)] {
             assert_eq!(bad.parse::<ReleaseVersion>(), Err(NameError::Version), "{bad}");
         }
+        for bad in ["", "-a", "a-", "Beta", "a/b", "a b", "é", &"a".repeat(33)] {
+            assert_eq!(bad.parse::<Channel>(), Err(NameError::Channel), "{bad}");
+        }
+        assert_eq!("stable".parse(), Ok(Channel::default()));
         assert!("sky-raider".parse::<TitleId>().is_ok());
         assert!("1.0.0-rc.1+b5".parse::<ReleaseVersion>().is_ok());
         assert!(serde_json::from_str::<TitleId>("\"../x\"").is_err());

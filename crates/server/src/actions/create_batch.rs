@@ -1,7 +1,7 @@
 //! Making a batch: what will be pressed, decided once, so that every identity of it can be derived.
 
 use counterfoil_core::wire::IdentityArea;
-use counterfoil_core::{BatchId, MediumId, Rights};
+use counterfoil_core::{BatchId, Channel, MediumId, Rights};
 use counterfoil_format::claim::ClaimSecretKey;
 use counterfoil_format::secret::Secret;
 use serde_json::json;
@@ -94,9 +94,9 @@ async fn choose(tx: &mut Tx, scope: &Scope, wanted: &[NewBatchTitle]) -> Result<
             Some(version) => {
                 release::get(tx, name, version).await?.ok_or_else(|| wrong(format_args!("title {name} has no release {version}")))?
             }
-            None => {
-                release::newest(tx, name).await?.ok_or_else(|| wrong(format_args!("title {name} has no release; publish one first")))?
-            }
+            None => release::newest(tx, name, &Channel::default())
+                .await?
+                .ok_or_else(|| wrong(format_args!("title {name} has no release on the channel stable; publish one first, or name one")))?,
         };
         chosen.push(BatchTitle { title: name.clone(), version: release.version });
     }

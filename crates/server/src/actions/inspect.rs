@@ -1,7 +1,7 @@
 //! Who or what is this, and what may it do? (A1, A3, A7, A11): a medium, a user, a device, each with its proof.
 
-use counterfoil_core::wire::{DeviceVerdict, Inspect, InspectResult, MediumVerdict, TitleOnOffer, UserVerdict};
-use counterfoil_core::{BatchId, Code, DeviceId, MediumId, Refusal, Timestamp, UserId};
+use counterfoil_core::wire::{DeviceVerdict, HolderKind, Inspect, InspectResult, MediumVerdict, TitleOnOffer, UserVerdict};
+use counterfoil_core::{BatchId, Channel, Code, DeviceId, MediumId, Refusal, Timestamp, UserId};
 use serde_json::json;
 
 use super::asked::{self, Asked, Decided};
@@ -11,7 +11,7 @@ use crate::db::{DbError, Tx};
 use crate::problem::Problem;
 use crate::store::medium::{self, Known};
 use crate::store::user::{self, DeviceRow};
-use crate::store::{audit, grant};
+use crate::store::{audit, grant, release};
 
 /// Answers with a verdict on each thing that was presented, or refuses all of it.
 ///
@@ -92,7 +92,7 @@ async fn of_medium(app: &App, asked: &Asked, id: &MediumId, user: Option<UserId>
 async fn titles_on_offer(tx: &mut Tx, batch: BatchId) -> Result<Option<Vec<TitleOnOffer>>, DbError> {
     let mut titles = vec![];
     for title in medium::titles(tx, batch).await? {
-        let newest = medium::newest_release(tx, &title.title).await?;
+        let newest = release::newest(tx, &title.title, &Channel::default()).await?.map(|release| release.version);
         titles.push(TitleOnOffer { title: title.title, name: title.name, kind: title.kind, newest });
     }
     // A replica that knows no titles of a batch has not heard of the batch.
@@ -123,7 +123,12 @@ async fn of_user(
             Ok((user::find(tx, id).await?, user::devices(tx, id).await?, user::owned(tx, id).await?))
         })
         .await?;
-    if !entry.is_some_and(|entry| asked.signed_by(&entry.keys.sign)) {
+    // Where there is no card, every device of the entry holds its own keys, and one that was taken out of it none.
+    let proven = entry.is_some_and(|entry| match entry.holder_kind {
+        HolderKind::Device => devices.iter().any(|row| asked.signed(&row.device.to_string(), &row.keys.sign)),
+        HolderKind::Card | HolderKind::Drive => asked.signed_by(&entry.keys.sign),
+    });
+    if !proven {
         return Ok(Err(Code::UserInvalid.into()));
     }
     let device = match device {

@@ -54,24 +54,25 @@ pub async fn run(app: &App, caller: &Caller, once: &Once, id: TitleId, new: NewR
     check_objects(&app.blobs, &signed, &new.objects).await?;
 
     let (actor, family) = (caller.actor(), title::family(&id));
-    let objects = new.objects;
+    let (objects, channel) = (new.objects, new.channel);
     once.write(app, "publish_release", family.clone(), async move |tx: &mut Tx| {
         if let Some(there) = release::get(tx, &id, &version).await? {
-            if there.document != document {
+            if there.document != document || there.channel != channel {
                 return Err(ApiCode::ReleaseExists.into());
             }
             let objects = release::objects(tx, &id, &version).await?;
             return Ok(Reply::ok(&ReleaseDocument::of(&id, there, objects)));
         }
-        let number = release::newest(tx, &id).await?.map_or(1, |newest| newest.number + 1);
-        let row = Release { version: version.clone(), number, document: document.clone(), generation: signed.generation, created_at: now };
+        let number = release::last_number(tx, &id).await? + 1;
+        let (version, channel) = (version.clone(), channel.clone());
+        let row = Release { version: version.clone(), channel, number, document: document.clone(), generation: signed.generation, created_at: now };
         if !release::insert(tx, &id, &row).await? {
             return Err(tx.conflict("the list of releases").into());
         }
         for object in &objects {
             release::insert_object(tx, &id, &version, object).await?;
         }
-        let detail = json!({ "version": version, "number": number, "objects": objects.len(), "manifest": signed.manifest.object });
+        let detail = json!({ "version": version, "channel": row.channel, "number": number, "objects": objects.len(), "manifest": signed.manifest.object });
         audit::append(tx, &family, now, &actor, "release.published", &detail).await?;
         Ok(Reply::created(&ReleaseDocument::of(&id, row, objects.clone())))
     })

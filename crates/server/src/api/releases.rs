@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use counterfoil_core::{ReleaseVersion, TitleId};
+use counterfoil_core::{Channel, ReleaseVersion, TitleId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -25,6 +25,10 @@ pub struct NewRelease {
     /// The manifest and the packs, which must be in the contents store.
     #[schema(value_type = Vec<ReleaseObjectDocument>)]
     pub objects: Vec<ReleaseObject>,
+    /// For whom: 1 to 32 of a-z, 0-9 and inner hyphens; `stable` where none is named.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, example = "stable")]
+    pub channel: Channel,
 }
 
 /// An object of a release.
@@ -47,6 +51,9 @@ pub struct ReleaseDocument {
     /// Which.
     #[schema(value_type = String)]
     pub version: ReleaseVersion,
+    /// For whom: `stable`, `beta`, …
+    #[schema(value_type = String)]
+    pub channel: Channel,
     /// Counts the title's releases from 1.
     pub number: i64,
     /// Of the content key that it is sealed under.
@@ -63,8 +70,8 @@ pub struct ReleaseDocument {
 impl ReleaseDocument {
     /// A release with its objects.
     pub fn of(title: &TitleId, row: Release, objects: Vec<ReleaseObject>) -> Self {
-        let Release { version, number, document, generation, created_at } = row;
-        Self { title: title.clone(), version, number, generation, document, objects, created_at: rfc3339(created_at) }
+        let Release { version, channel, number, document, generation, created_at } = row;
+        Self { title: title.clone(), version, channel, number, generation, document, objects, created_at: rfc3339(created_at) }
     }
 }
 
@@ -74,6 +81,9 @@ pub struct ReleaseSummary {
     /// Which.
     #[schema(value_type = String)]
     pub version: ReleaseVersion,
+    /// For whom: `stable`, `beta`, …
+    #[schema(value_type = String)]
+    pub channel: Channel,
     /// Counts the title's releases from 1.
     pub number: i64,
     /// Of the content key that it is sealed under.
@@ -129,7 +139,13 @@ pub async fn list(
         found,
         &query,
         |row| row.number.to_string(),
-        |row| ReleaseSummary { version: row.version, number: row.number, generation: row.generation, created_at: rfc3339(row.created_at) },
+        |Release { version, channel, number, generation, created_at, .. }| ReleaseSummary {
+            version,
+            channel,
+            number,
+            generation,
+            created_at: rfc3339(created_at),
+        },
     )))
 }
 

@@ -1,7 +1,7 @@
 //! The medium's family: its row, made at first contact, and what its batch says of it before.
 
 use counterfoil_core::rules::claim;
-use counterfoil_core::{BatchId, Kind, MediumId, ReleaseVersion, Rights, Timestamp, TitleId};
+use counterfoil_core::{BatchId, Kind, MediumId, Rights, Timestamp, TitleId};
 
 use super::grant::{self, GrantRow};
 use super::pressed::Pressed;
@@ -241,14 +241,4 @@ pub async fn titles(tx: &mut Tx, batch: BatchId) -> Result<Vec<PressedTitle>, Db
     .bind(batch.to_string())
     .all()
     .await
-}
-
-/// The newest release of a title.
-///
-/// # Errors
-/// A failure of the database.
-pub async fn newest_release(tx: &mut Tx, title: &TitleId) -> Result<Option<ReleaseVersion>, DbError> {
-    let row: Option<(ReleaseVersion,)> =
-        tx.query("SELECT version FROM release WHERE title_id = $1 ORDER BY number DESC LIMIT 1").bind(title.as_str()).opt().await?;
-    Ok(row.map(|(version,)| version))
 }

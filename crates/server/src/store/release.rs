@@ -1,6 +1,6 @@
 //! Releases: the signed document of each, and the objects that it is made of.
 
-use counterfoil_core::{ReleaseVersion, TitleId};
+use counterfoil_core::{Channel, ReleaseVersion, TitleId};
 use counterfoil_format::content::ObjectName;
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +11,8 @@ use crate::db::{DbError, FromRow, FromValue, Row, Tx, Value};
 pub struct Release {
     /// Which.
     pub version: ReleaseVersion,
+    /// For whom.
+    pub channel: Channel,
     /// Counts a title's releases from 1, in the order in which they were published.
     pub number: i64,
     /// As the publisher signed it: a compact JWS.
@@ -25,6 +27,7 @@ impl FromRow for Release {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
         Ok(Self {
             version: row.column()?,
+            channel: row.column()?,
             number: row.column()?,
             document: row.column()?,
             generation: row.column()?,
@@ -38,25 +41,35 @@ impl FromRow for Release {
 /// # Errors
 /// A failure of the database.
 pub async fn get(tx: &mut Tx, title: &TitleId, version: &ReleaseVersion) -> Result<Option<Release>, DbError> {
-    tx.query("SELECT version, number, document, generation, created_at FROM release WHERE title_id = $1 AND version = $2")
+    tx.query("SELECT version, channel, number, document, generation, created_at FROM release WHERE title_id = $1 AND version = $2")
         .bind(title.as_str())
         .bind(version.as_str())
         .opt()
         .await
 }
 
-/// The release of a title that was published last.
+/// The release of a title that was published last on a channel.
 ///
 /// # Errors
 /// A failure of the database.
-pub async fn newest(tx: &mut Tx, title: &TitleId) -> Result<Option<Release>, DbError> {
+pub async fn newest(tx: &mut Tx, title: &TitleId, channel: &Channel) -> Result<Option<Release>, DbError> {
     tx.query(
-        "SELECT version, number, document, generation, created_at FROM release
-         WHERE title_id = $1 ORDER BY number DESC LIMIT 1",
+        "SELECT version, channel, number, document, generation, created_at FROM release
+         WHERE title_id = $1 AND channel = $2 ORDER BY number DESC LIMIT 1",
     )
     .bind(title.as_str())
+    .bind(channel.as_str())
     .opt()
     .await
+}
+
+/// The number of the release that was published last, on whatever channel; 0 where there is none.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn last_number(tx: &mut Tx, title: &TitleId) -> Result<i64, DbError> {
+    let last: (Option<i64>,) = tx.query("SELECT max(number) FROM release WHERE title_id = $1").bind(title.as_str()).one().await?;
+    Ok(last.0.unwrap_or_default())
 }
 
 /// Up to `limit` releases of a title, newest first, published before number `before`.
@@ -65,7 +78,7 @@ pub async fn newest(tx: &mut Tx, title: &TitleId) -> Result<Option<Release>, DbE
 /// A failure of the database.
 pub async fn list(tx: &mut Tx, title: &TitleId, before: i64, limit: i64) -> Result<Vec<Release>, DbError> {
     tx.query(
-        "SELECT version, number, document, generation, created_at FROM release
+        "SELECT version, channel, number, document, generation, created_at FROM release
          WHERE title_id = $1 AND number < $2 ORDER BY number DESC LIMIT $3",
     )
     .bind(title.as_str())
@@ -82,11 +95,13 @@ pub async fn list(tx: &mut Tx, title: &TitleId, before: i64, limit: i64) -> Resu
 pub async fn insert(tx: &mut Tx, title: &TitleId, release: &Release) -> Result<bool, DbError> {
     let changed = tx
         .query(
-            "INSERT INTO release (title_id, version, number, document, generation, created_at) VALUES ($1, $2, $3, $4, $5, $6)
+            "INSERT INTO release (title_id, version, channel, number, document, generation, created_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7)
              ON CONFLICT DO NOTHING",
         )
         .bind(title.as_str())
         .bind(release.version.as_str())
+        .bind(release.channel.as_str())
         .bind(release.number)
         .bind(&release.document)
         .bind(release.generation)
