@@ -3,16 +3,14 @@
 use std::path::Path;
 use std::time::Duration;
 
-use counterfoil_format::jws::verify_compact;
 use serde::Serialize;
 
 use super::super::{Failure, Global};
 use super::postgres;
-use crate::auditor::{self, CHECKPOINT_TYP};
+use crate::auditor;
 use crate::config::Config;
 use crate::db::{Compared, Db, DbError, DbUrl, Move, MoveError, Pass, Progress};
 use crate::keys::Keys;
-use crate::store::audit::{self, Checkpoint};
 
 /// What is told at the end.
 #[derive(Serialize)]
@@ -91,17 +89,11 @@ async fn verify(config: &Config, moving: &Move, db: &Db, global: &Global) -> Res
     let tables = moving.compare(teller("read back", global)).await?;
     note(global, "every table is the same on both sides; the auditor looks at the new database");
     let keys = Keys::load(db, config.root_source()).await?;
-    let check = move |token: &str| {
-        verify_compact::<Checkpoint>(token, CHECKPOINT_TYP, |kid| keys.verifying_key(kid)).map_err(|error| error.to_string())
-    };
-    let report = audit::verify(db, vec![], check).await?;
-    let violations = auditor::check(db).await?;
-    if report.is_clean() && violations.is_empty() {
-        return Ok((tables, report.rows));
+    let audited = auditor::everything(db, &keys, vec![]).await?;
+    if audited.found() == 0 {
+        return Ok((tables, audited.report.rows));
     }
-    let mut found: Vec<String> = report.findings.iter().map(|finding| format!("{finding:?}")).collect();
-    found.extend(violations.iter().map(|violation| format!("{}: {}", violation.invariant, violation.subject)));
-    found.truncate(10);
+    let found: Vec<String> = audited.findings().take(10).collect();
     Err(Failure::refused(format!("the auditor objects to the new database, and so to the old one: {}", found.join("; ")))
         .hint("Nothing was moved, and the old database is open. `counterfoild audit verify` shows all that is wrong with it."))
 }
