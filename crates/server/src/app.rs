@@ -16,12 +16,7 @@ use crate::store::pressed::Batches;
 
 /// The server's parts. Cheap to clone.
 #[derive(Clone)]
-pub struct App(Arc<Inner>);
-
-struct Inner {
-    parts: Parts,
-    lead: Lead,
-}
+pub struct App(Arc<Parts>);
 
 /// What an [`App`] is made of.
 pub struct Parts {
@@ -47,17 +42,14 @@ pub struct Parts {
     pub batches: Batches,
     /// Wakes the delivery of the outbox, after a commit that put something there.
     pub outbox: Notify,
+    /// Whether this process does the jobs that only one may do.
+    pub lead: Lead,
 }
 
 impl App {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
-        Self(Arc::new(Inner { parts, lead: Lead::default() }))
-    }
-
-    /// Whether this process does the jobs that only one may do.
-    pub fn lead(&self) -> &Lead {
-        &self.0.lead
+        Self(Arc::new(parts))
     }
 }
 
@@ -65,6 +57,6 @@ impl Deref for App {
     type Target = Parts;
 
     fn deref(&self) -> &Parts {
-        &self.0.parts
+        &self.0
     }
 }

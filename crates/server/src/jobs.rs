@@ -21,8 +21,6 @@ mod outbox;
 
 /// How often the outbox is looked at without being woken.
 const IDLE: Duration = Duration::from_secs(1);
-/// How long a message waits for others: those to one user are delivered together.
-const GATHER: Duration = Duration::from_millis(20);
 /// How often keys are loaded: well within `keys::rotate::HANDOVER`.
 const KEYS: Duration = Duration::from_secs(10);
 /// How often what is over is dropped, and how many rows at a time.
@@ -83,15 +81,13 @@ impl Drop for Jobs {
 
 async fn deliver_forever(app: App) {
     loop {
-        app.lead().leading().await;
+        app.lead.leading().await;
         match deliver(&app).await {
             Ok(0) => {
                 // Whether woken or not: look again. Other processes write messages, and cannot wake this one.
-                if tokio::time::timeout(IDLE, app.outbox.notified()).await.is_ok() {
-                    tokio::time::sleep(GATHER).await;
-                }
+                let _ = tokio::time::timeout(IDLE, app.outbox.notified()).await;
             }
-            Ok(_) => tokio::time::sleep(GATHER).await,
+            Ok(_) => {}
             Err(error) => {
                 tracing::warn!(%error, "the outbox could not be delivered");
                 tokio::time::sleep(IDLE).await;
@@ -126,7 +122,7 @@ async fn purge_forever(app: App) {
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         every.tick().await;
-        app.lead().leading().await;
+        app.lead.leading().await;
         if let Err(error) = purge(&app).await {
             tracing::warn!(%error, "expired requests could not be dropped");
         }

@@ -19,7 +19,7 @@ use crate::clock::{Clock, Rng};
 use crate::config::{Config, ConfigError};
 use crate::db::{Db, DbError};
 use crate::delivery::Delivery;
-use crate::jobs::{self, Jobs};
+use crate::jobs::{self, Jobs, Lead};
 use crate::keys::{Keys, KeysError};
 use crate::roles::ServerRole;
 use crate::router;
@@ -78,7 +78,8 @@ pub async fn assemble(config: Config, address: SocketAddr, db: Db, clock: Clock,
     let (blobs, delivery) = (Blobs::connect(&config.contents)?, Delivery::open(&config.contents)?);
     let scheme = if config.has_tls() { "https" } else { "http" };
     let urls = if config.server.public_urls.is_empty() { vec![format!("{scheme}://{address}")] } else { config.server.public_urls.clone() };
-    Ok(App::new(Parts { db, blobs, delivery, keys, clock, rng, config, name, urls, batches: Batches::default(), outbox: Notify::new() }))
+    let (batches, outbox, lead) = (Batches::default(), Notify::new(), Lead::default());
+    Ok(App::new(Parts { db, blobs, delivery, keys, clock, rng, config, name, urls, batches, outbox, lead }))
 }
 
 /// Who the authority is, and its keys.

@@ -63,7 +63,7 @@ pub async fn readyz(State(app): State<App>) -> Result<Json<Ready>, Problem> {
             Problem::from(ApiCode::Unavailable)
         })?;
         jobs = Some(match lease.and_then(|lease| lease.holder) {
-            _ if app.lead().holds() => "here",
+            _ if app.lead.holds() => "here",
             Some(_) => "elsewhere",
             None => "nobody",
         });

@@ -105,7 +105,7 @@ async fn due(app: &App, last: Option<Timestamp>, every: i64) {
         // A clock that was set back makes nobody wait longer than usual.
         at = at.min(now.saturating_add(every + every / 10));
         if now >= at {
-            return app.lead().leading().await;
+            return app.lead.leading().await;
         }
         tokio::time::sleep(NAP.min(Duration::from_millis(at.abs_diff(now)))).await;
     }

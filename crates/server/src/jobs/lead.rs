@@ -187,8 +187,8 @@ struct Term {
 impl Term {
     /// Starts the jobs or stops them, as the lease has it.
     fn follow(&mut self, until: Option<Duration>) {
-        self.app.lead().set(until);
-        match (self.app.lead().holds(), self.jobs.is_some()) {
+        self.app.lead.set(until);
+        match (self.app.lead.holds(), self.jobs.is_some()) {
             (true, false) => {
                 tracing::info!(holder = self.name, "leads: does the jobs from now on");
                 self.jobs = Some((self.work)(&self.app));
@@ -203,7 +203,7 @@ impl Term {
 
     /// Ends the jobs, then gives the lease back.
     async fn end(&mut self) {
-        self.app.lead().set(None);
+        self.app.lead.set(None);
         let Some(mut jobs) = self.jobs.take() else { return };
         jobs.shutdown().await;
         let name = self.name.clone();

@@ -97,6 +97,7 @@ impl TestServer {
             urls: vec!["https://test.example".to_owned()],
             batches: Default::default(),
             outbox: tokio::sync::Notify::new(),
+            lead: Default::default(),
         });
         let operator = make_token(&app, Role::Operator, None).await;
         let fox = make_token(&app, Role::Publisher, Some("blue-fox")).await;
@@ -125,6 +126,7 @@ impl TestServer {
             urls: self.app.urls.clone(),
             batches: Default::default(),
             outbox: tokio::sync::Notify::new(),
+            lead: Default::default(),
         });
         let (operator, fox, owl) = (self.operator.clone(), self.fox.clone(), self.owl.clone());
         Self { router: router(app.clone()), app, operator, fox, owl, directory: tempfile::tempdir().unwrap() }
@@ -209,6 +211,7 @@ pub fn release_with(publisher: &str, title: &str, version: &str, change: impl Fn
         version: version.to_owned(),
         kind: Kind::Game,
         entry: None,
+        control: None,
         generation: 1,
         size: 1,
         files: 1,
