@@ -150,6 +150,19 @@ async fn wait_delivered(db: &TestDb, count: i64) {
     panic!("{count} messages are not delivered within 20 s: {waiting:?}");
 }
 
+/// Returns once whoever leads on PostgreSQL has renewed the lease so often.
+async fn wait_renewed(db: &TestDb, times: i64) {
+    let beat = async || db.number("SELECT COALESCE(max(beat), 0) FROM lease").await;
+    let from = beat().await;
+    for _ in 0..600 {
+        if beat().await >= from + times {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the lease was not renewed {times} times within 30 s");
+}
+
 async fn outbox_errors(tx: &mut Tx) -> Result<Vec<(Option<String>,)>, DbError> {
     tx.query("SELECT last_error FROM outbox").all().await
 }
@@ -201,8 +214,8 @@ fn d11_a_leader_that_stood_still_has_lost_when_it_wakes() {
             let taken = wait("the second leads", TAKEN_OVER, || second.leads());
             eprintln!("a leader that stood still was replaced after {taken:?}");
             wait_delivered(&db, 1).await;
-            // Another while, so that it wakes long after.
-            tokio::time::sleep(Duration::from_secs(20).saturating_sub(taken)).await;
+            // So that it wakes long after.
+            wait_renewed(&db, 4).await;
             first.signal(Signal::CONT);
             assert_eq!(first.jobs(), "elsewhere", "its first word after it woke");
             enqueue(&db, 2).await;
@@ -276,7 +289,8 @@ fn the_auditor_runs_by_itself_says_what_it_found_and_not_again_after_a_restart()
             let again = Process::start(data.path(), "again", &[]);
             // What was found is told by whoever leads next, and nobody looks again before the day is over.
             wait("what was found is shown", Duration::from_secs(15), || again.figure(found) == Some(1.0));
-            tokio::time::sleep(Duration::from_secs(6)).await;
+            // What is overdue begins within 5 s, and a lease is renewed every 3.
+            wait_renewed(&db, 3).await;
             assert!(!again.log().contains("the auditor has looked"), "{}", again.log());
         },
     );
