@@ -6,8 +6,7 @@ use crate::{
     authority::{Authority, Failure},
     cluster::Cluster,
     ground, kill,
-    kill::{Worker, World},
-    random::Dice,
+    work::{self, World},
 };
 use std::{
     path::PathBuf,
@@ -81,21 +80,7 @@ pub fn run(common: &Common, options: &Options) -> Result<(), Failure> {
     let media = ground::prepare(&authority, cluster.token(), u64::from(options.rounds) * 4000)?;
     let world = World::new(media, PAUSE);
     let processes: Vec<Authority> = cluster.urls().iter().map(|url| authority.at(url)).collect();
-    let breaking = std::thread::scope(|scope| {
-        for stream in 0..common.terminals {
-            let (world, processes) = (&world, processes.clone());
-            let dice = Dice::new(common.seed, 1 + stream as u64);
-            scope.spawn(move || {
-                if let Err(failure) = Worker::new(world, processes, stream, dice).work() {
-                    world.finding.lock().expect("no holder panics").get_or_insert(failure);
-                    world.stop.store(true, SeqCst);
-                }
-            });
-        }
-        let breaking = break_everything(options, &nodes, &cluster, &world);
-        world.stop.store(true, SeqCst);
-        breaking
-    });
+    let breaking = work::side_by_side(&common, &world, &processes, || break_everything(options, &nodes, &cluster, &world));
     judge(&common, options, &cluster, world, breaking)
 }
 
@@ -116,18 +101,8 @@ fn judge(common: &Common, options: &Options, cluster: &Cluster, world: World, br
         world.repeated.into_inner(),
         common.seed
     );
-    match (options.plant, finding) {
-        (Some(plant), Err(found)) => {
-            println!("failover: planted {plant:?} was found: {found}");
-            Ok(())
-        }
-        (Some(plant), Ok(())) => Err(Failure::Broken(format!("the planted {plant:?} was not found"))),
-        (None, Err(found)) => Err(found),
-        (None, Ok(())) if acknowledged < faults * STEADY || granted < 100 || busy == 0 => {
-            Err(Failure::Broken("too little happened for this run to prove anything".into()))
-        }
-        (None, Ok(())) => Ok(()),
-    }
+    let enough = acknowledged >= faults * STEADY && granted >= 100 && busy > 0;
+    work::verdict("failover", options.plant, finding, enough)
 }
 
 /// Goes through the faults; answers with how many there were.

@@ -18,6 +18,8 @@ pub mod race;
 pub mod random;
 pub mod server;
 pub mod terminal;
+mod work;
+mod worker;
 
 use std::path::PathBuf;
 

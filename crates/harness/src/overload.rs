@@ -8,6 +8,7 @@ use crate::{
     ground, race,
     random::Dice,
     terminal::{Medium, Terminal},
+    work,
 };
 use counterfoil_core::{
     Code,
@@ -96,14 +97,8 @@ pub fn run(common: &Common, options: &Options) -> Result<(), Failure> {
     let media = ground::prepare(&authority, cluster.token(), MEDIA)?;
 
     let finding = overrun(common, options, &cluster, &authority, &media);
-    match (options.plant, finding) {
-        (Some(plant), Err(found)) => {
-            println!("overload: planted {plant:?} was found: {found}");
-            Ok(())
-        }
-        (Some(plant), Ok(())) => Err(Failure::Broken(format!("the planted {plant:?} was not found"))),
-        (None, found) => found,
-    }
+    // A run that served or refused too little has said so.
+    work::verdict("overload", options.plant, finding, true)
 }
 
 fn overrun(common: &Common, options: &Options, cluster: &Cluster, authority: &Authority, media: &[Medium]) -> Result<(), Failure> {

@@ -9,6 +9,7 @@ use crate::{
     random::Dice,
     server::Server,
     terminal::{Medium, Terminal},
+    work,
 };
 use counterfoil_core::{
     Code,
@@ -61,15 +62,12 @@ pub fn run(common: &Common, media: u64, servers: usize, plant: Option<Plant>) ->
     );
     cluster.kill();
     fork.map_or(Ok(()), |fork| fork.drop_fork())?;
-    match (plant, wrong.is_empty()) {
+    let finding = match (plant, wrong.is_empty()) {
+        (_, false) => Err(Failure::Broken(format!("media with no winner or several: {wrong:?}"))),
         (None, true) => cluster.audit(),
-        (None, false) => Err(Failure::Broken(format!("media with no winner or several: {wrong:?}"))),
-        (Some(plant), false) => {
-            println!("race: planted {plant:?} was found: {} media with several winners", wrong.len());
-            Ok(())
-        }
-        (Some(plant), true) => Err(Failure::Broken(format!("the planted {plant:?} was not found"))),
-    }
+        (Some(_), true) => Ok(()),
+    };
+    work::verdict("race", plant, finding, !media.is_empty())
 }
 
 /// Races that run side by side, so that a server is busy while another race waits for its slowest.

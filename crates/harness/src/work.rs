@@ -1,0 +1,99 @@
+//! Terminals at work while something happens to the servers, and what a run comes to.
+
+use crate::{
+    Common,
+    authority::{Authority, Failure},
+    random::Dice,
+    terminal::Medium,
+    worker::Worker,
+};
+use counterfoil_core::{GrantId, UserId};
+use std::{
+    collections::HashMap,
+    fmt::Debug,
+    sync::{
+        Condvar, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+/// Has `common.terminals` terminals work for as long as `breaking` runs, and answers with what that said. The first thing that a terminal
+/// finds stops everybody.
+pub(crate) fn side_by_side<T>(common: &Common, world: &World, processes: &[Authority], breaking: impl FnOnce() -> T) -> T {
+    std::thread::scope(|scope| {
+        for stream in 0..common.terminals {
+            let dice = Dice::new(common.seed, 1 + stream as u64);
+            scope.spawn(move || {
+                if let Err(failure) = Worker::new(world, processes.to_vec(), stream, dice).work() {
+                    world.finding.lock().expect("no holder panics").get_or_insert(failure);
+                    world.stop.store(true, SeqCst);
+                }
+            });
+        }
+        let said = breaking();
+        world.stop.store(true, SeqCst);
+        world.starts.1.notify_all();
+        said
+    })
+}
+
+/// What a run of this name comes to: a planted bug must have been found, and without one nothing, in enough work to prove something.
+pub(crate) fn verdict<P: Debug>(name: &str, plant: Option<P>, finding: Result<(), Failure>, enough: bool) -> Result<(), Failure> {
+    match (plant, finding) {
+        (Some(plant), Err(found)) => {
+            println!("{name}: planted {plant:?} was found: {found}");
+            Ok(())
+        }
+        (Some(plant), Ok(())) => Err(Failure::Broken(format!("the planted {plant:?} was not found"))),
+        (None, Err(found)) => Err(found),
+        (None, Ok(())) if !enough => Err(Failure::Broken("too little happened for this run to prove anything".into())),
+        (None, Ok(())) => Ok(()),
+    }
+}
+
+/// What everybody has been told, to hold every further answer against.
+pub(crate) struct World {
+    pub(crate) media: Vec<Medium>,
+    /// Per medium, what was told of it last.
+    pub(crate) granted: Mutex<HashMap<usize, Holding>>,
+    pub(crate) acknowledged: AtomicU64,
+    pub(crate) lost: AtomicU64,
+    /// Asked to come again later.
+    pub(crate) busy: AtomicU64,
+    /// Answered by another process than the one that was asked first.
+    pub(crate) elsewhere: AtomicU64,
+    pub(crate) repeated: AtomicU64,
+    pub(crate) stop: AtomicBool,
+    /// Counts starts of the server; who lost an answer waits for the next.
+    pub(crate) starts: (Mutex<u64>, Condvar),
+    pub(crate) finding: Mutex<Option<Failure>>,
+    /// How long a terminal rests between two requests.
+    pub(crate) pause: Duration,
+}
+
+impl World {
+    /// In which nobody has been told anything about these media.
+    pub(crate) fn new(media: Vec<Medium>, pause: Duration) -> Self {
+        World {
+            media,
+            granted: Mutex::default(),
+            acknowledged: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+            busy: AtomicU64::new(0),
+            elsewhere: AtomicU64::new(0),
+            repeated: AtomicU64::new(0),
+            stop: AtomicBool::new(false),
+            starts: (Mutex::new(1), Condvar::new()),
+            finding: Mutex::default(),
+            pause,
+        }
+    }
+}
+
+/// Who was granted a medium.
+pub(crate) struct Holding {
+    pub(crate) user: UserId,
+    pub(crate) grants: Vec<GrantId>,
+    pub(crate) confirmed: bool,
+}
