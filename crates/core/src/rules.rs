@@ -5,4 +5,6 @@ pub mod claim;
 pub mod confirm;
 pub mod freshness;
 pub mod heal;
+pub mod order;
+pub mod refund;
 pub mod register;

@@ -8,11 +8,11 @@ mod result;
 
 pub use identity::{AuthorityDocument, AuthorityKeys, IdentityArea, IdentityClaims, PublisherOnMedium, SealingKeyDocument, TitleOnMedium};
 pub use request::{
-    AddDevice, AskLicense, Claim, Confirm, Devices, Heal, HolderKeys, Inbox, Inspect, JobDone, Operation, Order, Redeem, Register,
-    RegisterDevice, RegisterDrive, Renew, Request, Transfer,
+    AddDevice, AskLicense, Claim, Confirm, Devices, Heal, HolderKeys, Inbox, Inspect, JobDone, Operation, Order, Orders, Redeem, Refund,
+    Register, RegisterDevice, RegisterDrive, Renew, Request, Transfer,
 };
 pub use result::{
     AddDeviceResult, Answer, ClaimResult, ConfirmResult, DeviceVerdict, DevicesResult, GrantDocument, HealResult, HolderKind, InboxResult,
-    InspectResult, Job, LicenseResult, LicensedTitle, MediumVerdict, MovedLicense, OrderResult, Outcome, OwnedTitle, RedeemResult,
-    RegisterResult, RenewResult, TitleOnOffer, TransferResult, UserVerdict, UsersDevice, Work,
+    InspectResult, Job, LicenseResult, LicensedTitle, MediumVerdict, MovedLicense, OrderResult, OrderedTitle, OrdersResult, Outcome,
+    OwnedTitle, RedeemResult, RefundResult, RegisterResult, RenewResult, TitleOnOffer, TransferResult, UserVerdict, UsersDevice, Work,
 };

@@ -1,8 +1,8 @@
 //! Requests: what the terminal signs and seals.
 
 use crate::{
-    CardId, DeviceId, DriveId, GrantId, JobId, LicenseId, MediumId, Money, ReleaseVersion, RequestId, Timestamp, TitleId, TransactionId,
-    UserId,
+    CardId, DeviceId, DriveId, GrantId, JobId, LicenseId, MediumId, Money, OrderId, ReleaseVersion, RequestId, Timestamp, TitleId,
+    TransactionId, UserId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +34,10 @@ pub enum Operation {
     Heal(Heal),
     /// D2, D3: buys a title for the device that asks.
     Order(Order),
+    /// What the user has ordered.
+    Orders(Orders),
+    /// Gives an order back.
+    Refund(Refund),
     /// D5: a license for a title on the device that asks; answered with a transaction ID.
     License(AskLicense),
     /// D6: the license that waits under a transaction ID, with the keys.
@@ -60,6 +64,8 @@ impl Operation {
             Operation::Confirm(_) => "confirm",
             Operation::Heal(_) => "heal",
             Operation::Order(_) => "order",
+            Operation::Orders(_) => "orders",
+            Operation::Refund(_) => "refund",
             Operation::License(_) => "license",
             Operation::Redeem(_) => "redeem",
             Operation::Renew(_) => "renew",
@@ -79,6 +85,8 @@ impl Operation {
             | Operation::Inspect(_)
             | Operation::Claim(_)
             | Operation::Order(_)
+            | Operation::Orders(_)
+            | Operation::Refund(_)
             | Operation::License(_)
             | Operation::Devices(_)
             | Operation::AddDevice(_)
@@ -228,6 +236,29 @@ pub struct Order {
     /// To be tried, not bought.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub trial: bool,
+}
+
+/// Signed by the device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Orders {
+    /// As received at registration.
+    pub user_id: UserId,
+    /// The device that asks.
+    pub device_id: DeviceId,
+}
+
+/// Ends what was ordered, within the time that its terms give. Signed by the device, and by the card where the entry has one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refund {
+    /// As received at registration.
+    pub user_id: UserId,
+    /// Where the entry has a card.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub card_id: Option<CardId>,
+    /// The device that asks.
+    pub device_id: DeviceId,
+    /// Which order.
+    pub order_id: OrderId,
 }
 
 /// D5. Signed by the device.

@@ -1,6 +1,7 @@
 //! Answers: what the authority signs, with every secret in a box for the holder that may open it.
 
 use super::TitleOnMedium;
+use crate::rules::order::{OrderKind, OrderState, Payment};
 use crate::{
     CardId, DeviceId, EntitlementId, GrantId, JobId, Kind, LicenseId, MediumId, Money, OrderId, Policy, Refusal, ReleaseVersion, RequestId,
     Rights, Timestamp, TitleId, TransactionId,
@@ -214,6 +215,64 @@ pub struct OrderResult {
     /// Until when it can be given back.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub refundable_until: Option<Timestamp>,
+}
+
+/// What the user has ordered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrdersResult {
+    /// Newest first, the newest thousand.
+    pub orders: Vec<OrderedTitle>,
+    /// What is left of what was paid in advance, one amount in each currency.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub balance: Vec<Money>,
+}
+
+/// One order, as whoever made it sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderedTitle {
+    /// Which.
+    pub order_id: OrderId,
+    /// Of what.
+    pub title: TitleId,
+    /// For people.
+    pub name: String,
+    /// For which device it was ordered.
+    pub device_id: DeviceId,
+    /// Bought, or being tried.
+    pub kind: OrderKind,
+    /// What was charged; absent for a trial.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub charged: Option<Money>,
+    /// How.
+    pub payment: Payment,
+    /// Where it stands.
+    pub state: OrderState,
+    /// When it was made.
+    pub since: Timestamp,
+    /// When what was ordered ends by its terms.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub expires_at: Option<Timestamp>,
+    /// Until when it can be given back, where it still can.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub refundable_until: Option<Timestamp>,
+    /// When it was ended.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub ended_at: Option<Timestamp>,
+    /// By what: `refund`, `chargeback`, `bought`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
+}
+
+/// The order has ended, and its licenses with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefundResult {
+    /// Which.
+    pub order_id: OrderId,
+    /// Licenses that have ended with it.
+    pub ended: Vec<LicenseId>,
+    /// What the user's balance got back; absent where nothing was taken from it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub credited: Option<Money>,
 }
 
 /// D5, D6: the transaction ID, and where the title is to be had.

@@ -7,7 +7,9 @@ use counterfoil_format::encoding::parse_strict;
 use counterfoil_format::envelope::{ANSWER_TYP, Envelope};
 
 use super::asked::{self, Asked, Decided};
-use super::{add_device, claim, confirm, devices, heal, inbox, inspect, installed, license, order, redeem, register, renew, transfer};
+use super::{
+    add_device, claim, confirm, devices, heal, inbox, inspect, installed, license, order, orders, redeem, refund, register, renew, transfer,
+};
 use crate::app::App;
 use crate::problem::{ApiCode, Problem};
 use crate::roles::ServerRole;
@@ -80,6 +82,8 @@ async fn decide(app: &App, asked: &Asked, request: &Request, now: Timestamp) -> 
             None => installed::heal(app, asked, heal, now).await,
         },
         Operation::Order(order) => order::run(app, asked, order, now).await,
+        Operation::Orders(orders) => orders::run(app, asked, orders, now).await,
+        Operation::Refund(refund) => refund::run(app, asked, refund, now).await,
         Operation::License(license) => license::run(app, asked, license, now).await,
         Operation::Redeem(redeem) => redeem::run(app, asked, redeem, now).await,
         Operation::Renew(renew) => renew::run(app, asked, renew, now).await,
