@@ -1,7 +1,7 @@
 //! The end of a copy (C11): its grants are settled, and from then on nobody gets their keys again.
 
 use counterfoil_core::rules::confirm;
-use counterfoil_core::wire::{Confirm, ConfirmResult};
+use counterfoil_core::wire::{Confirm, ConfirmResult, HolderKind};
 use counterfoil_core::{Code, MediumId, Refusal, Timestamp};
 use serde_json::json;
 
@@ -23,7 +23,7 @@ pub async fn run(app: &App, asked: &Asked, ask: &Confirm, medium: &MediumId, now
     // The device proves it; an entry without one, its holder.
     let proven = match (&presented, device) {
         (Some(Presented { device: Some(row), .. }), _) => asked.signed(&row.device.to_string(), &row.keys.sign),
-        (Some(Presented { entry, device: None, .. }), None) => asked.signed_by(&entry.keys.sign),
+        (Some(Presented { entry, .. }), None) if entry.holder_kind != HolderKind::Device => asked.signed_by(&entry.keys.sign),
         _ => false,
     };
     if !proven {

@@ -2,7 +2,8 @@
 
 use counterfoil_core::rules::confirm::GrantFacts;
 use counterfoil_core::rules::heal;
-use counterfoil_core::wire::{Heal, HealResult};
+use counterfoil_core::rules::register::HolderFacts;
+use counterfoil_core::wire::{Heal, HealResult, HolderKind};
 use counterfoil_core::{Code, MediumId, Refusal, Timestamp};
 use counterfoil_format::content::{ChunkId, ContentKey};
 use counterfoil_format::encoding::from_base64url;
@@ -20,13 +21,12 @@ use crate::keys::Place;
 use crate::problem::Problem;
 use crate::store::grant::{self, GrantRow};
 use crate::store::medium::{self, PressedTitle};
-use crate::store::user::{self, DeviceRow, EntryRow};
+use crate::store::user::{self, EntryRow, Presented};
 use crate::store::{audit, holder};
 
 struct Facts {
-    entry: Option<EntryRow>,
+    presented: Option<Presented>,
     dead: bool,
-    device: Option<DeviceRow>,
     grant: Option<GrantRow>,
     titles: Vec<PressedTitle>,
 }
@@ -71,13 +71,9 @@ async fn load(app: &App, ask: &Heal, medium_id: &MediumId) -> Result<Facts, DbEr
     let (ask, medium_id) = (ask.clone(), medium_id.clone());
     app.db
         .read("heal facts", async move |tx: &mut Tx| -> Result<Facts, DbError> {
-            let entry = user::find(tx, ask.user_id).await?;
-            let device = match ask.device_id {
-                Some(device) => user::device(tx, ask.user_id, device).await?,
-                None => None,
-            };
-            let dead = match &entry {
-                Some(entry) => holder::facts(tx, entry.holder).await? == counterfoil_core::rules::register::HolderFacts::Dead,
+            let presented = user::presented(tx, ask.user_id, ask.device_id, None).await?;
+            let dead = match &presented {
+                Some(presented) => holder::facts(tx, presented.entry.holder).await? == HolderFacts::Dead,
                 None => false,
             };
             let grants = grant::of_user(tx, &medium_id, &ask.user_id.to_string()).await?;
@@ -85,19 +81,21 @@ async fn load(app: &App, ask: &Heal, medium_id: &MediumId) -> Result<Facts, DbEr
                 Some(row) => medium::titles(tx, row.batch).await?,
                 None => vec![],
             };
-            Ok(Facts { entry, dead, device, grant: grants.into_iter().find(|row| row.grant == ask.grant_id), titles })
+            Ok(Facts { presented, dead, grant: grants.into_iter().find(|row| row.grant == ask.grant_id), titles })
         })
         .await
 }
 
 fn admit<'a>(asked: &Asked, ask: &Heal, facts: &'a Facts) -> Result<(&'a EntryRow, Vec<ChunkId>), Refusal> {
-    let entry = facts.entry.as_ref().filter(|_| !facts.dead).ok_or(Code::UserInvalid)?;
+    let Presented { entry, device, .. } = facts.presented.as_ref().filter(|_| !facts.dead).ok_or(Code::UserInvalid)?;
+    // A device that is no longer in the entry holds nothing, whatever it held before.
+    if device.is_none() && (ask.device_id.is_some() || entry.holder_kind == HolderKind::Device) {
+        return Err(Code::DeviceNotRegistered.into());
+    }
     if !asked.signed_by(&entry.keys.sign) {
         return Err(Code::ProofInvalid.into());
     }
-    if let Some(device) = ask.device_id
-        && !facts.device.as_ref().is_some_and(|row| asked.signed(&device.to_string(), &row.keys.sign))
-    {
+    if device.as_ref().is_some_and(|row| !asked.signed(&row.device.to_string(), &row.keys.sign)) {
         return Err(Code::DeviceNotRegistered.into());
     }
     let grant = facts.grant.as_ref().map(|row| GrantFacts { grant: row.grant, user: row.user, device: row.device, state: row.state });

@@ -1,7 +1,7 @@
 //! Puts the keys of a grant into boxes that only its holder opens, outside of any transaction: nothing here is ever written down.
 
 use counterfoil_core::wire::{GrantDocument, HolderKind};
-use counterfoil_core::{DeviceId, DriveId, GrantId, HolderId, MediumId, Timestamp, TitleId};
+use counterfoil_core::{DeviceId, DriveId, GrantId, HolderId, MediumId, Timestamp, TitleId, UserId};
 use counterfoil_format::grant::{GrantScope, HardwareBinding, seal_binding, seal_grant};
 use counterfoil_format::hpke::SealingPublicKey;
 use counterfoil_format::secret::Secret;
@@ -10,6 +10,7 @@ use crate::app::App;
 use crate::keys::{KeysError, Place};
 use crate::problem::Problem;
 use crate::store::medium::PressedTitle;
+use crate::store::user::{self, EntryRow};
 
 /// Whom the keys are sealed to, and what they are bound to.
 pub struct Recipient {
@@ -23,6 +24,19 @@ pub struct Recipient {
     pub device: Option<(DeviceId, Secret<32>)>,
     /// The drive, where one is registered.
     pub drive: Option<DriveId>,
+}
+
+impl Recipient {
+    /// A user's device as it is registered, with the secret opened that its keys are sealed under; bound to `drive`, where one is named.
+    ///
+    /// # Errors
+    /// A secret that does not open.
+    pub async fn of(app: &App, user: UserId, facts: &user::Recipient, drive: Option<DriveId>) -> Result<Self, KeysError> {
+        let user::Recipient { holder: EntryRow { holder, holder_kind, keys }, device, .. } = facts;
+        let place = Place::DeviceSecret { user: &user.to_string(), device: &device.device.to_string() };
+        let secret = app.keys.open(&app.db, &place, &device.secret).await?;
+        Ok(Self { holder: *holder, kind: *holder_kind, seal: keys.seal, device: Some((device.device, secret)), drive })
+    }
 }
 
 /// One grant's keys.

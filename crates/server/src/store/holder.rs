@@ -58,6 +58,13 @@ pub struct Public {
     pub seal: [u8; 32],
 }
 
+impl Public {
+    /// The ID that follows from the keys.
+    pub fn holder(&self) -> HolderId {
+        HolderId::from_bytes(counterfoil_format::holder::id_of(&self.sign, &self.seal))
+    }
+}
+
 /// Makes a card known as issued by the operator; says whether it was not known before.
 ///
 /// # Errors

@@ -1,9 +1,10 @@
 //! The user's family: the entry of card, devices and drives together, and what the user owns (C3).
 
+use counterfoil_core::rules::register::HolderFacts;
 use counterfoil_core::wire::{HolderKind, OwnedTitle};
 use counterfoil_core::{CardId, DeviceId, DriveId, GrantId, HolderId, MediumId, OrderId, Timestamp, TitleId, UserId};
 
-use super::holder::Public;
+use super::holder::{self, Public};
 use crate::db::{DbError, FromRow, Row, Tx};
 
 /// The family of a user.
@@ -50,6 +51,13 @@ pub struct DeviceRow {
     pub created_at: Timestamp,
 }
 
+impl DeviceRow {
+    /// The device as a holder of its own: what it is in an entry without a card (C5).
+    pub fn holder(&self) -> EntryRow {
+        EntryRow { holder: self.keys.holder(), holder_kind: HolderKind::Device, keys: self.keys }
+    }
+}
+
 impl FromRow for DeviceRow {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
         Ok(Self {
@@ -73,7 +81,7 @@ pub async fn find(tx: &mut Tx, user: UserId) -> Result<Option<EntryRow>, DbError
 /// An entry with what a claim, a confirmation or a healing needs of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Presented {
-    /// Whose.
+    /// Who holds the keys for the device that was named: the entry's card or drive, or where it has neither the device itself.
     pub entry: EntryRow,
     /// The device that was named, where the entry has it.
     pub device: Option<DeviceRow>,
@@ -98,6 +106,11 @@ impl FromRow for Presented {
             }
             _ => None,
         };
+        // In an entry without a card each device holds its own keys; the entry names the one that registered first.
+        let entry = match &device {
+            Some(device) if entry.holder_kind == HolderKind::Device => device.holder(),
+            _ => entry,
+        };
         let mut said = || row.column::<i64>().map(|is| is != 0);
         Ok(Self { entry, device, has_devices: said()?, has_drives: said()?, drive_registered: said()? })
     }
@@ -121,6 +134,43 @@ pub async fn presented(tx: &mut Tx, user: UserId, device: Option<DeviceId>, driv
     .bind(drive.map(|id| id.to_string()))
     .opt()
     .await
+}
+
+/// A user and one of their devices, registered together: who signs, whom keys are sealed to, and under which secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recipient {
+    /// Who holds the keys: the entry's card, or where it has none the device itself.
+    pub holder: EntryRow,
+    /// Whether that holder has been declared dead.
+    pub dead: bool,
+    /// The device, with its secret as it is kept.
+    pub device: DeviceRow,
+    /// Whether the entry has any drive.
+    pub has_drives: bool,
+    /// Whether the entry has the drive that was named.
+    pub drive_registered: bool,
+}
+
+impl Recipient {
+    /// The card, where the entry has one.
+    pub fn card(&self) -> Option<CardId> {
+        self.holder.card()
+    }
+}
+
+/// Whom keys for a device are sealed to; nobody where user and device are not registered together (D3, D5). Reads the holder's family
+/// besides the user's.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn recipient(tx: &mut Tx, user: UserId, device: DeviceId, drive: Option<DriveId>) -> Result<Option<Recipient>, DbError> {
+    let Some(Presented { entry, device: Some(device), has_drives, drive_registered, .. }) =
+        presented(tx, user, Some(device), drive).await?
+    else {
+        return Ok(None);
+    };
+    let dead = holder::facts(tx, entry.holder).await? == HolderFacts::Dead;
+    Ok(Some(Recipient { holder: entry, dead, device, has_drives, drive_registered }))
 }
 
 /// Makes an entry.
