@@ -16,7 +16,7 @@ pub mod title;
 pub mod wire;
 
 pub use id::{CardId, DeviceId, DriveId, EntitlementId, GrantId, HolderId, JobId, LicenseId, OrderId, RequestId, TransactionId, UserId};
-pub use license::License;
+pub use license::{License, LicensedDevice};
 pub use medium::{BatchId, MediumId};
 pub use money::{Currency, Money};
 pub use policy::{Policy, SourceDevice};

@@ -8,3 +8,4 @@ pub mod heal;
 pub mod order;
 pub mod refund;
 pub mod register;
+pub mod run;

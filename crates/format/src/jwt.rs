@@ -30,14 +30,25 @@ pub struct Demands<'a> {
 /// Verifies a document by the keys of a list, checks its claims, and parses it. Claims that `T` does not know are for others, unless
 /// `T` says otherwise.
 pub fn verify<T: DeserializeOwned>(token: &str, keys: &KeyList, demands: &Demands<'_>) -> Result<T, JwtError> {
-    let (kid, payload) = jws::verify_compact_bytes(token, demands.typ, |kid| keys.find(kid).and_then(ListedKey::verifying_key))?;
-    let claims: Claims = parse_strict(&payload).map_err(|_| JwsError::Payload)?;
+    let (claims, payload) = signed(token, keys, demands.typ)?;
     claims.check(demands)?;
+    serde_json::from_slice(&payload).map_err(|_| JwsError::Payload.into())
+}
+
+/// As [`verify`], for a reader who judges times and holder by other rules: the signature alone, and whether its key was still in use then.
+pub fn verify_signature<T: DeserializeOwned>(token: &str, keys: &KeyList, typ: &str) -> Result<T, JwtError> {
+    let (_, payload) = signed(token, keys, typ)?;
+    serde_json::from_slice(&payload).map_err(|_| JwsError::Payload.into())
+}
+
+fn signed(token: &str, keys: &KeyList, typ: &str) -> Result<(Claims, Vec<u8>), JwtError> {
+    let (kid, payload) = jws::verify_compact_bytes(token, typ, |kid| keys.find(kid).and_then(ListedKey::verifying_key))?;
+    let claims: Claims = parse_strict(&payload).map_err(|_| JwsError::Payload)?;
     let retired_at = keys.find(&kid).and_then(|key| key.retired_at);
     if retired_at.is_some_and(|at| claims.iat.is_none_or(|iat| iat > at)) {
         return Err(JwtError::KeyRetired);
     }
-    serde_json::from_slice(&payload).map_err(|_| JwsError::Payload.into())
+    Ok((claims, payload))
 }
 
 /// The registered claims that are checked here. Times are whole seconds since 1970.
