@@ -22,3 +22,4 @@ pub mod roles;
 pub mod router;
 pub mod server;
 pub mod store;
+pub mod web;

@@ -1,7 +1,7 @@
 //! Errors at the edge: problem details (RFC 9457) with a stable code, made here and nowhere else.
 
 use axum::Json;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::Next;
@@ -9,8 +9,10 @@ use axum::response::{IntoResponse, Response};
 use counterfoil_core::{Code, Refusal};
 use serde::Serialize;
 
+use crate::app::App;
 use crate::db::DbError;
 use crate::keys::KeysError;
+use crate::web;
 
 macro_rules! problem_codes {
     ($($(#[$doc:meta])* $variant:ident = $status:literal $code:literal, $title:literal, $hint:literal;)*) => {
@@ -211,26 +213,28 @@ pub struct ProblemDetails {
     /// `urn:counterfoil:problem:` and the code.
     r#type: String,
     /// The same for every case of the code.
-    title: String,
+    pub title: String,
     /// HTTP status.
     status: u16,
     /// Stable, machine-readable.
-    code: String,
+    pub code: String,
     /// This case in particular.
     #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<String>,
+    pub detail: Option<String>,
     /// What can be done next.
-    hint: String,
+    pub hint: String,
     /// Where to ask instead, best first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     urls: Vec<String>,
     /// Of the request, as in the header `x-request-id` and in the log.
     #[serde(skip_serializing_if = "Option::is_none")]
-    request_id: Option<String>,
+    pub request_id: Option<String>,
 }
 
 /// The outermost layer: writes the body of every problem, and makes problems of the errors that axum and tower answer by themselves.
-pub async fn render(request: Request, next: Next) -> Response {
+/// A browser gets a page, everybody else problem details.
+pub async fn render(State(app): State<App>, request: Request, next: Next) -> Response {
+    let page = web::wants_page(request.uri().path(), request.headers());
     let request_id = request.headers().get("x-request-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
     let mut response = next.run(request).await;
     let problem = response.extensions_mut().remove::<Problem>().or_else(|| foreign(&response));
@@ -245,8 +249,14 @@ pub async fn render(request: Request, next: Next) -> Response {
         urls: problem.urls.into_vec(),
         request_id,
     };
-    let mut written = (problem.status, Json(body)).into_response();
-    written.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    let mut written = match page.then(|| web::problem(&app.name, problem.status, &body)).flatten() {
+        Some(page) => page,
+        None => {
+            let mut details = (problem.status, Json(body)).into_response();
+            details.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+            details
+        }
+    };
     for (name, value) in response.headers() {
         if *name != CONTENT_TYPE && *name != axum::http::header::CONTENT_LENGTH {
             written.headers_mut().insert(name, value.clone());
@@ -269,7 +279,8 @@ fn foreign(response: &Response) -> Option<Problem> {
         StatusCode::INTERNAL_SERVER_ERROR => ApiCode::Internal,
         _ => return None,
     };
-    let ours = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == "application/problem+json");
+    let ours = |kind: &HeaderValue| kind == "application/problem+json" || kind.as_bytes().starts_with(b"text/html");
+    let ours = response.headers().get(CONTENT_TYPE).is_some_and(ours);
     (!ours).then(|| code.into())
 }
 

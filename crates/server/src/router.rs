@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::middleware::{from_fn, from_fn_with_state, map_request};
+use axum::routing::{MethodRouter, get};
 use axum::{Extension, Router};
 use utoipa::OpenApi;
 use utoipa::openapi::security::SecurityRequirement;
@@ -19,6 +20,7 @@ use crate::idempotency;
 use crate::metrics;
 use crate::problem;
 use crate::roles::ServerRole;
+use crate::web::{self, assets};
 
 /// Every route: path, the roles that serve it, whom it admits, handler.
 fn table(app: &App) -> Table<'_> {
@@ -52,6 +54,7 @@ fn table(app: &App) -> Table<'_> {
         .on("/v1/users/{user_id}", AUTHORITY, Admit::Operator, routes!(users::get))
         .on("/v1/audit", AUTHORITY, Admit::Operator, routes!(audit::list))
         .on("/contents/{object}", CONTENT, Admit::Public, routes!(contents::get, contents::head))
+        .page("/assets/{file}", GET, get(assets::get))
         .on("/", CONSOLE, Admit::Public, routes!(home::home))
         .on("/metrics", EVERY, Admit::Public, routes!(metrics::scrape))
         .on("/openapi.json", EVERY, Admit::Public, routes!(description::document))
@@ -65,11 +68,16 @@ const AUTHORITY: &[ServerRole] = &[ServerRole::Authority];
 const UPLOADS: &[ServerRole] = &[ServerRole::Authority, ServerRole::Content];
 const CONTENT: &[ServerRole] = &[ServerRole::Content];
 const CONSOLE: &[ServerRole] = &[ServerRole::Console];
+/// Methods of pages: one to look at, one to send.
+const GET: &[&str] = &["GET"];
 
 /// The routes of this process's roles with every layer, ready to be served.
 pub fn router(app: App) -> Router {
-    let Table { served, elsewhere, .. } = table(&app);
+    let Table { served, pages, elsewhere, .. } = table(&app);
     let (mut routes, openapi) = served.split_for_parts();
+    for page in pages {
+        routes = routes.route(page.path, page.handlers.layer(from_fn(web::layer)));
+    }
     for (path, roles) in elsewhere {
         routes = routes.route(path, elsewhere::of(&app, roles));
     }
@@ -79,7 +87,7 @@ pub fn router(app: App) -> Router {
         .merge(description::reference())
         .with_state(app.clone());
     layers::around(routes, &app)
-        .layer(from_fn(problem::render))
+        .layer(from_fn_with_state(app, problem::render))
         .layer(from_fn(metrics::layer))
         .layer(layers::request_ids())
         .layer(map_request(layers::only_good_ids))
@@ -90,17 +98,30 @@ pub fn openapi(app: &App) -> utoipa::openapi::OpenApi {
     described::complete(&table(app).served.into_openapi())
 }
 
+/// The pages of this process's roles: path and methods. They are for people, and so not in the description.
+pub fn pages(app: &App) -> Vec<(&'static str, &'static [&'static str])> {
+    table(app).pages.into_iter().map(|page| (page.path, page.methods)).collect()
+}
+
 /// The table above as it applies to one process.
 struct Table<'a> {
     app: &'a App,
     served: OpenApiRouter<App>,
+    pages: Vec<Page>,
     /// Paths that only processes of other roles serve.
     elsewhere: BTreeMap<&'static str, &'static [ServerRole]>,
 }
 
+/// A page for people, with the methods that its handlers take.
+struct Page {
+    path: &'static str,
+    methods: &'static [&'static str],
+    handlers: MethodRouter<App>,
+}
+
 impl<'a> Table<'a> {
     fn new(app: &'a App) -> Self {
-        Self { app, served: OpenApiRouter::with_openapi(Description::openapi()), elsewhere: BTreeMap::new() }
+        Self { app, served: OpenApiRouter::with_openapi(Description::openapi()), pages: vec![], elsewhere: BTreeMap::new() }
     }
 
     /// One line. Whoever has no database cannot tell callers apart, and serves only what everybody may have.
@@ -110,6 +131,16 @@ impl<'a> Table<'a> {
             self.served = self.served.routes(guarded(self.app, path, admit, handlers));
         } else {
             self.elsewhere.insert(path, roles);
+        }
+        self
+    }
+
+    /// One page: of the role `console`, and without a token; whom it is for is the session's business.
+    fn page(mut self, path: &'static str, methods: &'static [&'static str], handlers: MethodRouter<App>) -> Self {
+        if self.app.config.server.roles.has_any(CONSOLE) {
+            self.pages.push(Page { path, methods, handlers });
+        } else {
+            self.elsewhere.insert(path, CONSOLE);
         }
         self
     }

@@ -1,0 +1,148 @@
+//! Pages for people: HTML from templates, which works without scripts and fetches nothing from elsewhere.
+//!
+//! A page is a route of the table with the role `console`. [`layer`] gives each its headers; what goes wrong is a [`Problem`] as everywhere,
+//! which `problem::render` shows as a page to whoever asks for one.
+
+use std::sync::LazyLock;
+
+use askama::Template;
+use axum::extract::Request;
+use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::middleware::Next;
+use axum::response::{Html, IntoResponse as _, Response};
+
+use crate::problem::{Problem, ProblemDetails};
+
+pub mod assets;
+
+/// What a page may load and do: our own style and pictures, forms to ourselves, and no script. A page with a script of ours sets the header
+/// itself.
+pub const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+);
+
+/// What every page shows around its own: the field `layout` of its template.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    /// Name of the authority.
+    pub authority: String,
+    /// Address of the style.
+    pub style: &'static str,
+    /// Address of the icon.
+    pub icon: &'static str,
+    /// What the person is called who is signed in.
+    pub person: Option<String>,
+    here: Section,
+}
+
+/// The parts of the site. In the order of the menu.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Section {
+    /// What is sold.
+    Store,
+    /// The user's devices, and what they may run.
+    Devices,
+    /// The user's account and orders.
+    Account,
+    /// Nothing that the menu names.
+    Elsewhere,
+}
+
+/// An entry of the menu.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// Where it leads.
+    pub path: &'static str,
+    /// As people read it.
+    pub name: &'static str,
+    /// Whether this page is part of it.
+    pub here: bool,
+}
+
+impl Layout {
+    /// For a page of `section`.
+    pub fn new(authority: &str, section: Section) -> Self {
+        static STYLE: LazyLock<String> = LazyLock::new(|| assets::address("style.css"));
+        static ICON: LazyLock<String> = LazyLock::new(|| assets::address("icon.svg"));
+        Self { authority: authority.to_owned(), style: &STYLE, icon: &ICON, person: None, here: section }
+    }
+
+    /// The menu.
+    pub fn sections(&self) -> [Entry; 3] {
+        [(Section::Store, "/store", "Store"), (Section::Devices, "/devices", "Devices"), (Section::Account, "/account", "Account")]
+            .map(|(section, path, name)| Entry { path, name, here: self.here == section })
+    }
+}
+
+/// A page with status 200.
+///
+/// # Errors
+/// When the template cannot be filled in.
+pub fn page(template: &impl Template) -> Result<Response, Problem> {
+    page_as(StatusCode::OK, template)
+}
+
+/// A page with another status, such as a form with what was wrong about it.
+///
+/// # Errors
+/// As for [`page`].
+pub fn page_as(status: StatusCode, template: &impl Template) -> Result<Response, Problem> {
+    Ok((status, Html(template.render().map_err(Problem::internal)?)).into_response())
+}
+
+/// The layer around every page: headers that a handler has not set itself. Pages are a person's own unless a handler says otherwise.
+pub async fn layer(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    set_headers(response.headers_mut());
+    response
+}
+
+fn set_headers(headers: &mut HeaderMap) {
+    let defaults = [
+        (CONTENT_SECURITY_POLICY, POLICY),
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (REFERRER_POLICY, HeaderValue::from_static("same-origin")),
+        (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    ];
+    for (name, value) in defaults {
+        headers.entry(name).or_insert(value);
+    }
+}
+
+/// Whether a problem should be told as a page: to a browser that navigates, where programs have no business.
+pub fn wants_page(path: &str, headers: &HeaderMap) -> bool {
+    let accepts = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).is_some_and(|accept| accept.contains("text/html"));
+    accepts && !["/v1/", "/contents/", "/.well-known/"].iter().any(|machine| path.starts_with(machine))
+}
+
+#[derive(Template)]
+#[template(path = "problem.html")]
+struct ProblemPage<'a> {
+    layout: Layout,
+    heading: String,
+    detail: Option<&'a str>,
+    hint: &'a str,
+    code: &'a str,
+    request_id: Option<&'a str>,
+}
+
+/// A problem as a page; `None` where even that fails.
+pub fn problem(authority: &str, status: StatusCode, told: &ProblemDetails) -> Option<Response> {
+    let page = ProblemPage {
+        layout: Layout::new(authority, Section::Elsewhere),
+        heading: capitalized(&told.title),
+        detail: told.detail.as_deref(),
+        hint: &told.hint,
+        code: &told.code,
+        request_id: told.request_id.as_deref(),
+    };
+    let mut response = page_as(status, &page).ok()?;
+    set_headers(response.headers_mut());
+    Some(response)
+}
+
+fn capitalized(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
