@@ -27,6 +27,7 @@ pub mod register;
 pub mod renew;
 pub mod retire_medium;
 pub mod seal;
+pub mod signed;
 pub mod title;
 pub mod token;
 pub mod transfer;

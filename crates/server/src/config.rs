@@ -13,10 +13,12 @@ use crate::keys::RootSource;
 pub use contents::{Contents, Redirect, StoreOptions};
 pub use limits::Limits;
 pub use server::{Audit, Server};
+pub use store::Store;
 
 pub(crate) mod contents;
 mod limits;
 mod server;
+mod store;
 
 /// Environment variables that override the file: `COUNTERFOILD__SECTION__KEY`.
 pub const ENVIRONMENT: &str = "COUNTERFOILD";
@@ -43,6 +45,8 @@ pub struct Config {
     pub audit: Audit,
     /// What registrations must look like (C5).
     pub registration: Policy,
+    /// What is sold.
+    pub store: Store,
 }
 
 /// `[tls]`

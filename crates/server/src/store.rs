@@ -1,7 +1,9 @@
 //! What is kept: one aggregate a file, the SQL text and the types of its rows.
 
+pub mod account;
 pub mod audit;
 pub mod audit_log;
+pub mod balance;
 pub mod batch;
 pub mod content_key;
 pub mod counts;
@@ -10,15 +12,22 @@ pub mod entitlement;
 pub mod grant;
 pub mod holder;
 pub mod imported;
+pub mod inbox;
 pub mod key;
 pub mod lease;
+pub mod license;
 pub mod medium;
+pub mod order;
 pub mod outbox;
+pub mod passkey;
 pub mod pressed;
 pub mod publisher;
+pub mod recovery;
 pub mod release;
 pub mod request;
+pub mod session;
 pub mod setting;
+pub mod ticket;
 pub mod title;
 pub mod token;
 pub mod user;

@@ -69,6 +69,15 @@ pub async fn append(tx: &mut Tx, family: &str, at: i64, actor: &str, event: &str
     insert(tx, family, Entry { seq, hash }, &prev, said).await
 }
 
+/// Lets nobody else append to the family's chain until this transaction has ended, so that what is read from here on stays as it is as far as
+/// transactions go that append. Nothing where the family has no chain yet.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn hold(tx: &mut Tx, family: &str) -> Result<(), DbError> {
+    tx.query("UPDATE audit_head SET seq = seq WHERE family = $1").bind(family).execute().await.map(drop)
+}
+
 /// As [`append`], for a family that most probably has no chain yet: what was never touched has no row to look for.
 ///
 /// # Errors

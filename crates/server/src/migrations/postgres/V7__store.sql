@@ -83,6 +83,7 @@ CREATE TABLE orders (
   state      TEXT NOT NULL,
   actor      TEXT NOT NULL,
   created_at BIGINT NOT NULL,
+  paid_at    BIGINT,
   ended_at   BIGINT,
   reason     TEXT,
   PRIMARY KEY (user_id, order_id)
@@ -150,6 +151,7 @@ CREATE TABLE inbox (
 );
 
 CREATE INDEX inbox_open ON inbox (created_at) WHERE done_at IS NULL;
+CREATE INDEX inbox_done ON inbox (done_at) WHERE done_at IS NOT NULL;
 
 -- A person's way to their user entry with a browser. `name` is the family of the name that they sign in with.
 CREATE TABLE sign_in_name (

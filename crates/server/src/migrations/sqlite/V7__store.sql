@@ -83,6 +83,7 @@ CREATE TABLE orders (
   state      TEXT NOT NULL,
   actor      TEXT NOT NULL,
   created_at INTEGER NOT NULL,
+  paid_at    INTEGER,
   ended_at   INTEGER,
   reason     TEXT,
   PRIMARY KEY (user_id, order_id)
@@ -157,6 +158,7 @@ CREATE TABLE inbox (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX inbox_open ON inbox (created_at) WHERE done_at IS NULL;
+CREATE INDEX inbox_done ON inbox (done_at) WHERE done_at IS NOT NULL;
 
 -- A person's way to their user entry with a browser. `name` is the family of the name that they sign in with.
 CREATE TABLE sign_in_name (

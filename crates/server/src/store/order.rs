@@ -1,0 +1,254 @@
+//! Orders, in the user's family, and what they are decided on: the offer of a title (D2, D3).
+
+use counterfoil_core::rules::order::{Decision, Offer, OrderKind, OrderState, Payment};
+use counterfoil_core::rules::refund::Why;
+use counterfoil_core::{Currency, DeviceId, EntitlementId, Money, OrderId, Policy, Timestamp, TitleId, UserId};
+
+use crate::db::{DbError, FromRow, FromValue, Row, Tx, Value};
+
+/// Orders of one user that are listed.
+const MOST: i64 = 1000;
+
+macro_rules! from_words {
+    ($($kind:ty),*) => {$(
+        impl FromValue for $kind {
+            fn from_value(value: Value<'static>) -> Result<Self, String> {
+                let text = String::from_value(value)?;
+                <$kind>::parse(&text).ok_or_else(|| format!("{text:?} is no {}", stringify!($kind)))
+            }
+        }
+    )*};
+}
+
+from_words!(OrderKind, Payment, OrderState);
+
+/// A row of `orders`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrderRow {
+    /// Whose.
+    pub user: UserId,
+    /// Which.
+    pub order: OrderId,
+    /// Of what.
+    pub title: TitleId,
+    /// For which device.
+    pub device: DeviceId,
+    /// What it is.
+    pub kind: OrderKind,
+    /// What was charged; absent for a trial.
+    pub charge: Option<Money>,
+    /// How.
+    pub payment: Payment,
+    /// Where it stands.
+    pub state: OrderState,
+    /// Who made it.
+    pub actor: String,
+    /// When.
+    pub created_at: Timestamp,
+    /// When it was paid.
+    pub paid_at: Option<Timestamp>,
+    /// When it was ended.
+    pub ended_at: Option<Timestamp>,
+    /// By what.
+    pub reason: Option<String>,
+}
+
+impl FromRow for OrderRow {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self {
+            user: row.column()?,
+            order: row.column()?,
+            title: row.column()?,
+            device: row.column()?,
+            kind: row.column()?,
+            charge: match (row.column::<Option<Currency>>()?, row.column::<Option<i64>>()?) {
+                (Some(currency), Some(amount)) => Some(Money { currency, amount: amount.unsigned_abs() }),
+                _ => None,
+            },
+            payment: row.column()?,
+            state: row.column()?,
+            actor: row.column()?,
+            created_at: row.column()?,
+            paid_at: row.column()?,
+            ended_at: row.column()?,
+            reason: row.column()?,
+        })
+    }
+}
+
+/// What a title is sold under; nothing where it is not listed.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn offer(tx: &mut Tx, title: &TitleId) -> Result<Option<Offer>, DbError> {
+    let listed: Option<(i64, Policy, i64)> = tx
+        .query(
+            "SELECT l.on_sale, l.policy, EXISTS (SELECT 1 FROM release r WHERE r.title_id = l.title_id) FROM listing l WHERE l.title_id = $1",
+        )
+        .bind(title.as_str())
+        .opt()
+        .await?;
+    let Some((on_sale, policy, released)) = listed else { return Ok(None) };
+    let prices: Vec<(Currency, i64)> =
+        tx.query("SELECT currency, amount FROM price WHERE title_id = $1 ORDER BY currency LIMIT 1000").bind(title.as_str()).all().await?;
+    let prices = prices.into_iter().map(|(currency, amount)| Money { currency, amount: amount.unsigned_abs() }).collect();
+    Ok(Some(Offer { on_sale: on_sale != 0, released: released != 0, prices, policy }))
+}
+
+/// Whether the user has tried the title at any time.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn tried(tx: &mut Tx, user: UserId, title: &TitleId) -> Result<bool, DbError> {
+    let found: Option<(i64,)> = tx
+        .query("SELECT created_at FROM orders WHERE user_id = $1 AND title_id = $2 AND kind = 'trial'")
+        .bind(user.to_string())
+        .bind(title.as_str())
+        .opt()
+        .await?;
+    Ok(found.is_some())
+}
+
+/// What an order is, besides what was decided.
+#[derive(Clone, Debug)]
+pub struct Placed<'a> {
+    /// Which.
+    pub order: OrderId,
+    /// Of what.
+    pub title: &'a TitleId,
+    /// For which device.
+    pub device: DeviceId,
+    /// Who makes it.
+    pub actor: &'a str,
+}
+
+/// Keeps an order; false where it is a trial, and another process has kept one of this title meanwhile.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn insert(tx: &mut Tx, user: UserId, placed: &Placed<'_>, decision: &Decision, now: Timestamp) -> Result<bool, DbError> {
+    let changed = tx
+        .query(
+            "INSERT INTO orders (user_id, order_id, title_id, device_id, kind, currency, amount, payment, state, actor, created_at, paid_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING",
+        )
+        .bind(user.to_string())
+        .bind(placed.order.to_string())
+        .bind(placed.title.as_str())
+        .bind(placed.device.to_string())
+        .bind(decision.kind.as_str())
+        .bind(decision.charge.map(|charge| charge.currency.to_string()))
+        .bind(decision.charge.map(|charge| i64::try_from(charge.amount).unwrap_or(i64::MAX)))
+        .bind(decision.payment.as_str())
+        .bind(decision.state.as_str())
+        .bind(placed.actor)
+        .bind(now.0)
+        .bind((decision.state == OrderState::Paid).then_some(now.0))
+        .execute()
+        .await?;
+    Ok(changed == 1)
+}
+
+/// An order with the terms that its entitlement keeps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ordered {
+    /// The order.
+    pub order: OrderRow,
+    /// The title's name, for people.
+    pub name: String,
+    /// What came of it.
+    pub entitlement: EntitlementId,
+    /// The terms.
+    pub policy: Policy,
+    /// When it ends by them.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl FromRow for Ordered {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        let order = OrderRow::from_row(row)?;
+        Ok(Self { order, name: row.column()?, entitlement: row.column()?, policy: row.column()?, expires_at: row.column()? })
+    }
+}
+
+/// One order of a user, whatever its state.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn find(tx: &mut Tx, user: UserId, order: OrderId) -> Result<Option<Ordered>, DbError> {
+    tx.query(
+        "SELECT o.user_id, o.order_id, o.title_id, o.device_id, o.kind, o.currency, o.amount, o.payment, o.state, o.actor, o.created_at,
+                o.paid_at, o.ended_at, o.reason, t.name, e.entitlement_id, e.policy, e.expires_at
+         FROM orders o JOIN entitlement e ON e.user_id = o.user_id AND e.order_id = o.order_id JOIN title t ON t.title_id = o.title_id
+         WHERE o.user_id = $1 AND o.order_id = $2",
+    )
+    .bind(user.to_string())
+    .bind(order.to_string())
+    .opt()
+    .await
+}
+
+/// The orders of a user, newest first: the newest thousand.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn of_user(tx: &mut Tx, user: UserId) -> Result<Vec<Ordered>, DbError> {
+    tx.query(
+        "SELECT o.user_id, o.order_id, o.title_id, o.device_id, o.kind, o.currency, o.amount, o.payment, o.state, o.actor, o.created_at,
+                o.paid_at, o.ended_at, o.reason, t.name, e.entitlement_id, e.policy, e.expires_at
+         FROM orders o JOIN entitlement e ON e.user_id = o.user_id AND e.order_id = o.order_id JOIN title t ON t.title_id = o.title_id
+         WHERE o.user_id = $1 ORDER BY o.created_at DESC, o.order_id LIMIT $2",
+    )
+    .bind(user.to_string())
+    .bind(MOST)
+    .all()
+    .await
+}
+
+/// Up to `limit` orders of everybody in the order in which they were made, after the one that `after` names; of one state, or of all.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn list(tx: &mut Tx, state: Option<OrderState>, after: &(Timestamp, String), limit: i64) -> Result<Vec<OrderRow>, DbError> {
+    tx.query(
+        "SELECT user_id, order_id, title_id, device_id, kind, currency, amount, payment, state, actor, created_at, paid_at, ended_at, reason
+         FROM orders WHERE (created_at, order_id) > ($1, $2) AND ($3 = '' OR state = $3) ORDER BY created_at, order_id LIMIT $4",
+    )
+    .bind(after.0.0)
+    .bind(&after.1)
+    .bind(state.map_or("", OrderState::as_str))
+    .bind(limit)
+    .all()
+    .await
+}
+
+/// Notes that an order was paid; false where it was not due.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn pay(tx: &mut Tx, user: UserId, order: OrderId, now: Timestamp) -> Result<bool, DbError> {
+    let changed = tx
+        .query("UPDATE orders SET state = 'paid', paid_at = $3 WHERE user_id = $1 AND order_id = $2 AND state = 'due'")
+        .bind(user.to_string())
+        .bind(order.to_string())
+        .bind(now.0)
+        .execute()
+        .await?;
+    Ok(changed == 1)
+}
+
+/// Ends an order; false where it has ended before.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn end(tx: &mut Tx, user: UserId, order: OrderId, why: Why, now: Timestamp) -> Result<bool, DbError> {
+    let changed = tx
+        .query("UPDATE orders SET state = 'ended', ended_at = $3, reason = $4 WHERE user_id = $1 AND order_id = $2 AND state <> 'ended'")
+        .bind(user.to_string())
+        .bind(order.to_string())
+        .bind(now.0)
+        .bind(why.as_str())
+        .execute()
+        .await?;
+    Ok(changed == 1)
+}
