@@ -1,16 +1,183 @@
-//! Being written.
+//! Orders (D2, D3): charge, order, entitlement and license come into being in one transaction of the user's family, or none of them does.
 
-use counterfoil_core::Timestamp;
-use counterfoil_core::wire::Order;
+use counterfoil_core::rules::order::{self, Decision, Facts, OrderKind, Owned, Payment, Wanted};
+use counterfoil_core::rules::refund::Why;
+use counterfoil_core::wire::{Order, OrderResult};
+use counterfoil_core::{Code, DeviceId, EntitlementId, LicenseId, OrderId, Refusal, Timestamp, TitleId, UserId};
+use serde_json::json;
 
-use super::asked::{Asked, Decided};
+use super::asked::{self, Asked, Decided};
+use super::refund;
+use super::signed::{self, Besides};
 use crate::app::App;
-use crate::problem::{ApiCode, Problem};
+use crate::db::Tx;
+use crate::problem::Problem;
+use crate::store::balance::{Change, Reason};
+use crate::store::order::{Had, Placed};
+use crate::store::request::{self, Once, Recorded};
+use crate::store::{audit, balance, entitlement, inbox, license, user};
 
-/// Being written.
+/// Who orders or gives back, whatever they do it with.
+#[derive(Clone, Debug)]
+pub struct Buyer {
+    /// Whose order it is.
+    pub user: UserId,
+    /// As in the audit log.
+    pub actor: String,
+    /// Names the request: the same again is answered alike and has no second effect.
+    pub request_id: String,
+    /// Over all of the request that matters.
+    pub digest: [u8; 32],
+}
+
+/// What is ordered.
+#[derive(Clone, Debug)]
+pub struct Basket {
+    /// What.
+    pub title: TitleId,
+    /// For which of the user's devices.
+    pub device: DeviceId,
+    /// To buy or to try.
+    pub wanted: Wanted,
+    /// Whether the device is told to install it, because it is not the one that asks.
+    pub tell_device: bool,
+}
+
+/// Decides a terminal's order and carries it out.
 ///
 /// # Errors
-/// Always.
-pub async fn run(_app: &App, _asked: &Asked, _ask: &Order, _now: Timestamp) -> Result<Decided, Problem> {
-    Err(ApiCode::NotFound.into())
+/// Failures of the server; a refusal is no error.
+pub async fn run(app: &App, asked: &Asked, ask: &Order, now: Timestamp) -> Result<Decided, Problem> {
+    if let Err((refusal, family)) = signed::admit(app, asked, ask.user_id, ask.device_id, Besides::Card(ask.card_id)).await? {
+        return asked::refuse(app, family, "order", "terminal", refusal, now).await;
+    }
+    let buyer =
+        Buyer { user: ask.user_id, actor: ask.device_id.to_string(), request_id: asked.request_id.to_string(), digest: asked.digest };
+    let wanted = if ask.trial { Wanted::Trial } else { Wanted::Purchase(ask.price) };
+    let basket = Basket { title: ask.title.clone(), device: ask.device_id, wanted, tell_device: false };
+    let placed = place(app, &buyer, &basket, now).await?;
+    placed
+        .map(|result| serde_json::to_value(result).map_err(Problem::internal))
+        .map_or_else(|refusal| Ok(Err(refusal)), |value| Ok(Ok(value?)))
+}
+
+/// What is drawn before the transaction, so that each run of it writes the same.
+#[derive(Clone, Copy)]
+struct Fresh {
+    order: OrderId,
+    entitlement: EntitlementId,
+    license: LicenseId,
+    entry: [u8; 16],
+}
+
+/// Places an order. Who asks must have proven to be the user already; that user and device are registered together is decided here.
+///
+/// # Errors
+/// Failures of the server; a refusal is no error.
+pub async fn place(app: &App, buyer: &Buyer, basket: &Basket, now: Timestamp) -> Result<Result<OrderResult, Refusal>, Problem> {
+    let fresh = Fresh {
+        order: OrderId::from_bytes(app.rng.bytes()),
+        entitlement: EntitlementId::from_bytes(app.rng.bytes()),
+        license: LicenseId::from_bytes(app.rng.bytes()),
+        entry: app.rng.bytes(),
+    };
+    let (buyer, basket, collection) = (buyer.clone(), basket.clone(), app.config.store.payment);
+    let family = user::family(buyer.user);
+    app.db
+        .write("order", family.clone(), async move |tx: &mut Tx| -> Result<_, Problem> {
+            // Two orders at once at two processes: the second one decides on what the first has left.
+            audit::hold(tx, &family).await?;
+            let refused = match request::once(tx, &family, &buyer.request_id, &buyer.digest, now.0).await? {
+                Once::Repeat(recorded) => return serde_json::from_slice(&recorded.answer).map(Ok).map_err(Problem::internal),
+                Once::Mismatch => Code::RequestMismatch.into(),
+                Once::Fresh => {
+                    let had = crate::store::order::had(tx, buyer.user, &basket.title, basket.device, now).await?;
+                    let facts = facts(tx, &buyer, &basket, &had).await?;
+                    match order::decide(&basket.wanted, &facts, collection, now) {
+                        Err(refusal) => refusal,
+                        Ok(decision) if !charge(tx, &buyer, &decision, fresh, now).await? => {
+                            let price = decision.charge.map(|price| format!("the balance holds less than {price}"));
+                            Refusal { detail: price, ..Code::PaymentRefused.into() }
+                        }
+                        Ok(decision) => {
+                            end_trials(tx, &buyer, &decision, &had, now).await?;
+                            return write(tx, &buyer, &basket, &decision, fresh, now).await.map(Ok);
+                        }
+                    }
+                }
+            };
+            asked::audit_refusal(tx, &family, "order", &buyer.actor, refused.code, now).await?;
+            Ok(Err(refused))
+        })
+        .await
+}
+
+async fn facts(tx: &mut Tx, buyer: &Buyer, basket: &Basket, had: &[Had]) -> Result<Facts, Problem> {
+    let owned = |had: &Had| Owned { trial: had.kind == OrderKind::Trial, here: had.here, free_place: had.devices < had.policy.devices };
+    Ok(Facts {
+        registered: user::device(tx, buyer.user, basket.device).await?.is_some(),
+        offer: crate::store::order::offer(tx, &basket.title).await?,
+        tried: crate::store::order::tried(tx, buyer.user, &basket.title).await?,
+        owned: had.iter().map(owned).collect(),
+    })
+}
+
+/// D3: takes the charge from the balance, where that is how it is paid; false where there is not enough.
+async fn charge(tx: &mut Tx, buyer: &Buyer, decision: &Decision, fresh: Fresh, now: Timestamp) -> Result<bool, Problem> {
+    match (decision.payment, decision.charge) {
+        (Payment::Balance, Some(price)) => {
+            let change = Change { entry: fresh.entry, reason: Reason::Order(fresh.order), actor: &buyer.actor, now };
+            Ok(balance::take(tx, buyer.user, price, change).await?)
+        }
+        _ => Ok(true),
+    }
+}
+
+/// Who buys what is being tried on the same device has one license of it there, not two.
+async fn end_trials(tx: &mut Tx, buyer: &Buyer, decision: &Decision, had: &[Had], now: Timestamp) -> Result<(), Problem> {
+    let trials = had.iter().filter(|had| decision.kind == OrderKind::Purchase && had.kind == OrderKind::Trial && had.here);
+    for trial in trials {
+        crate::store::order::end(tx, buyer.user, trial.order, Why::Bought, now).await?;
+        for license in refund::end_entitlement(tx, buyer.user, trial.entitlement, now).await? {
+            inbox::withdraw(tx, buyer.user, license.device, license.license, now).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn write(
+    tx: &mut Tx,
+    buyer: &Buyer,
+    basket: &Basket,
+    decision: &Decision,
+    fresh: Fresh,
+    now: Timestamp,
+) -> Result<OrderResult, Problem> {
+    let (user, family) = (buyer.user, user::family(buyer.user));
+    let placed = Placed { order: fresh.order, title: &basket.title, device: basket.device, actor: &buyer.actor };
+    if !crate::store::order::insert(tx, user, &placed, decision, now).await? {
+        return Err(tx.conflict("a trial").into());
+    }
+    let ids = (fresh.entitlement, fresh.order);
+    entitlement::insert(tx, user, ids, &basket.title, &decision.policy, decision.expires_at, now).await?;
+    license::register(tx, user, fresh.license, fresh.entitlement, &basket.title, basket.device, now).await?;
+    if basket.tell_device {
+        inbox::install(tx, user, basket.device, fresh.license, &basket.title, None, now).await?;
+    }
+    let result = OrderResult {
+        order_id: fresh.order,
+        entitlement_id: fresh.entitlement,
+        license_id: fresh.license,
+        charged: decision.charge,
+        expires_at: decision.expires_at,
+        refundable_until: decision.refundable_until,
+    };
+    let detail = json!({
+        "order": fresh.order, "kind": decision.kind, "title": basket.title, "device": basket.device, "charge": decision.charge,
+        "payment": decision.payment, "entitlement": fresh.entitlement, "license": fresh.license,
+    });
+    audit::append(tx, &family, now.0, &buyer.actor, "order.placed", &detail).await?;
+    let recorded = Recorded { status: 200, answer: serde_json::to_vec(&result).map_err(Problem::internal)? };
+    request::record(tx, &family, &buyer.request_id, &buyer.digest, &recorded, now.0, asked::expires(now)).await?;
+    Ok(result)
 }

@@ -109,6 +109,58 @@ pub async fn tried(tx: &mut Tx, user: UserId, title: &TitleId) -> Result<bool, D
     Ok(found.is_some())
 }
 
+/// What a user has of a title by an order that has neither been ended nor run out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Had {
+    /// Which order.
+    pub order: OrderId,
+    /// Bought, or being tried.
+    pub kind: OrderKind,
+    /// The right that came of it.
+    pub entitlement: EntitlementId,
+    /// Devices that have a license by it.
+    pub devices: u32,
+    /// Its terms.
+    pub policy: Policy,
+    /// Whether the device that was named is one of them.
+    pub here: bool,
+}
+
+impl FromRow for Had {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self {
+            order: row.column()?,
+            kind: row.column()?,
+            entitlement: row.column()?,
+            devices: row.column()?,
+            policy: row.column()?,
+            here: row.column::<i64>()? != 0,
+        })
+    }
+}
+
+/// What a user has of a title by orders, as seen from a device.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn had(tx: &mut Tx, user: UserId, title: &TitleId, device: DeviceId, now: Timestamp) -> Result<Vec<Had>, DbError> {
+    tx.query(
+        "SELECT o.order_id, o.kind, e.entitlement_id, e.devices, e.policy,
+                EXISTS (SELECT 1 FROM license l WHERE l.user_id = e.user_id AND l.entitlement_id = e.entitlement_id
+                        AND l.device_id = $3 AND l.state <> 'ended')
+         FROM entitlement e JOIN orders o ON o.user_id = e.user_id AND o.order_id = e.order_id
+         WHERE e.user_id = $1 AND e.title_id = $2 AND e.state = 'active' AND (e.expires_at IS NULL OR e.expires_at > $4)
+         ORDER BY e.created_at, e.entitlement_id LIMIT $5",
+    )
+    .bind(user.to_string())
+    .bind(title.as_str())
+    .bind(device.to_string())
+    .bind(now.0)
+    .bind(MOST)
+    .all()
+    .await
+}
+
 /// What an order is, besides what was decided.
 #[derive(Clone, Debug)]
 pub struct Placed<'a> {
