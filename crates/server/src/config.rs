@@ -10,11 +10,13 @@ use zeroize::Zeroizing;
 use crate::db::{DbOptions, DbUrl};
 use crate::keys::RootSource;
 
+pub use accounts::{Accounts, Mail};
 pub use contents::{Contents, Redirect, StoreOptions};
 pub use limits::Limits;
 pub use server::{Audit, Server};
 pub use store::Store;
 
+mod accounts;
 pub(crate) mod contents;
 mod limits;
 mod server;
@@ -47,6 +49,10 @@ pub struct Config {
     pub registration: Policy,
     /// What is sold.
     pub store: Store,
+    /// People who sign in with a browser.
+    pub accounts: Accounts,
+    /// Mail to them.
+    pub mail: Mail,
 }
 
 /// `[tls]`
@@ -213,6 +219,7 @@ impl Config {
 
     fn check(&self) -> Result<(), ConfigError> {
         self.server.check()?;
+        self.mail.check()?;
         let wrong = |key, reason: &str| Err(ConfigError::Value { key, reason: reason.to_owned() });
         if self.tls.cert_file.is_some() != self.tls.key_file.is_some() {
             return wrong("tls", "cert_file and key_file belong together");
@@ -234,7 +241,8 @@ impl Config {
         let place = |path: &mut PathBuf| *path = directory.join(&*path);
         place(&mut self.root_key.file);
         let database = &mut self.database;
-        for path in [&mut self.tls.cert_file, &mut self.tls.key_file, &mut database.url_file, &mut database.replica_url_file] {
+        let files = [&mut self.tls.cert_file, &mut self.tls.key_file, &mut database.url_file, &mut database.replica_url_file];
+        for path in files.into_iter().chain([&mut self.mail.smtp_url_file]) {
             path.iter_mut().for_each(place);
         }
         if let Some(path) = self.database.url.strip_prefix("sqlite:") {

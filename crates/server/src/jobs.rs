@@ -9,9 +9,11 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::app::App;
 use crate::db::DbError;
+use crate::mail;
 use crate::roles::ServerRole;
 use crate::store::request;
 
+pub(crate) use self::outbox::end;
 pub use self::outbox::{ENTITLEMENT, Entitlement, deliver};
 pub use lead::Lead;
 
@@ -53,6 +55,11 @@ pub fn start(app: &App) -> Jobs {
 fn leaders(app: &App) -> JoinSet<()> {
     let mut jobs = JoinSet::new();
     jobs.spawn(deliver_forever(app.clone()));
+    match app.config.mail.relay() {
+        Ok(Some(relay)) => drop(jobs.spawn(mail_forever(app.clone(), relay))),
+        Ok(None) => {}
+        Err(error) => tracing::error!(%error, "no mail is sent"),
+    }
     jobs.spawn(purge_forever(app.clone()));
     jobs.spawn(audit::checkpoint_forever(app.clone()));
     jobs.spawn(audit::verify_forever(app.clone()));
@@ -92,6 +99,19 @@ async fn deliver_forever(app: App) {
                 tracing::warn!(%error, "the outbox could not be delivered");
                 tokio::time::sleep(IDLE).await;
             }
+        }
+    }
+}
+
+/// Mail is sent beside everything else: a server that takes long for it keeps nothing up.
+async fn mail_forever(app: App, relay: mail::Relay) {
+    let mut every = tokio::time::interval(IDLE);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        app.lead.leading().await;
+        if let Err(error) = mail::deliver(&app, &relay).await {
+            tracing::warn!(%error, "mail could not be delivered");
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod jobs;
 pub mod keys;
 pub mod lease;
 pub mod limits;
+pub mod mail;
 pub mod metrics;
 pub mod problem;
 pub mod roles;

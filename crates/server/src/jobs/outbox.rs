@@ -64,7 +64,7 @@ pub async fn deliver(app: &App) -> Result<usize, DbError> {
 }
 
 /// Delivered, or why not.
-type Outcome = Result<(), String>;
+pub(crate) type Outcome = Result<(), String>;
 
 fn read(operation: &Operation) -> Result<Entitlement, String> {
     match operation.kind.as_str() {
@@ -98,7 +98,7 @@ async fn entitle(app: &App, user: UserId, told: Vec<Entitlement>) -> Result<(), 
 }
 
 /// Forgets what was delivered; puts off what was not, each time for longer.
-async fn end(app: &App, family: String, ended: Vec<(Operation, Outcome)>, now: Timestamp) -> Result<(), DbError> {
+pub(crate) async fn end(app: &App, family: String, ended: Vec<(Operation, Outcome)>, now: Timestamp) -> Result<(), DbError> {
     app.db
         .write("outbox result", family, async move |tx: &mut Tx| -> Result<(), DbError> {
             for (Operation { family, operation_id, attempts, .. }, outcome) in &ended {

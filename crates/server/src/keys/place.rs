@@ -13,7 +13,7 @@ pub enum Purpose {
     Library,
     /// The keys that claim secrets are derived from.
     Claim,
-    /// Secrets of devices.
+    /// Secrets that people and their devices are told from others by.
     Device,
     /// The authority's signing and sealing keys.
     Authority,
@@ -57,6 +57,15 @@ pub enum Place<'a> {
         /// Grant ID.
         grant: &'a str,
     },
+    /// `license.library_key`
+    LicenseKey {
+        /// User ID.
+        user: &'a str,
+        /// License ID.
+        license: &'a str,
+        /// The grant that it belongs to: the row may have another one later.
+        grant: &'a str,
+    },
     /// `batch.claim_key`
     ClaimKey {
         /// Batch ID.
@@ -68,6 +77,23 @@ pub enum Place<'a> {
         user: &'a str,
         /// Device ID.
         device: &'a str,
+    },
+    /// `account.totp`
+    TotpSecret {
+        /// User ID.
+        user: &'a str,
+    },
+    /// `outbox.payload`: the ticket in a mail that waits
+    MailedTicket {
+        /// User ID.
+        user: &'a str,
+        /// Operation ID.
+        operation: &'a str,
+    },
+    /// No row: what a browser keeps for us between two steps
+    Between {
+        /// Of what.
+        purpose: &'a str,
     },
     /// `authority_key.wrapped`
     AuthorityKey {
@@ -81,9 +107,9 @@ impl Place<'_> {
     pub fn purpose(&self) -> Purpose {
         match self {
             Self::ContentKey { .. } => Purpose::Content,
-            Self::LibraryKey { .. } => Purpose::Library,
+            Self::LibraryKey { .. } | Self::LicenseKey { .. } => Purpose::Library,
             Self::ClaimKey { .. } => Purpose::Claim,
-            Self::DeviceSecret { .. } => Purpose::Device,
+            Self::DeviceSecret { .. } | Self::TotpSecret { .. } | Self::MailedTicket { .. } | Self::Between { .. } => Purpose::Device,
             Self::AuthorityKey { .. } => Purpose::Authority,
         }
     }
@@ -98,10 +124,18 @@ impl Place<'_> {
             Self::LibraryKey { medium, grant } => {
                 then(&RowId { table: "grants", key: &[medium, grant], column: "library_key", version: 0 })
             }
+            Self::LicenseKey { user, license, grant } => {
+                then(&RowId { table: "license", key: &[user, license, grant], column: "library_key", version: 0 })
+            }
             Self::ClaimKey { batch } => then(&RowId { table: "batch", key: &[batch], column: "claim_key", version: 0 }),
             Self::DeviceSecret { user, device } => {
                 then(&RowId { table: "user_device", key: &[user, device], column: "secret", version: 0 })
             }
+            Self::TotpSecret { user } => then(&RowId { table: "account", key: &[user], column: "totp", version: 0 }),
+            Self::MailedTicket { user, operation } => {
+                then(&RowId { table: "outbox", key: &[user, operation], column: "payload", version: 0 })
+            }
+            Self::Between { purpose } => then(&RowId { table: "", key: &[purpose], column: "", version: 0 }),
             Self::AuthorityKey { kid } => then(&RowId { table: "authority_key", key: &[kid], column: "wrapped", version: 0 }),
         }
     }

@@ -128,51 +128,57 @@ pub async fn kek(db: &Db, source: &RootSource, keys: &Keys, purpose: Purpose, no
 /// # Errors
 /// As for [`kek`].
 pub async fn rewrap(db: &Db, keys: &Keys, purpose: Purpose, version: u32, rng: &Rng) -> Result<u64, KeysError> {
-    let table = table(purpose);
-    let mut after = (String::new(), "0".to_owned());
     let mut rewrapped = 0;
-    loop {
-        let from = after.clone();
-        let rows = db.read("rewrap page", async move |tx| table.page(tx, (&from.0, &from.1), BATCH).await).await?;
-        let Some(last) = rows.last() else { return Ok(rewrapped) };
-        after = (last.family.clone(), last.second.clone());
-        let stale: Vec<WrappedRow> = rows.into_iter().filter(|row| wrap::kek_version(&row.wrapped) != Ok(version)).collect();
-        // Each row in its own family's transaction; they share commits.
-        let done = try_join_all(stale.into_iter().map(|row| rewrap_row(db, keys, purpose, table, row, rng))).await?;
-        rewrapped += done.into_iter().filter(|changed| *changed).count() as u64;
+    for kept in kept_under(purpose) {
+        let mut after = (String::new(), "0".to_owned());
+        loop {
+            let from = after.clone();
+            let rows = db.read("rewrap page", async move |tx| kept.table.page(tx, (&from.0, &from.1), BATCH).await).await?;
+            let Some(last) = rows.last() else { break };
+            after = (last.family.clone(), last.second.clone());
+            let stale: Vec<WrappedRow> = rows.into_iter().filter(|row| wrap::kek_version(&row.wrapped) != Ok(version)).collect();
+            // Each row in its own family's transaction; they share commits.
+            let done = try_join_all(stale.into_iter().map(|row| rewrap_row(db, keys, kept, row, rng))).await?;
+            rewrapped += done.into_iter().filter(|changed| *changed).count() as u64;
+        }
     }
+    Ok(rewrapped)
 }
 
-async fn rewrap_row(db: &Db, keys: &Keys, purpose: Purpose, table: WrappedTable, row: WrappedRow, rng: &Rng) -> Result<bool, KeysError> {
-    let place = place(purpose, &row)?;
+async fn rewrap_row(db: &Db, keys: &Keys, kept: &'static Kept, row: WrappedRow, rng: &Rng) -> Result<bool, KeysError> {
+    let place = (kept.place)(&row)?;
     let secret: Secret<32> = keys.open(db, &place, &row.wrapped).await?;
     let wrapped = keys.wrap(&place, secret.expose(), &mut rng.clone())?;
     // Where it is gone, somebody else has put a newer one there.
-    let changed = db.write("rewrap", row.family.clone(), async move |tx| table.put(tx, &row, &wrapped).await).await?;
+    let changed = db.write("rewrap", row.family.clone(), async move |tx| kept.table.put(tx, &row, &wrapped).await).await?;
     Ok(changed)
 }
 
-fn table(purpose: Purpose) -> WrappedTable {
+/// A table that secrets of a purpose are kept in, and the place of each of its rows.
+struct Kept {
+    table: WrappedTable,
+    place: for<'a> fn(&'a WrappedRow) -> Result<Place<'a>, KeysError>,
+}
+
+/// Everything that lies under a purpose's key; a secret that stands in no table here is lost when old keys are thrown away.
+fn kept_under(purpose: Purpose) -> &'static [Kept] {
     match purpose {
-        Purpose::Content => key::CONTENT_KEYS,
-        Purpose::Library => key::LIBRARY_KEYS,
-        Purpose::Claim => key::CLAIM_KEYS,
-        Purpose::Device => key::DEVICE_SECRETS,
-        Purpose::Authority => key::AUTHORITY_KEYS,
+        Purpose::Content => &[Kept { table: key::CONTENT_KEYS, place: content_key }],
+        Purpose::Library => {
+            &[Kept { table: key::LIBRARY_KEYS, place: |row| Ok(Place::LibraryKey { medium: &row.family, grant: &row.second }) }]
+        }
+        Purpose::Claim => &[Kept { table: key::CLAIM_KEYS, place: |row| Ok(Place::ClaimKey { batch: &row.family }) }],
+        Purpose::Device => &[
+            Kept { table: key::DEVICE_SECRETS, place: |row| Ok(Place::DeviceSecret { user: &row.family, device: &row.second }) },
+            Kept { table: key::TOTP_SECRETS, place: |row| Ok(Place::TotpSecret { user: &row.family }) },
+        ],
+        Purpose::Authority => &[Kept { table: key::AUTHORITY_KEYS, place: |row| Ok(Place::AuthorityKey { kid: &row.family }) }],
     }
 }
 
-fn place(purpose: Purpose, row: &WrappedRow) -> Result<Place<'_>, KeysError> {
-    Ok(match purpose {
-        Purpose::Content => Place::ContentKey {
-            title: &row.family,
-            generation: row.second.parse().map_err(|_| KeysError::Root(format!("generation {:?} of {}", row.second, row.family)))?,
-        },
-        Purpose::Library => Place::LibraryKey { medium: &row.family, grant: &row.second },
-        Purpose::Claim => Place::ClaimKey { batch: &row.family },
-        Purpose::Device => Place::DeviceSecret { user: &row.family, device: &row.second },
-        Purpose::Authority => Place::AuthorityKey { kid: &row.family },
-    })
+fn content_key(row: &WrappedRow) -> Result<Place<'_>, KeysError> {
+    let generation = row.second.parse().map_err(|_| KeysError::Root(format!("generation {:?} of {}", row.second, row.family)))?;
+    Ok(Place::ContentKey { title: &row.family, generation })
 }
 
 /// A new root key in the file; the key-encryption keys are wrapped under it in one transaction. Running servers go on with the keys in memory,

@@ -183,6 +183,12 @@ pub const DEVICE_SECRETS: WrappedTable = WrappedTable {
            WHERE user_id > $1 OR (user_id = $1 AND device_id > $2) ORDER BY user_id, device_id LIMIT $3",
     put: "UPDATE user_device SET secret = $3 WHERE user_id = $1 AND device_id = $2 AND secret = $4",
 };
+/// Secrets of one-time codes.
+pub const TOTP_SECRETS: WrappedTable = WrappedTable {
+    page: "SELECT user_id, '', totp FROM account
+           WHERE user_id > $1 AND CAST($2 AS TEXT) IS NOT NULL AND totp IS NOT NULL ORDER BY user_id LIMIT $3",
+    put: "UPDATE account SET totp = $3 WHERE user_id = $1 AND CAST($2 AS TEXT) IS NOT NULL AND totp = $4",
+};
 /// The authority's signing and sealing keys.
 pub const AUTHORITY_KEYS: WrappedTable = WrappedTable {
     page: "SELECT kid, '', wrapped FROM authority_key WHERE kid > $1 AND CAST($2 AS TEXT) IS NOT NULL ORDER BY kid LIMIT $3",

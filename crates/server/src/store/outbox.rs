@@ -61,7 +61,7 @@ pub async fn enqueue(
     Ok(written == 1)
 }
 
-/// Up to `limit` messages that are due at `now`, oldest first. One process delivers at a time; where two do for a moment, both may get the
+/// Up to `limit` messages to other families that are due at `now`, oldest first; mail goes its own way, for it may take long. One process delivers at a time; where two do for a moment, both may get the
 /// same message, and its operation ID tells whoever receives it.
 ///
 /// # Errors
@@ -69,7 +69,25 @@ pub async fn enqueue(
 pub async fn due(db: &Db, now: i64, limit: i64) -> Result<Vec<Operation>, DbError> {
     db.read("find due messages", async move |tx| {
         tx.query(
-            "SELECT family, operation_id, kind, payload, created_at, attempts FROM outbox WHERE due_at <= $1
+            "SELECT family, operation_id, kind, payload, created_at, attempts FROM outbox WHERE due_at <= $1 AND kind <> 'mail'
+             ORDER BY due_at LIMIT $2",
+        )
+        .bind(now)
+        .bind(limit)
+        .all()
+        .await
+    })
+    .await
+}
+
+/// As [`due`], the mails.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn due_mail(db: &Db, now: i64, limit: i64) -> Result<Vec<Operation>, DbError> {
+    db.read("find due mail", async move |tx| {
+        tx.query(
+            "SELECT family, operation_id, kind, payload, created_at, attempts FROM outbox WHERE due_at <= $1 AND kind = 'mail'
              ORDER BY due_at LIMIT $2",
         )
         .bind(now)
