@@ -2,6 +2,7 @@
 
 pub mod add_device;
 pub mod asked;
+pub mod balance;
 pub mod card;
 pub mod checks;
 pub mod claim;
@@ -27,6 +28,7 @@ pub mod register;
 pub mod renew;
 pub mod retire_medium;
 pub mod seal;
+pub mod shop;
 pub mod signed;
 pub mod title;
 pub mod token;

@@ -153,7 +153,7 @@ impl From<Refusal> for Problem {
             Code::EnvelopeInvalid => StatusCode::BAD_REQUEST,
             Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Code::RequestMismatch => StatusCode::UNPROCESSABLE_ENTITY,
-            Code::MediumSpent | Code::MediumRetired => StatusCode::CONFLICT,
+            Code::MediumSpent | Code::MediumRetired | Code::RefundNotAllowed | Code::LicenseEnded => StatusCode::CONFLICT,
             _ => StatusCode::FORBIDDEN,
         };
         let Refusal { code, message, hint, detail } = refusal;

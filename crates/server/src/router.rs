@@ -11,7 +11,7 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 
 use crate::api::{
-    audit, batches, cards, contents, health, home, media, openapi as description, publishers, releases, terminal, titles, tokens, users,
+    audit, batches, cards, contents, health, home, media, openapi as description, orders, publishers, releases, shop, terminal, titles, tokens, users,
     well_known, whoami,
 };
 use crate::app::App;
@@ -51,7 +51,15 @@ fn table(app: &App) -> Table<'_> {
         .on("/v1/media/{medium_id}/retire", AUTHORITY, Admit::Operator, routes!(media::retire))
         .on("/v1/cards", AUTHORITY, Admit::Operator, routes!(cards::import))
         .on("/v1/cards/{card_id}/revoke", AUTHORITY, Admit::Operator, routes!(cards::revoke))
+        .on("/v1/users", AUTHORITY, Admit::Shop, routes!(shop::assign))
         .on("/v1/users/{user_id}", AUTHORITY, Admit::Operator, routes!(users::get))
+        .on("/v1/users/{user_id}/devices", AUTHORITY, Admit::Shop, routes!(shop::announce))
+        .on("/v1/users/{user_id}/balance", AUTHORITY, Admit::Shop, routes!(orders::top_up))
+        .on("/v1/users/{user_id}/orders/{order_id}/paid", AUTHORITY, Admit::Operator, routes!(orders::paid))
+        .on("/v1/users/{user_id}/orders/{order_id}/refund", AUTHORITY, Admit::Operator, routes!(orders::refund_order))
+        .on("/v1/users/{user_id}/orders/{order_id}/chargeback", AUTHORITY, Admit::Operator, routes!(orders::charge_back))
+        .on("/v1/users/{user_id}/licenses/{license_id}/revoke", AUTHORITY, Admit::Operator, routes!(orders::revoke))
+        .on("/v1/orders", AUTHORITY, Admit::Operator, routes!(orders::list))
         .on("/v1/audit", AUTHORITY, Admit::Operator, routes!(audit::list))
         .on("/contents/{object}", CONTENT, Admit::Public, routes!(contents::get, contents::head))
         .page("/assets/{file}", GET, get(assets::get))

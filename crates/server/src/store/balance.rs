@@ -125,3 +125,19 @@ pub async fn of_user(tx: &mut Tx, user: UserId) -> Result<Vec<Money>, DbError> {
         .await?;
     Ok(rows.into_iter().map(|(currency, amount)| Money { currency, amount: amount.unsigned_abs() }).collect())
 }
+
+/// Whether anybody has registered this user: a shop, or the user.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn is_user(tx: &mut Tx, user: UserId) -> Result<bool, DbError> {
+    let (known,): (i64,) = tx
+        .query(
+            "SELECT CASE WHEN EXISTS (SELECT 1 FROM user_entry WHERE user_id = $1) OR EXISTS (SELECT 1 FROM user_info WHERE user_id = $1)
+               THEN 1 ELSE 0 END",
+        )
+        .bind(user.to_string())
+        .one()
+        .await?;
+    Ok(known != 0)
+}
