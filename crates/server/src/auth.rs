@@ -66,6 +66,8 @@ pub enum Admit {
     Operator,
     /// Publishers, each within its tenant, and the operator.
     Publisher,
+    /// Shops, and the operator.
+    Shop,
 }
 
 impl Admit {
@@ -75,6 +77,7 @@ impl Admit {
             Self::Public | Self::Any => true,
             Self::Operator => role == Role::Operator,
             Self::Publisher => matches!(role, Role::Operator | Role::Publisher),
+            Self::Shop => matches!(role, Role::Operator | Role::Shop),
         }
     }
 }

@@ -93,6 +93,16 @@ struct Keyed {
 }
 
 impl Once {
+    /// An ID for what the request makes, which its repeats find again however late they come, and nobody can guess; none without a key.
+    pub fn id(&self) -> Option<[u8; 16]> {
+        let keyed = self.0.as_ref()?;
+        let mut hasher = blake3::Hasher::new_derive_key("counterfoil 2026-01 ID of what a keyed request of the HTTP API makes");
+        hasher.update(&frame(&[keyed.secret.expose(), keyed.id.as_bytes(), &keyed.digest]));
+        let mut id = [0; 16];
+        hasher.finalize_xof().fill(&mut id);
+        Some(id)
+    }
+
     /// Runs an action that writes one family, and records its answer in the same transaction; or repeats the answer recorded before.
     ///
     /// `family` must follow from the request and from what never changes, so that a repeat looks in the same place.

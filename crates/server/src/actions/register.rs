@@ -4,7 +4,7 @@
 
 use counterfoil_core::rules::register::{self, Combination, EntryDecision, EntryFacts, HolderDecision};
 use counterfoil_core::wire::{HolderKeys, HolderKind, Register, RegisterResult};
-use counterfoil_core::{CardId, Code, HolderId, Refusal, Timestamp, UserId};
+use counterfoil_core::{CardId, Code, DeviceId, DriveId, HolderId, Refusal, Timestamp, UserId};
 use counterfoil_format::encoding::from_base64url;
 use counterfoil_format::grant::{SealedBox, purpose, seal_box};
 use counterfoil_format::holder::HolderPublic;
@@ -15,13 +15,14 @@ use zeroize::Zeroizing;
 
 use super::asked::{self, Asked, Decided};
 use crate::app::App;
-use crate::db::Tx;
+use crate::db::{DbError, Tx};
 use crate::keys::Place;
 use crate::problem::Problem;
-use crate::store::audit;
+use crate::store::device_info::{self, DeviceInfo};
 use crate::store::holder::{self, Public};
 use crate::store::request::{self, Once, Recorded};
 use crate::store::user::{self, DeviceRow, EntryRow};
+use crate::store::{audit, person};
 
 /// Longest name of a device, in characters.
 const NAME: usize = 100;
@@ -120,15 +121,19 @@ fn public(keys: &HolderPublic) -> Public {
 }
 
 /// First step, in the holder's family. A repeat finds its own reservation.
+///
+/// Whether the user expects the device lies in the user's family and is only looked at here: the second step decides it. Of two that come
+/// with keys of their own for one device both may be reserved, and one is entered; the other one is refused there, now and ever after.
 async fn reserve(app: &App, ask: &Register, registrant: &Registrant, now: Timestamp) -> Result<Result<UserId, Refusal>, Problem> {
     let (policy, combination, claimed) = (app.config.registration.clone(), registrant.combination, ask.user_id);
+    let expected = expected(app, ask).await?;
     let (holder, kind, keys) = (registrant.holder, registrant.kind, registrant.keys);
     let fresh = UserId::from_bytes(app.rng.bytes());
     let family = holder::family(holder);
     app.db
         .write("register holder", family.clone(), async move |tx: &mut Tx| -> Result<_, Problem> {
             let facts = holder::facts(tx, holder).await?;
-            match register::decide_holder(&policy, combination, &facts, claimed, fresh) {
+            match register::decide_holder(&policy, combination, &facts, claimed, expected, fresh) {
                 Err(refusal) => Ok(Err(refusal)),
                 Ok(HolderDecision::Continue(user)) => Ok(Ok(user)),
                 Ok(HolderDecision::Reserve(user)) => {
@@ -139,6 +144,12 @@ async fn reserve(app: &App, ask: &Register, registrant: &Registrant, now: Timest
             }
         })
         .await
+}
+
+async fn expected(app: &App, ask: &Register) -> Result<bool, DbError> {
+    let (Some(user), Some(device)) = (ask.user_id, ask.device.as_ref().map(|device| device.id)) else { return Ok(false) };
+    let found = app.db.read("expected device", async move |tx: &mut Tx| device_info::find(tx, user, device).await).await?;
+    Ok(found.is_some_and(|info| info.is_expected()))
 }
 
 /// Second step, in the user's family, with the record of the request.
@@ -155,19 +166,24 @@ async fn enter(
     let card_id = (registrant.kind == HolderKind::Card).then(|| registrant.holder.into());
     let user_box = serde_json::to_value(&sealed).map_err(Problem::internal)?;
     let answer = serde_json::to_value(RegisterResult { holder: registrant.kind, user: user_box, card_id }).map_err(Problem::internal)?;
-    let device = device_row(app, ask, registrant, user, now)?;
-    let entry = EntryRow { holder: registrant.holder, holder_kind: registrant.kind, keys: registrant.keys };
-    let (policy, drive, given) = (app.config.registration.clone(), ask.drive.as_ref().map(|drive| drive.id), ask.user_id.is_some());
+    let new = New {
+        user,
+        entry: EntryRow { holder: registrant.holder, holder_kind: registrant.kind, keys: registrant.keys },
+        device: device_row(app, ask, registrant, user, now)?,
+        drive: ask.drive.as_ref().map(|drive| drive.id),
+    };
+    let (policy, given) = (app.config.registration.clone(), ask.user_id.is_some());
     let (request_id, digest, family, actor) =
         (asked.request_id.to_string(), asked.digest, user::family(user), holder::family(registrant.holder));
     app.db
         .write("register user", family.clone(), async move |tx: &mut Tx| -> Result<Decided, Problem> {
+            person::hold(tx, user).await?;
             let decided = match request::once(tx, &family, &request_id, &digest, now.0).await? {
                 Once::Repeat(recorded) => return Ok(Ok(serde_json::from_slice(&recorded.answer).map_err(Problem::internal)?)),
                 Once::Mismatch => Err(Code::RequestMismatch.into()),
                 Once::Fresh => {
-                    let facts = facts(tx, user, device.as_ref(), drive).await?;
-                    register::decide_entry(&policy, &facts, device.as_ref().map(|row| row.device), drive, given)
+                    let facts = new.facts(tx).await?;
+                    register::decide_entry(&policy, &facts, new.entry.holder_kind, new.device_id(), new.drive, given)
                 }
             };
             match decided {
@@ -176,7 +192,7 @@ async fn enter(
                     Ok(Err(refusal))
                 }
                 Ok(decision) => {
-                    write(tx, user, &entry, device.as_ref(), &decision, now).await?;
+                    new.write(tx, &decision, now).await?;
                     let EntryDecision { create, add_device, add_drive } = decision;
                     let detail = json!({ "created": create, "device": add_device, "drive": add_drive });
                     audit::append(tx, &family, now.0, &actor, "user.registered", &detail).await?;
@@ -196,43 +212,56 @@ fn device_row(app: &App, ask: &Register, registrant: &Registrant, user: UserId, 
     Ok(Some(DeviceRow { device: given.id, keys: *keys, secret, name: given.name.clone(), created_at: now }))
 }
 
-async fn facts(
-    tx: &mut Tx,
+/// What registers, for whom.
+struct New {
     user: UserId,
-    device: Option<&DeviceRow>,
-    drive: Option<counterfoil_core::DriveId>,
-) -> Result<EntryFacts, Problem> {
-    let exists = user::find(tx, user).await?.is_some();
-    let devices = user::devices(tx, user).await?;
-    let drives = user::drives(tx, user).await?;
-    let same = device.and_then(|row| devices.iter().find(|known| known.device == row.device));
-    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-    Ok(EntryFacts {
-        exists,
-        // A device with other keys than before was wiped: it is added again, which takes the user ID.
-        has_device: same.is_some_and(|known| device.is_some_and(|row| row.keys == known.keys)),
-        has_drive: drive.is_some_and(|drive| drives.contains(&drive)),
-        devices: count(devices.len() - usize::from(same.is_some())),
-        drives: count(drives.len()),
-    })
+    /// The holder that registers, as an entry would have it.
+    entry: EntryRow,
+    device: Option<DeviceRow>,
+    drive: Option<DriveId>,
 }
 
-async fn write(
-    tx: &mut Tx,
-    user: UserId,
-    entry: &EntryRow,
-    device: Option<&DeviceRow>,
-    decision: &EntryDecision,
-    now: Timestamp,
-) -> Result<(), Problem> {
-    if decision.create {
-        user::insert(tx, user, entry, now).await?;
+impl New {
+    fn device_id(&self) -> Option<DeviceId> {
+        self.device.as_ref().map(|row| row.device)
     }
-    if let (Some(_), Some(row)) = (decision.add_device, device) {
-        user::put_device(tx, user, row).await?;
+
+    async fn facts(&self, tx: &mut Tx) -> Result<EntryFacts, DbError> {
+        let user = self.user;
+        let entry = user::find(tx, user).await?;
+        let devices = user::devices(tx, user).await?;
+        let drives = user::drives(tx, user).await?;
+        let known = device_info::all(tx, user).await?;
+        let this = known.iter().find(|info| Some(info.described.device) == self.device_id());
+        let others = known.iter().filter(|info| info.is_current() && Some(info.described.device) != self.device_id());
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        Ok(EntryFacts {
+            assigned: person::find(tx, user).await?.is_some(),
+            established: entry.as_ref().is_some_and(|entry| match entry.holder_kind {
+                HolderKind::Device => devices.iter().any(|row| row.keys == self.entry.keys),
+                HolderKind::Card | HolderKind::Drive => entry.holder == self.entry.holder,
+            }),
+            holder: entry.map(|entry| entry.holder_kind),
+            // A device with other keys than before was wiped: it is added again, which takes the user ID.
+            has_device: self.device.as_ref().is_some_and(|new| devices.iter().any(|row| row.device == new.device && row.keys == new.keys)),
+            expected: this.is_some_and(DeviceInfo::is_expected),
+            retired: this.is_some_and(|info| info.retired_at.is_some()),
+            has_drive: self.drive.is_some_and(|drive| drives.contains(&drive)),
+            devices: count(others.count()),
+            drives: count(drives.len()),
+        })
     }
-    if let Some(drive) = decision.add_drive {
-        user::put_drive(tx, user, drive, now).await?;
+
+    async fn write(&self, tx: &mut Tx, decision: &EntryDecision, now: Timestamp) -> Result<(), DbError> {
+        if decision.create {
+            user::insert(tx, self.user, &self.entry, now).await?;
+        }
+        if let (Some(_), Some(row)) = (decision.add_device, &self.device) {
+            user::put_device(tx, self.user, row).await?;
+        }
+        if let Some(drive) = decision.add_drive {
+            user::put_drive(tx, self.user, drive, now).await?;
+        }
+        Ok(())
     }
-    Ok(())
 }

@@ -1,4 +1,4 @@
-//! `/v1/users`: a user entry, for the operator.
+//! `/v1/users/{user_id}`: a user with entry, person and devices, for the operator.
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -10,23 +10,37 @@ use super::page::rfc3339;
 use crate::app::App;
 use crate::db::Tx;
 use crate::problem::{ApiCode, Problem};
-use crate::store::user;
+use crate::store::device_info::{self, Described, DeviceInfo};
+use crate::store::{person, user};
 
-/// A user entry: card, devices and drives together, and what the user owns.
+/// A user: who it is, card, devices and drives together, and what the user owns.
 #[derive(Serialize, ToSchema)]
 pub struct UserDocument {
     /// Which.
     #[schema(value_type = String)]
     pub user_id: UserId,
-    /// Who holds the keys.
-    pub holder: HolderDocument,
-    /// Devices, first registered first.
+    /// The person, where a shop has written them down.
+    pub person: Option<PersonDocument>,
+    /// Who holds the keys; null until the first registration. Where it is a device, every device holds its own keys, and this was the first.
+    pub holder: Option<HolderDocument>,
+    /// Devices, first registered or announced first; those that were taken out as well.
     pub devices: Vec<DeviceDocument>,
     /// Drives, first registered first.
     #[schema(value_type = Vec<String>)]
     pub drives: Vec<DriveId>,
     /// What the user owns, newest first, at most 1,000.
     pub entitlements: Vec<EntitlementDocument>,
+}
+
+/// A person, as a shop has written them down.
+#[derive(Serialize, ToSchema)]
+pub struct PersonDocument {
+    /// What they are called.
+    pub name: String,
+    /// Where they can be written to.
+    pub email: Option<String>,
+    /// Where they live.
+    pub address: Option<String>,
 }
 
 /// Who holds the keys of a user entry.
@@ -38,16 +52,22 @@ pub struct HolderDocument {
     pub kind: &'static str,
 }
 
-/// A device in a user entry.
+/// A device of a user.
 #[derive(Serialize, ToSchema)]
 pub struct DeviceDocument {
     /// Which.
     #[schema(value_type = String)]
     pub device_id: DeviceId,
+    /// `registered`: in the entry; `expected`: announced, and free to register; `retired`: taken out, and not announced since.
+    pub state: &'static str,
+    /// Who made it.
+    pub maker: Option<String>,
+    /// Which model.
+    pub model: Option<String>,
     /// What its user calls it.
     pub name: Option<String>,
-    /// Since when.
-    pub registered_at: String,
+    /// Since when it is registered, or announced.
+    pub since: String,
 }
 
 /// Something that a user owns.
@@ -66,7 +86,7 @@ pub struct EntitlementDocument {
     pub since: String,
 }
 
-/// One user entry.
+/// One user.
 #[utoipa::path(
     get, path = "/v1/users/{user_id}", tag = "users", operation_id = "get_user",
     params(("user_id" = String, Path, description = "Its ID")),
@@ -77,14 +97,10 @@ pub async fn get(State(app): State<App>, Path(id): Path<String>) -> Result<Json<
     let document = app
         .db
         .read("get_user", async move |tx: &mut Tx| -> Result<UserDocument, Problem> {
-            let entry = user::find(tx, id).await?.ok_or(ApiCode::NotFound)?;
-            let devices = user::devices(tx, id).await?.into_iter().map(|row| DeviceDocument {
-                device_id: row.device,
-                name: row.name,
-                registered_at: rfc3339(row.created_at.0),
-            });
-            let devices = devices.collect();
-            let drives = user::drives(tx, id).await?;
+            let (entry, person) = (user::find(tx, id).await?, person::find(tx, id).await?);
+            if entry.is_none() && person.is_none() {
+                return Err(ApiCode::NotFound.into());
+            }
             let owned = user::owned(tx, id).await?.into_iter();
             let entitlements = owned.map(|own| EntitlementDocument {
                 title: own.title,
@@ -92,11 +108,29 @@ pub async fn get(State(app): State<App>, Path(id): Path<String>) -> Result<Json<
                 order_id: own.order_id,
                 since: rfc3339(own.since.0),
             });
-            let holder = HolderDocument { id: shown(entry.holder, entry.holder_kind), kind: entry.holder_kind.as_str() };
-            Ok(UserDocument { user_id: id, holder, devices, drives, entitlements: entitlements.collect() })
+            Ok(UserDocument {
+                user_id: id,
+                person: person.map(|row| PersonDocument { name: row.name, email: row.email, address: row.address }),
+                holder: entry.map(|entry| HolderDocument { id: shown(entry.holder, entry.holder_kind), kind: entry.holder_kind.as_str() }),
+                devices: device_info::all(tx, id).await?.into_iter().map(DeviceDocument::from).collect(),
+                drives: user::drives(tx, id).await?,
+                entitlements: entitlements.collect(),
+            })
         })
         .await?;
     Ok(Json(document))
+}
+
+impl From<DeviceInfo> for DeviceDocument {
+    fn from(info: DeviceInfo) -> Self {
+        let state = match (info.registered, info.retired_at) {
+            (true, _) => "registered",
+            (false, None) => "expected",
+            (false, Some(_)) => "retired",
+        };
+        let Described { device, maker, model, name } = info.described;
+        Self { device_id: device, state, maker, model, name, since: rfc3339(info.since.0) }
+    }
 }
 
 /// A card is shown by the ID that is printed on it.

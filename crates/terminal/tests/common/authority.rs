@@ -192,18 +192,20 @@ impl State {
         };
         let mut fresh = [0; 16];
         SystemRandom.fill(&mut fresh);
-        let decision = register::decide_holder(&self.policy, combination, &facts, ask.user_id, UserId::from_bytes(fresh))?;
+        let decision = register::decide_holder(&self.policy, combination, &facts, ask.user_id, false, UserId::from_bytes(fresh))?;
         let (register::HolderDecision::Reserve(user) | register::HolderDecision::Continue(user)) = decision;
         let device_id = ask.device.as_ref().map(|device| device.id);
         let drive_id = ask.drive.as_ref().map(|drive| drive.id);
         let facts = register::EntryFacts {
-            exists: matches!(decision, register::HolderDecision::Continue(_)),
+            holder: matches!(decision, register::HolderDecision::Continue(_)).then_some(kind),
+            established: matches!(decision, register::HolderDecision::Continue(_)),
             has_device: device_id.is_some_and(|id| self.devices.contains_key(&(user, id))),
             has_drive: drive_id.is_some_and(|id| self.drives.contains(&(user, id))),
             devices: self.devices.keys().filter(|(owner, _)| *owner == user).count() as u32,
             drives: self.drives.iter().filter(|(owner, _)| *owner == user).count() as u32,
+            ..register::EntryFacts::default()
         };
-        register::decide_entry(&self.policy, &facts, device_id, drive_id, ask.user_id.is_some())?;
+        register::decide_entry(&self.policy, &facts, kind, device_id, drive_id, ask.user_id.is_some())?;
         self.holders.insert(holder, (user, kind, public));
         if let Some(device) = &ask.device {
             let secret = Secret::from_slice(&from_base64url(&device.secret).unwrap()).unwrap();
@@ -412,7 +414,11 @@ impl Transport for Link {
         if faults.lose_answers.contains(&number) { Err(lost()) } else { answer }
     }
 
-    fn fetch(&self, _: &str, _: u64) -> Result<Box<dyn std::io::Read + Send>, TransportError> {
+    fn fetch(&self, object: &str, part: Part) -> Result<Box<dyn std::io::Read + Send>, TransportError> {
+        self.authority.contents.fetch(object, part, &self.faults)
+    }
+
+    fn get(&self, _: &str) -> Result<Vec<u8>, TransportError> {
         Err(lost())
     }
 
