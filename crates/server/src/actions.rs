@@ -3,6 +3,7 @@
 pub mod add_device;
 pub mod asked;
 pub mod balance;
+pub mod by_device;
 pub mod card;
 pub mod checks;
 pub mod claim;
@@ -16,6 +17,8 @@ pub mod inbox;
 pub mod inspect;
 pub mod installed;
 pub mod license;
+pub mod licensed;
+pub mod listing;
 pub mod order;
 pub mod orders;
 pub mod press;

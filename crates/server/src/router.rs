@@ -11,8 +11,8 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 
 use crate::api::{
-    audit, batches, cards, contents, health, home, media, openapi as description, orders, publishers, releases, shop, terminal, titles, tokens, users,
-    well_known, whoami,
+    audit, batches, cards, contents, health, home, listings, media, openapi as description, orders, pictures, publishers, releases, shop,
+    store, terminal, titles, tokens, users, well_known, whoami,
 };
 use crate::app::App;
 use crate::auth::{self, Admit};
@@ -62,6 +62,13 @@ fn table(app: &App) -> Table<'_> {
         .on("/v1/orders", AUTHORITY, Admit::Operator, routes!(orders::list))
         .on("/v1/audit", AUTHORITY, Admit::Operator, routes!(audit::list))
         .on("/contents/{object}", CONTENT, Admit::Public, routes!(contents::get, contents::head))
+        .on("/v1/titles/{title}/listing", AUTHORITY, Admit::Publisher, routes!(listings::get, listings::put))
+        .on("/v1/titles/{title}/pictures/{position}", AUTHORITY, Admit::Publisher, routes!(listings::put_picture, listings::remove_picture))
+        .on("/v1/store/titles", AUTHORITY, Admit::Public, routes!(store::search))
+        .on("/v1/store/titles/{title}", AUTHORITY, Admit::Public, routes!(store::get))
+        .on("/pictures/{object}", PICTURES, Admit::Public, routes!(pictures::get))
+        .page("/store", GET, get(web::store::store))
+        .page("/store/{title}", GET, get(web::store::title))
         .page("/assets/{file}", GET, get(assets::get))
         .on("/", CONSOLE, Admit::Public, routes!(home::home))
         .on("/metrics", EVERY, Admit::Public, routes!(metrics::scrape))
@@ -74,6 +81,7 @@ const KEYED: &[ServerRole] = &[ServerRole::Authority, ServerRole::License, Serve
 const TERMINALS: &[ServerRole] = &[ServerRole::Authority, ServerRole::License];
 const AUTHORITY: &[ServerRole] = &[ServerRole::Authority];
 const UPLOADS: &[ServerRole] = &[ServerRole::Authority, ServerRole::Content];
+const PICTURES: &[ServerRole] = &[ServerRole::Authority, ServerRole::Console];
 const CONTENT: &[ServerRole] = &[ServerRole::Content];
 const CONSOLE: &[ServerRole] = &[ServerRole::Console];
 /// Methods of pages: one to look at, one to send.

@@ -15,6 +15,8 @@ use axum::response::{Html, IntoResponse as _, Response};
 use crate::problem::{Problem, ProblemDetails};
 
 pub mod assets;
+pub mod filters;
+pub mod store;
 
 /// What a page may load and do: our own style and pictures, forms to ourselves, and no script. A page with a script of ours sets the header
 /// itself.

@@ -27,6 +27,8 @@ CREATE TABLE picture (
   PRIMARY KEY (title_id, position)
 );
 
+CREATE INDEX picture_by_object ON picture (object);
+
 -- The person, as the shop has written them down (D1). There may be no user entry yet.
 CREATE TABLE user_info (
   user_id    TEXT COLLATE "C" NOT NULL PRIMARY KEY,

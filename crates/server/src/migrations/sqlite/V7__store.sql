@@ -92,6 +92,8 @@ CREATE TABLE orders (
 CREATE UNIQUE INDEX orders_trial ON orders (user_id, title_id) WHERE kind = 'trial';
 CREATE INDEX orders_by_time ON orders (created_at, order_id);
 
+CREATE INDEX picture_by_object ON picture (object);
+
 -- What the user owns: from a medium, as its family tells through the outbox (then it is named by the grant), or from an order.
 CREATE TABLE entitlement_of_any_source (
   user_id         TEXT NOT NULL REFERENCES user_entry (user_id),
