@@ -43,6 +43,20 @@ pub struct Held {
     pub expires_at: Option<Timestamp>,
     /// Whether the destination has a license by the same entitlement.
     pub at_destination: bool,
+    /// Whether the source has fetched it since it came there.
+    pub fetched: bool,
+    /// How often it was moved before.
+    pub moves: u32,
+    /// The latest moment that any device was told it may run it until, without asking again.
+    pub runs_until: Option<Timestamp>,
+}
+
+impl Held {
+    /// Until when the source may still start it, if it never reaches the network again: absent where it cannot. It may have been there
+    /// before, be moved away, come back, and not be fetched again; then what was promised in between is assumed to have been promised to it.
+    fn source_runs_until(&self, now: Timestamp) -> Option<Timestamp> {
+        self.runs_until.filter(|until| self.fetched || (self.moves > 0 && *until > now))
+    }
 }
 
 /// From where to where.
@@ -60,12 +74,23 @@ pub struct Ask {
     pub title: Option<TitleId>,
 }
 
+/// A license that is to be moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Move {
+    /// Which.
+    pub license: LicenseId,
+    /// Transfers that are left afterwards.
+    pub left: u32,
+    /// Until when the source may still start it, if it never reaches the network again.
+    pub source_runs_until: Option<Timestamp>,
+}
+
 /// What is to be done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// Licenses that move, with the transfers that they have left afterwards.
-    pub moves: Vec<(LicenseId, u32)>,
-    /// Licenses that nobody could use at the destination: they end, and their places become free.
+    /// Licenses that move.
+    pub moves: Vec<Move>,
+    /// Licenses of a source that is taken out, which nobody could use at the destination: they end, and their places become free.
     pub ends: Vec<LicenseId>,
     /// Whether the source is taken out of the user entry (D10).
     pub deregister: bool,
@@ -101,7 +126,7 @@ fn one(title: &TitleId, held: &[Held], now: Timestamp) -> Result<Plan, Refusal> 
         if held.at_destination {
             return Err(not_allowed("the destination is licensed for it already"));
         }
-        plan.moves.push((held.license, counted(held, now)?));
+        plan.moves.push(moved(held, now)?);
         plan.deregister |= held.policy.source == SourceDevice::Deregistered;
     }
     if plan.moves.is_empty() {
@@ -112,6 +137,9 @@ fn one(title: &TitleId, held: &[Held], now: Timestamp) -> Result<Plan, Refusal> 
             "by its terms the source stops being one of your devices, and other titles are licensed there: move everything (`--all`)",
         ));
     }
+    if plan.deregister {
+        plan.ends = held.iter().filter(|held| is_over(held.expires_at, now)).map(|held| held.license).collect();
+    }
     Ok(plan)
 }
 
@@ -121,17 +149,17 @@ fn everything(held: &[Held], now: Timestamp) -> Result<Plan, Refusal> {
         if held.at_destination || is_over(held.expires_at, now) {
             plan.ends.push(held.license);
         } else {
-            plan.moves.push((held.license, counted(held, now)?));
+            plan.moves.push(moved(held, now)?);
         }
     }
     Ok(plan)
 }
 
-/// The transfers that are left after this one.
-fn counted(held: &Held, now: Timestamp) -> Result<u32, Refusal> {
+/// Moves a license, where its terms leave a transfer for that.
+fn moved(held: &Held, now: Timestamp) -> Result<Move, Refusal> {
     let Left { left, next_at } = left(&held.policy, held.transfers, held.transfers_since, now);
-    if let Some(after) = left.checked_sub(1) {
-        return Ok(after);
+    if let Some(left) = left.checked_sub(1) {
+        return Ok(Move { license: held.license, left, source_runs_until: held.source_runs_until(now) });
     }
     let title = &held.title;
     Err(match next_at {
@@ -168,6 +196,9 @@ mod tests {
             transfers_since: None,
             expires_at: None,
             at_destination: false,
+            fetched: false,
+            moves: 0,
+            runs_until: None,
         }
     }
 
@@ -183,7 +214,19 @@ mod tests {
     #[test]
     fn d8_one_title_moves_and_the_others_stay() {
         let plan = decide(&ask(Some("a")), &[held(1, "a"), held(2, "b")], NOW).expect("allowed");
-        assert_eq!(plan, Plan { moves: vec![(LicenseId::from_bytes([1; 16]), 2)], ends: vec![], deregister: false });
+        let moved = Move { license: LicenseId::from_bytes([1; 16]), left: 2, source_runs_until: None };
+        assert_eq!(plan, Plan { moves: vec![moved], ends: vec![], deregister: false });
+    }
+
+    #[test]
+    fn d10_it_is_told_until_when_the_source_may_still_run_offline() {
+        let told = |held: Held| decide(&ask(Some("a")), &[held], NOW).expect("allowed").moves[0].source_runs_until;
+        let (soon, past) = (Some(Timestamp(NOW.0 + 5)), Some(Timestamp(NOW.0 - 5)));
+        assert_eq!(told(Held { fetched: true, runs_until: soon, ..held(1, "a") }), soon);
+        assert_eq!(told(Held { fetched: true, runs_until: past, ..held(1, "a") }), past);
+        assert_eq!(told(held(1, "a")), None, "never fetched");
+        assert_eq!(told(Held { moves: 2, runs_until: soon, ..held(1, "a") }), soon, "it may have been here before");
+        assert_eq!(told(Held { moves: 2, runs_until: past, ..held(1, "a") }), None);
     }
 
     #[test]
@@ -210,7 +253,7 @@ mod tests {
         let over = Held { expires_at: Some(NOW), ..held(3, "c") };
         let there = Held { at_destination: true, ..held(4, "d") };
         let plan = decide(&ask(None), &[held(1, "a"), held(2, "b"), over, there], NOW).expect("allowed");
-        assert_eq!(plan.moves.iter().map(|(license, _)| license.as_bytes()[0]).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(plan.moves.iter().map(|moved| moved.license.as_bytes()[0]).collect::<Vec<_>>(), [1, 2]);
         assert_eq!(plan.ends.iter().map(|license| license.as_bytes()[0]).collect::<Vec<_>>(), [3, 4]);
         assert!(plan.deregister);
         let nothing = decide(&ask(None), &[], NOW).expect("an empty device is retired too");
@@ -230,7 +273,8 @@ mod tests {
         let strict = Held { policy: Policy { source: SourceDevice::Deregistered, ..Policy::default() }, ..held(1, "a") };
         assert!(decide(&ask(Some("a")), std::slice::from_ref(&strict), NOW).expect("the last").deregister);
         let over = Held { expires_at: Some(NOW), ..held(3, "c") };
-        assert!(decide(&ask(Some("a")), &[strict.clone(), over], NOW).expect("the last that can run").deregister);
+        let plan = decide(&ask(Some("a")), &[strict.clone(), over], NOW).expect("the last that can run");
+        assert_eq!((plan.deregister, plan.ends), (true, vec![LicenseId::from_bytes([3; 16])]));
         assert!(refused(&ask(Some("a")), &[strict.clone(), held(2, "b")]).1.contains("--all"));
         assert!(!decide(&ask(Some("b")), &[strict.clone(), held(2, "b")], NOW).expect("terms of another title").deregister);
         assert!(decide(&ask(None), &[strict, held(2, "b")], NOW).expect("everything").deregister);

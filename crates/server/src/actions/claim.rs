@@ -170,7 +170,8 @@ async fn prepare(app: &App, ask: &Claim, claimant: &Claimant, facts: &Facts, kno
             let recipient = recipient(app, facts, claimant).await?;
             for title in facts.titles() {
                 let id = GrantId::from_bytes(app.rng.bytes());
-                let (library_key, wrapped) = seal::library_key(app, &ask.medium_id, id)?;
+                let place = Place::LibraryKey { medium: ask.medium_id.as_str(), grant: &id.to_string() };
+                let (library_key, wrapped) = seal::library_key(app, &place)?;
                 let sealing = seal::Sealing { grant: id, title, library_key: &library_key, issued_at: now };
                 prepared.documents.push(seal::grant(app, &recipient, &sealing).await?);
                 prepared.rows.push(GrantRow {

@@ -1,16 +1,187 @@
-//! Being written.
+//! Asking for a license (D5): whether user, device and title are registered together, and the transaction ID that it is fetched with.
 
-use counterfoil_core::Timestamp;
-use counterfoil_core::wire::AskLicense;
+use counterfoil_core::rules::license::{self as rules, Ask, Places};
+use counterfoil_core::title::Channel;
+use counterfoil_core::wire::{AskLicense, LicenseResult, PublisherOnMedium, TitleOnMedium};
+use counterfoil_core::{Code, LicenseId, Refusal, Timestamp, TitleId, TransactionId};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
-use super::asked::{Asked, Decided};
+use super::asked::{self, Asked, Decided};
+use super::by_device::{Begun, Turn};
+use super::signed::{self, Besides};
 use crate::app::App;
-use crate::problem::{ApiCode, Problem};
+use crate::auth::Scope;
+use crate::db::{DbError, Tx};
+use crate::problem::Problem;
+use crate::store::entitlement::{self, EntitlementRow};
+use crate::store::license::{self, LicenseRow};
+use crate::store::release::{self, Release};
+use crate::store::{publisher, title};
 
-/// Being written.
+/// Decides the request and carries it out. A repeat gets the same transaction ID.
 ///
 /// # Errors
-/// Always.
-pub async fn run(_app: &App, _asked: &Asked, _ask: &AskLicense, _now: Timestamp) -> Result<Decided, Problem> {
-    Err(ApiCode::NotFound.into())
+/// Failures of the server; a refusal is no error.
+pub async fn run(app: &App, asked: &Asked, ask: &AskLicense, now: Timestamp) -> Result<Decided, Problem> {
+    let recipient = match signed::admit(app, asked, ask.user_id, ask.device_id, Besides::Nothing).await? {
+        Ok(recipient) if recipient.dead => {
+            return asked::refuse(app, stranger(ask), "license", "terminal", Code::UserInvalid.into(), now).await;
+        }
+        Ok(recipient) => recipient,
+        Err((refusal, family)) => return asked::refuse(app, family, "license", "terminal", refusal, now).await,
+    };
+    let offered = offered(app, ask).await?;
+    let turn = Turn::of(asked, "license", ask.user_id, &recipient, now);
+    let fresh = Fresh {
+        generation: offered.as_ref().map(|offered| offered.release.generation),
+        license: LicenseId::from_bytes(app.rng.bytes()),
+        transaction: TransactionId::from_bytes(app.rng.bytes()),
+        ask: ask.clone(),
+    };
+    let family = turn.family.clone();
+    let issued = app.db.write("license", family, async move |tx: &mut Tx| issue(tx, &turn, &fresh).await).await?;
+    match (issued, offered) {
+        (Err(refusal), _) => Ok(Err(*refusal)),
+        (Ok(Issued { license_id, transaction_id }), Some(Offered { title, release })) => {
+            let result = LicenseResult { transaction_id, license_id, title, release: release.document };
+            Ok(Ok(serde_json::to_value(result).map_err(Problem::internal)?))
+        }
+        (Ok(_), None) => Err(Problem::internal("a license was issued without a release")),
+    }
+}
+
+fn stranger(ask: &AskLicense) -> String {
+    asked::stranger(&ask.user_id.to_string())
+}
+
+/// What is to be installed.
+struct Offered {
+    title: TitleOnMedium,
+    release: Release,
+}
+
+/// The release that was asked for, or the newest on the channel; nothing where there is none.
+async fn offered(app: &App, ask: &AskLicense) -> Result<Option<Offered>, Problem> {
+    let (id, version, channel) = (ask.title.clone(), ask.release.clone(), ask.channel.clone());
+    app.db
+        .read("release to install", async move |tx: &mut Tx| -> Result<Option<Offered>, Problem> {
+            let Some(title) = title::get(tx, &Scope::All, &id).await? else { return Ok(None) };
+            let release = match (&version, &channel) {
+                (Some(version), _) => release::get(tx, &id, version).await?,
+                (None, None) => release::newest(tx, &id, &Channel::default()).await?,
+                (None, Some(channel)) => match channel.parse() {
+                    Ok(channel) => release::newest(tx, &id, &channel).await?,
+                    Err(_) => None,
+                },
+            };
+            let Some(release) = release else { return Ok(None) };
+            let owner = publisher::get(tx, &Scope::All, &title.publisher).await?;
+            let key = owner.and_then(|owner| owner.key).ok_or_else(|| Problem::internal(format!("{id} has a release and nobody's key")))?;
+            let publisher = PublisherOnMedium { id: title.publisher.into(), key: key.to_string() };
+            let title = TitleOnMedium { title: title.id, name: title.name, kind: title.kind, release: release.version.clone(), publisher };
+            Ok(Some(Offered { title, release }))
+        })
+        .await
+}
+
+/// What a license is made with, drawn before the transaction.
+#[derive(Clone)]
+struct Fresh {
+    ask: AskLicense,
+    /// Of the release's content key; nothing where there is no release.
+    generation: Option<u32>,
+    license: LicenseId,
+    transaction: TransactionId,
+}
+
+/// What was answered.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Issued {
+    license_id: LicenseId,
+    transaction_id: TransactionId,
+}
+
+async fn issue(tx: &mut Tx, turn: &Turn, fresh: &Fresh) -> Result<Result<Issued, Box<Refusal>>, Problem> {
+    match turn.begin(tx).await? {
+        Begun::Fresh => {}
+        Begun::Repeat(answer) => return Ok(Ok(serde_json::from_slice(&answer).map_err(Problem::internal)?)),
+        Begun::Refused(refusal) => return Ok(Err(Box::new(refusal))),
+    }
+    let Fresh { ask, generation, .. } = fresh;
+    let mut at_device = license::at_device(tx, ask.user_id, ask.device_id).await?;
+    at_device.retain(|row| row.title == ask.title);
+    let facts: Vec<_> = at_device.iter().map(LicenseRow::facts).collect();
+    let places: Vec<_> = entitlement::active(tx, ask.user_id, &ask.title).await?.iter().map(places).collect();
+    let decided = rules::ask(&facts, &places, ask.again, turn.now);
+    let (decision, generation) = match (decided, generation) {
+        (Ok(decision), Some(generation)) => (decision, *generation),
+        (Ok(_), None) => return Ok(Err(Box::new(turn.refuse(tx, Code::ReleaseUnknown.into()).await?))),
+        (Err(refusal), _) => return Ok(Err(Box::new(turn.refuse(tx, refusal).await?))),
+    };
+    let issued = carry_out(tx, turn, fresh, decision, generation, &at_device).await?;
+    let detail = json!({ "license": issued.license_id, "transaction": issued.transaction_id, "title": ask.title, "device": ask.device_id });
+    turn.note(tx, event(decision), &detail).await?;
+    turn.answer(tx, &issued).await?;
+    Ok(Ok(issued))
+}
+
+async fn carry_out(
+    tx: &mut Tx,
+    turn: &Turn,
+    fresh: &Fresh,
+    decision: Ask,
+    generation: u32,
+    at_device: &[LicenseRow],
+) -> Result<Issued, DbError> {
+    let Fresh { ask: AskLicense { user_id: user, device_id: device, title, .. }, .. } = fresh;
+    let found = |id: LicenseId| at_device.iter().find(|row| row.license == id);
+    let (license_id, done) = match decision {
+        Ask::Issue(id) => (id, license::issue(tx, *user, id, *device, fresh.transaction, generation).await?),
+        Ask::Reopen(id) => (id, license::reopen(tx, *user, id, *device, generation).await?),
+        // What is installed keeps its key; what is not is installed as it was asked for last.
+        Ask::Same(id) => match found(id).is_some_and(|row| row.state == rules::LicenseState::Settled) {
+            true => (id, true),
+            false => (id, license::choose(tx, *user, id, *device, generation).await?),
+        },
+        Ask::TakePlace(entitlement) => {
+            let id = fresh.license;
+            let taken = take_place(tx, turn, entitlement, id, *device, title).await?;
+            (id, taken && license::issue(tx, *user, id, *device, fresh.transaction, generation).await?)
+        }
+    };
+    if !done {
+        return Err(tx.conflict("the license"));
+    }
+    let known = found(license_id).and_then(|row| row.transaction);
+    Ok(Issued { license_id, transaction_id: known.unwrap_or(fresh.transaction) })
+}
+
+/// Registers one more device by an entitlement that has a place left.
+async fn take_place(
+    tx: &mut Tx,
+    turn: &Turn,
+    id: counterfoil_core::EntitlementId,
+    license: LicenseId,
+    device: counterfoil_core::DeviceId,
+    title: &TitleId,
+) -> Result<bool, DbError> {
+    let Some(row) = entitlement::find(tx, turn.user, id).await? else { return Ok(false) };
+    if !entitlement::take_place(tx, turn.user, id, row.policy.devices, turn.now).await? {
+        return Ok(false);
+    }
+    license::register(tx, turn.user, license, id, title, device, turn.now).await?;
+    Ok(true)
+}
+
+fn places(row: &EntitlementRow) -> Places {
+    Places { entitlement: row.entitlement, used: row.devices, allowed: row.policy.devices, expires_at: row.expires_at }
+}
+
+fn event(decision: Ask) -> &'static str {
+    match decision {
+        Ask::Issue(_) | Ask::TakePlace(_) => "license.issued",
+        Ask::Same(_) => "license.repeated",
+        Ask::Reopen(_) => "license.reopened",
+    }
 }

@@ -1,7 +1,7 @@
 //! Puts the keys of a grant into boxes that only its holder opens, outside of any transaction: nothing here is ever written down.
 
 use counterfoil_core::wire::{GrantDocument, HolderKind};
-use counterfoil_core::{DeviceId, DriveId, GrantId, HolderId, MediumId, Timestamp, TitleId, UserId};
+use counterfoil_core::{DeviceId, DriveId, GrantId, HolderId, Timestamp, TitleId, UserId};
 use counterfoil_format::grant::{GrantScope, HardwareBinding, seal_binding, seal_grant};
 use counterfoil_format::hpke::SealingPublicKey;
 use counterfoil_format::secret::Secret;
@@ -85,10 +85,10 @@ pub async fn grant(app: &App, to: &Recipient, sealing: &Sealing<'_>) -> Result<G
 ///
 /// # Errors
 /// No key-encryption key.
-pub fn library_key(app: &App, medium: &MediumId, grant: GrantId) -> Result<(Secret<32>, Vec<u8>), KeysError> {
+pub fn library_key(app: &App, place: &Place<'_>) -> Result<(Secret<32>, Vec<u8>), KeysError> {
     let rng = &mut app.rng.clone();
     let key = Secret::random(rng);
-    let wrapped = app.keys.wrap(&Place::LibraryKey { medium: medium.as_str(), grant: &grant.to_string() }, key.expose(), rng)?;
+    let wrapped = app.keys.wrap(place, key.expose(), rng)?;
     Ok((key, wrapped))
 }
 

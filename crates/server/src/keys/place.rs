@@ -61,9 +61,7 @@ pub enum Place<'a> {
     LicenseKey {
         /// User ID.
         user: &'a str,
-        /// License ID.
-        license: &'a str,
-        /// The grant that it belongs to: the row may have another one later.
+        /// Grant ID: the row has another after it was moved or issued again.
         grant: &'a str,
     },
     /// `batch.claim_key`
@@ -124,9 +122,7 @@ impl Place<'_> {
             Self::LibraryKey { medium, grant } => {
                 then(&RowId { table: "grants", key: &[medium, grant], column: "library_key", version: 0 })
             }
-            Self::LicenseKey { user, license, grant } => {
-                then(&RowId { table: "license", key: &[user, license, grant], column: "library_key", version: 0 })
-            }
+            Self::LicenseKey { user, grant } => then(&RowId { table: "license", key: &[user, grant], column: "library_key", version: 0 }),
             Self::ClaimKey { batch } => then(&RowId { table: "batch", key: &[batch], column: "claim_key", version: 0 }),
             Self::DeviceSecret { user, device } => {
                 then(&RowId { table: "user_device", key: &[user, device], column: "secret", version: 0 })

@@ -164,9 +164,10 @@ struct Kept {
 fn kept_under(purpose: Purpose) -> &'static [Kept] {
     match purpose {
         Purpose::Content => &[Kept { table: key::CONTENT_KEYS, place: content_key }],
-        Purpose::Library => {
-            &[Kept { table: key::LIBRARY_KEYS, place: |row| Ok(Place::LibraryKey { medium: &row.family, grant: &row.second }) }]
-        }
+        Purpose::Library => &[
+            Kept { table: key::LIBRARY_KEYS, place: |row| Ok(Place::LibraryKey { medium: &row.family, grant: &row.second }) },
+            Kept { table: key::LICENSE_KEYS, place: |row| Ok(Place::LicenseKey { user: &row.family, grant: &row.second }) },
+        ],
         Purpose::Claim => &[Kept { table: key::CLAIM_KEYS, place: |row| Ok(Place::ClaimKey { batch: &row.family }) }],
         Purpose::Device => &[
             Kept { table: key::DEVICE_SECRETS, place: |row| Ok(Place::DeviceSecret { user: &row.family, device: &row.second }) },

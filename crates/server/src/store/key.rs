@@ -172,6 +172,12 @@ pub const LIBRARY_KEYS: WrappedTable = WrappedTable {
            WHERE medium_id > $1 OR (medium_id = $1 AND grant_id > $2) ORDER BY medium_id, grant_id LIMIT $3",
     put: "UPDATE grants SET library_key = $3 WHERE medium_id = $1 AND grant_id = $2 AND library_key = $4",
 };
+/// Library keys of licenses that were fetched.
+pub const LICENSE_KEYS: WrappedTable = WrappedTable {
+    page: "SELECT user_id, grant_id, library_key FROM license
+           WHERE (user_id > $1 OR (user_id = $1 AND grant_id > $2)) AND grant_id IS NOT NULL ORDER BY user_id, grant_id LIMIT $3",
+    put: "UPDATE license SET library_key = $3 WHERE user_id = $1 AND grant_id = $2 AND library_key = $4",
+};
 /// Batches' claim keys.
 pub const CLAIM_KEYS: WrappedTable = WrappedTable {
     page: "SELECT batch_id, '', claim_key FROM batch WHERE batch_id > $1 AND CAST($2 AS TEXT) IS NOT NULL ORDER BY batch_id LIMIT $3",

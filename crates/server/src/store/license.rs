@@ -128,6 +128,9 @@ impl LicenseRow {
             transfers_since: self.transfers_since,
             expires_at: self.expires_at,
             at_destination: there.iter().any(|other| other.entitlement == self.entitlement),
+            fetched: self.grant.is_some(),
+            moves: self.moves,
+            runs_until: self.runs_until,
         }
     }
 }

@@ -1,0 +1,56 @@
+//! The license itself: the document that says what a device may run and until when, signed for anybody to verify (D6).
+
+use counterfoil_core::license::{LICENSE_TYP, License, LicensedDevice};
+use counterfoil_core::rules::license::Lease;
+use counterfoil_core::title::Channel;
+use counterfoil_core::{GrantId, ReleaseVersion, Timestamp, TitleId};
+use counterfoil_format::encoding::to_base64url;
+
+use crate::app::App;
+use crate::db::{DbError, Tx};
+use crate::problem::Problem;
+use crate::store::license::LicenseRow;
+use crate::store::release;
+
+/// The newest release of a title: on the channel for everybody, or where there is none, on any.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn newest(tx: &mut Tx, title: &TitleId) -> Result<Option<ReleaseVersion>, DbError> {
+    if let Some(stable) = release::newest(tx, title, &Channel::default()).await? {
+        return Ok(Some(stable.version));
+    }
+    Ok(release::list(tx, title, i64::MAX, 1).await?.pop().map(|release| release.version))
+}
+
+/// Signs the license of `row` as it is since `grant` was fetched. What `lease` promises must have been written down before.
+///
+/// # Errors
+/// No signing key.
+pub fn sign(
+    app: &App,
+    row: &LicenseRow,
+    grant: GrantId,
+    newest: &ReleaseVersion,
+    lease: &Lease,
+    now: Timestamp,
+) -> Result<String, Problem> {
+    let license = License {
+        iss: app.name.clone(),
+        sub: row.license,
+        jti: to_base64url(&app.rng.bytes::<16>()),
+        iat: now.seconds(),
+        exp: lease.until.map(Timestamp::seconds),
+        grace: Timestamp(lease.grace).seconds(),
+        ends: lease.ends,
+        cnf: LicensedDevice { kid: row.device },
+        title: row.title.clone(),
+        release: newest.clone(),
+        grant,
+        trial: row.trial,
+        devices: row.policy.devices,
+        control_program: row.policy.control_program,
+        attributes: row.policy.attributes.clone(),
+    };
+    Ok(app.keys.sign(LICENSE_TYP, &license, now)?)
+}
