@@ -50,9 +50,7 @@ pub fn trusted(clock: Timestamp, known: Known, license: &License) -> Timestamp {
 /// # Errors
 /// [`Code::RunNotPermitted`] (D7), [`Code::LicenseEnded`] (D10), [`Code::LicenseExpired`].
 pub fn decide(facts: &Facts<'_>) -> Result<Permission, Refusal> {
-    if facts.hardware != Some(facts.stored) {
-        return Err(Refusal::with(Code::RunNotPermitted, "it was installed on another device"));
-    }
+    compare(facts.stored, facts.hardware)?;
     if facts.license.cnf.kid != facts.stored {
         return Err(Refusal::with(Code::RunNotPermitted, "the license names another device"));
     }
@@ -65,6 +63,17 @@ pub fn decide(facts: &Facts<'_>) -> Result<Permission, Refusal> {
         now if now < end => Ok(Permission::Run),
         now if now < until => Ok(Permission::Grace { until }),
         now => Err(expired(facts.license, end, now)),
+    }
+}
+
+/// D7 alone: is this the device that the title was installed on? Asked before anything else of the license is looked at.
+///
+/// # Errors
+/// [`Code::RunNotPermitted`].
+pub fn compare(stored: DeviceId, hardware: Option<DeviceId>) -> Result<(), Refusal> {
+    match hardware == Some(stored) {
+        true => Ok(()),
+        false => Err(Refusal::with(Code::RunNotPermitted, "it was installed on another device")),
     }
 }
 
