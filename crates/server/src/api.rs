@@ -6,6 +6,7 @@ pub mod cards;
 pub mod contents;
 pub mod health;
 pub mod home;
+pub mod inbox;
 pub mod listings;
 pub mod media;
 pub mod openapi;

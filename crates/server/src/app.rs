@@ -10,6 +10,7 @@ use crate::clock::{Clock, Rng};
 use crate::config::Config;
 use crate::db::Db;
 use crate::delivery::Delivery;
+use crate::inbox_watch::InboxWatch;
 use crate::jobs::Lead;
 use crate::keys::Keys;
 use crate::store::pressed::Batches;
@@ -42,6 +43,8 @@ pub struct Parts {
     pub batches: Batches,
     /// Wakes the delivery of the outbox, after a commit that put something there.
     pub outbox: Notify,
+    /// Who listens for jobs here.
+    pub inbox: InboxWatch,
     /// Whether this process does the jobs that only one may do.
     pub lead: Lead,
 }

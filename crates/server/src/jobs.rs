@@ -4,14 +4,16 @@
 
 use std::time::Duration;
 
+use counterfoil_core::Timestamp;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::app::App;
 use crate::db::DbError;
+use crate::inbox_watch;
 use crate::mail;
 use crate::roles::ServerRole;
-use crate::store::request;
+use crate::store::{inbox, request};
 
 pub(crate) use self::outbox::end;
 pub use self::outbox::{ENTITLEMENT, Entitlement, deliver};
@@ -27,6 +29,8 @@ const IDLE: Duration = Duration::from_secs(1);
 const KEYS: Duration = Duration::from_secs(10);
 /// How often what is over is dropped, and how many rows at a time.
 const PURGE: (Duration, i64) = (Duration::from_secs(60), 1000);
+/// How long the jobs of devices are kept after their end, in milliseconds.
+const JOBS_KEPT: i64 = 30 * Timestamp::DAY;
 
 /// The running jobs; dropping it ends them at once, [`Jobs::stop`] in good order.
 pub struct Jobs {
@@ -45,6 +49,9 @@ pub fn start(app: &App) -> Jobs {
         return Jobs { own, lead: None };
     }
     own.spawn(refresh_keys(app.clone()));
+    if roles.has(ServerRole::Authority) {
+        own.spawn(inbox_watch::poll_forever(app.clone()));
+    }
     let (stop, stopped) = oneshot::channel();
     let lead = tokio::spawn(lead::keep(app.clone(), leaders, stopped));
     Jobs { own, lead: Some((stop, lead)) }
@@ -127,13 +134,14 @@ async fn refresh_keys(app: App) {
     }
 }
 
-/// Drops what is over: requests that have expired. All of it: under load, more than one batch comes together between two rounds.
+/// Drops what is over: requests that have expired, jobs of devices that came to their end. All of it: under load, more than one batch comes together between two rounds.
 ///
 /// # Errors
 /// A failure of the database; what was dropped before stays so.
 pub async fn purge(app: &App) -> Result<(), DbError> {
     let (now, batch) = (app.clock.now().0, PURGE.1);
     while request::purge(&app.db, now, batch).await? >= batch.unsigned_abs() {}
+    while inbox::purge(&app.db, now.saturating_sub(JOBS_KEPT), batch).await? >= batch.unsigned_abs() {}
     Ok(())
 }
 

@@ -12,6 +12,7 @@ pub mod config;
 pub mod db;
 pub mod delivery;
 pub mod idempotency;
+pub mod inbox_watch;
 pub mod jobs;
 pub mod keys;
 pub mod lease;

@@ -11,8 +11,8 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 
 use crate::api::{
-    audit, batches, cards, contents, health, home, listings, media, openapi as description, orders, pictures, publishers, releases, shop,
-    store, terminal, titles, tokens, users, well_known, whoami,
+    audit, batches, cards, contents, health, home, inbox, listings, media, openapi as description, orders, pictures, publishers, releases,
+    shop, store, terminal, titles, tokens, users, well_known, whoami,
 };
 use crate::app::App;
 use crate::auth::{self, Admit};
@@ -30,6 +30,7 @@ fn table(app: &App) -> Table<'_> {
         .on("/.well-known/counterfoil", KEYED, Admit::Public, routes!(well_known::authority))
         .on("/.well-known/jwks.json", KEYED, Admit::Public, routes!(well_known::jwks))
         .on("/v1/terminal/exchange", TERMINALS, Admit::Public, routes!(terminal::exchange))
+        .on("/v1/terminal/inbox", AUTHORITY, Admit::Public, routes!(inbox::listen))
         .on("/v1/whoami", AUTHORITY, Admit::Any, routes!(whoami::whoami))
         .on("/v1/tokens", AUTHORITY, Admit::Operator, routes!(tokens::list, tokens::create))
         .on("/v1/tokens/{id}", AUTHORITY, Admit::Operator, routes!(tokens::revoke))

@@ -19,6 +19,7 @@ use crate::clock::{Clock, Rng};
 use crate::config::{Config, ConfigError};
 use crate::db::{Db, DbError};
 use crate::delivery::Delivery;
+use crate::inbox_watch::InboxWatch;
 use crate::jobs::{self, Jobs, Lead};
 use crate::keys::{Keys, KeysError};
 use crate::roles::ServerRole;
@@ -78,8 +79,8 @@ pub async fn assemble(config: Config, address: SocketAddr, db: Db, clock: Clock,
     let (blobs, delivery) = (Blobs::connect(&config.contents)?, Delivery::open(&config.contents)?);
     let scheme = if config.has_tls() { "https" } else { "http" };
     let urls = if config.server.public_urls.is_empty() { vec![format!("{scheme}://{address}")] } else { config.server.public_urls.clone() };
-    let (batches, outbox, lead) = (Batches::default(), Notify::new(), Lead::default());
-    Ok(App::new(Parts { db, blobs, delivery, keys, clock, rng, config, name, urls, batches, outbox, lead }))
+    let (batches, outbox, inbox, lead) = (Batches::default(), Notify::new(), InboxWatch::default(), Lead::default());
+    Ok(App::new(Parts { db, blobs, delivery, keys, clock, rng, config, name, urls, batches, outbox, inbox, lead }))
 }
 
 /// Who the authority is, and its keys.
@@ -179,6 +180,8 @@ impl Running {
     pub async fn stop(self) -> std::io::Result<()> {
         // First of all: another process may do the jobs while requests finish here.
         self.jobs.stop().await;
+        // Streams would go on for as long as they may.
+        self.app.inbox.close();
         self.handle.graceful_shutdown(Some(Duration::from_secs(self.app.config.limits.shutdown_seconds)));
         let ended = self.task.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
         self.app.db.close().await;

@@ -83,6 +83,7 @@ async fn another(server: &TestServer, db: &TestDb) -> TestServer {
         urls: server.app.urls.clone(),
         batches: Default::default(),
         outbox: Default::default(),
+        inbox: Default::default(),
         lead: Default::default(),
     });
     TestServer { router: router(app.clone()), app, ..beside }

@@ -35,7 +35,7 @@ pub async fn answer(app: &App, envelope: &Envelope) -> Result<String, Problem> {
     Ok(app.keys.sign(ANSWER_TYP, &answer, now)?)
 }
 
-async fn open(app: &App, envelope: &Envelope, now: Timestamp) -> Result<(Asked, Request), Problem> {
+pub(super) async fn open(app: &App, envelope: &Envelope, now: Timestamp) -> Result<(Asked, Request), Problem> {
     let invalid = |why: &str| Problem::from(Refusal::with(Code::EnvelopeInvalid, why));
     let key = app
         .keys
@@ -50,7 +50,7 @@ async fn open(app: &App, envelope: &Envelope, now: Timestamp) -> Result<(Asked, 
 }
 
 /// Which role an operation belongs to can be seen only once its envelope is open, so no balancer in front can tell, and the process must.
-fn is_ours(app: &App, operation: &Operation) -> Result<(), Problem> {
+pub(super) fn is_ours(app: &App, operation: &Operation) -> Result<(), Problem> {
     let server = &app.config.server;
     let (role, own_urls) = if operation.is_for_license_server() {
         (ServerRole::License, &server.license_urls)

@@ -1,16 +1,156 @@
-//! Being written.
+//! What a device has to do: told when it asks, or as long as it listens; and what came of it.
 
-use counterfoil_core::Timestamp;
-use counterfoil_core::wire::Inbox;
+use counterfoil_core::rules::freshness;
+use counterfoil_core::wire::{Answer, Inbox, InboxResult, Job, Operation, Outcome};
+use counterfoil_core::{Code, Refusal, RequestId, Timestamp};
+use counterfoil_format::envelope::{ANSWER_TYP, Envelope};
+use serde_json::json;
 
-use super::asked::{Asked, Decided};
+use super::asked::{self, Asked, Decided};
+use super::by_device::Turn;
+use super::exchange;
+use super::signed::{self, Besides};
 use crate::app::App;
+use crate::db::{DbError, Tx};
+use crate::inbox_watch::Listening;
 use crate::problem::{ApiCode, Problem};
+use crate::store::user::DeviceRow;
+use crate::store::{inbox, user};
 
-/// Being written.
+/// Notes the ends that are told, and answers with what is left to do. A repeat changes nothing more.
 ///
 /// # Errors
-/// Always.
-pub async fn run(_app: &App, _asked: &Asked, _ask: &Inbox, _now: Timestamp) -> Result<Decided, Problem> {
-    Err(ApiCode::NotFound.into())
+/// Failures of the server; a refusal is no error.
+pub async fn run(app: &App, asked: &Asked, ask: &Inbox, now: Timestamp) -> Result<Decided, Problem> {
+    if let Err(refusal) = admit(app, asked, ask, now).await? {
+        return Ok(Err(refusal));
+    }
+    told(jobs(app, ask).await?).map(Ok)
+}
+
+fn told(jobs: Vec<Job>) -> Result<serde_json::Value, Problem> {
+    serde_json::to_value(InboxResult { jobs }).map_err(Problem::internal)
+}
+
+/// The device, once it has proven that it asks, with the ends that it tells noted.
+async fn admit(app: &App, asked: &Asked, ask: &Inbox, now: Timestamp) -> Result<Result<DeviceRow, Refusal>, Problem> {
+    let recipient = match signed::admit(app, asked, ask.user_id, ask.device_id, Besides::Nothing).await? {
+        Ok(recipient) => recipient,
+        Err((refusal, family)) => {
+            let _ = asked::refuse(app, family, "inbox", "terminal", refusal.clone(), now).await?;
+            return Ok(Err(refusal));
+        }
+    };
+    if ask.done.len() > Inbox::MOST {
+        let refusal = Refusal::with(Code::RateLimited, format!("at most {} ends in one request", Inbox::MOST));
+        return Ok(Err(refusal));
+    }
+    if !ask.done.is_empty() {
+        let (turn, ask) = (Turn::of(asked, "inbox", ask.user_id, &recipient, now), ask.clone());
+        let family = turn.family.clone();
+        app.db.write("inbox done", family, async move |tx: &mut Tx| done(tx, &turn, &ask).await).await?;
+    }
+    Ok(Ok(recipient.device))
+}
+
+async fn jobs(app: &App, ask: &Inbox) -> Result<Vec<Job>, DbError> {
+    let (user, device) = (ask.user_id, ask.device_id);
+    app.db.read("inbox", async move |tx: &mut Tx| inbox::open(tx, user, device).await).await
+}
+
+/// Closes jobs; those that are closed already, or another device's, stay as they are.
+async fn done(tx: &mut Tx, turn: &Turn, ask: &Inbox) -> Result<(), DbError> {
+    let mut closed = vec![];
+    for done in &ask.done {
+        if inbox::close(tx, turn.user, ask.device_id, done, turn.now).await? {
+            closed.push(done);
+        }
+    }
+    if !closed.is_empty() {
+        turn.note(tx, "inbox.done", &json!({ "device": ask.device_id, "jobs": closed })).await?;
+    }
+    Ok(())
+}
+
+/// A device that listens, with the request that it listens by.
+pub struct Listener {
+    app: App,
+    request_id: RequestId,
+    ask: Inbox,
+    device: DeviceRow,
+    listening: Listening,
+    told: Vec<Job>,
+    over: bool,
+}
+
+/// Opens an envelope as [`exchange::answer`] does. The first answer is there at once; where it is no refusal, more follow.
+///
+/// # Errors
+/// As for `exchange::answer`; `overloaded` where too many listen.
+pub async fn listen(app: &App, envelope: &Envelope) -> Result<(String, Option<Listener>), Problem> {
+    let now = app.clock.now();
+    let (asked, request) = exchange::open(app, envelope, now).await?;
+    exchange::is_ours(app, &request.operation)?;
+    let Operation::Inbox(ask) = request.operation else {
+        return Err(Problem::with(ApiCode::InvalidRequest, "only `inbox` is answered here; everything else at /v1/terminal/exchange"));
+    };
+    let admitted = match freshness::decide(request.issued_at, now) {
+        Ok(()) => admit(app, &asked, &ask, now).await?,
+        Err(refusal) => Err(refusal),
+    };
+    let device = match admitted {
+        Ok(device) => device,
+        Err(refusal) => return Ok((signed(app, asked.request_id, Outcome::Refusal(refusal), now)?, None)),
+    };
+    // Not before it is proven who listens, and before the look, so that nothing falls between the two.
+    let listening = app.inbox.listen(ask.user_id, ask.device_id, app.config.limits.inbox_streams).ok_or(ApiCode::Overloaded)?;
+    let jobs = jobs(app, &ask).await?;
+    let mut listener = Listener { app: app.clone(), request_id: asked.request_id, ask, device, listening, told: vec![], over: false };
+    Ok((listener.tell(jobs, now)?, Some(listener)))
+}
+
+impl Listener {
+    /// Waits until there is something new to do, and tells it. Nothing: the stream is over.
+    pub async fn next(&mut self) -> Option<String> {
+        while !self.over && self.listening.woken().await {
+            match self.look().await {
+                Ok(Some(answer)) => return Some(answer),
+                Ok(None) => {}
+                Err(problem) => {
+                    // The terminal comes again, and is told then.
+                    tracing::warn!(%problem, "a stream of jobs was broken off");
+                    return None;
+                }
+            }
+        }
+        None
+    }
+
+    async fn look(&mut self) -> Result<Option<String>, Problem> {
+        let now = self.app.clock.now();
+        let (user, device) = (self.ask.user_id, self.ask.device_id);
+        let (row, jobs) = self
+            .app
+            .db
+            .read("inbox again", async move |tx: &mut Tx| -> Result<_, DbError> {
+                Ok((user::device(tx, user, device).await?, inbox::open(tx, user, device).await?))
+            })
+            .await?;
+        if row.is_none_or(|row| row.keys != self.device.keys) {
+            // Taken out, or registered anew with other keys: whoever listens is nobody any more.
+            self.over = true;
+            return signed(&self.app, self.request_id, Outcome::Refusal(Code::DeviceNotRegistered.into()), now).map(Some);
+        }
+        let news = jobs.iter().any(|job| !self.told.contains(job));
+        if news { self.tell(jobs, now).map(Some) } else { Ok(None) }
+    }
+
+    fn tell(&mut self, jobs: Vec<Job>, now: Timestamp) -> Result<String, Problem> {
+        self.told.clone_from(&jobs);
+        signed(&self.app, self.request_id, Outcome::Result(told(jobs)?), now)
+    }
+}
+
+fn signed(app: &App, request_id: RequestId, outcome: Outcome, now: Timestamp) -> Result<String, Problem> {
+    Ok(app.keys.sign(ANSWER_TYP, &Answer { request_id, server_time: now, outcome }, now)?)
 }

@@ -15,6 +15,8 @@ pub struct Limits {
     pub shutdown_seconds: u64,
     /// Requests that are worked on at once; 0 is no limit.
     pub requests_at_once: usize,
+    /// Devices that listen for jobs at once.
+    pub inbox_streams: usize,
     /// Requests a second from one address; 0 is no limit.
     pub requests_per_second: u32,
     /// How many requests one address may make at once before that counts.
@@ -34,6 +36,7 @@ impl Default for Limits {
             request_seconds: 30,
             shutdown_seconds: 20,
             requests_at_once: 1024,
+            inbox_streams: 10_000,
             requests_per_second: 50,
             burst: 200,
             token_requests_per_second: 200,

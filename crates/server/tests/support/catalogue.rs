@@ -97,6 +97,7 @@ impl TestServer {
             urls: vec!["https://test.example".to_owned()],
             batches: Default::default(),
             outbox: tokio::sync::Notify::new(),
+            inbox: Default::default(),
             lead: Default::default(),
         });
         let operator = make_token(&app, Role::Operator, None).await;
@@ -126,6 +127,7 @@ impl TestServer {
             urls: self.app.urls.clone(),
             batches: Default::default(),
             outbox: tokio::sync::Notify::new(),
+            inbox: Default::default(),
             lead: Default::default(),
         });
         let (operator, fox, owl) = (self.operator.clone(), self.fox.clone(), self.owl.clone());
@@ -149,6 +151,16 @@ impl TestServer {
 
     pub async fn post(&self, token: &str, path: &str, body: &Value) -> Answer {
         self.send(json_request(Method::POST, path, token, body)).await
+    }
+
+    pub async fn put_json(&self, token: &str, path: &str, body: &Value) -> Answer {
+        self.send(json_request(Method::PUT, path, token, body)).await
+    }
+
+    /// A picture of a title, as its publisher sends it.
+    pub async fn put_picture(&self, token: &str, title: &str, position: i64, bytes: &[u8]) -> Answer {
+        let path = format!("/v1/titles/{title}/pictures/{position}?alt=A%20{title}");
+        self.send(request(Method::PUT, &path, token).header("content-type", "image/png").body(bytes.to_vec().into()).unwrap()).await
     }
 
     pub async fn put(&self, token: &str, path: &str, body: Vec<u8>) -> Answer {
@@ -237,4 +249,17 @@ pub fn pack_bytes(title: &str, version: &str) -> Vec<u8> {
 /// A batch of a title that is published already.
 pub async fn press(server: &TestServer, token: &str, title: &str, count: i64) -> Value {
     server.post(token, "/v1/batches", &json!({ "titles": [{ "title": title }], "count": count })).await.expect(201)
+}
+
+/// A title for sale, as its publisher says it.
+pub fn listing() -> Value {
+    json!({ "summary": "Fly far", "description": "One paragraph.\n\nAnother.", "on_sale": true,
+            "prices": [{ "amount": 1999, "currency": "EUR" }, { "amount": 2199, "currency": "USD" }] })
+}
+
+/// A PNG of one pixel, with `mark` behind its end, which makes another object of it.
+pub fn png(mark: u8) -> Vec<u8> {
+    let mut png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\0\0\0\0:~\x9bU\0\0\0\nIDATx\x9cc`\0\0\0\x02\0\x01H\xaf\xa4q\0\0\0\0IEND\xaeB`\x82".to_vec();
+    png.push(mark);
+    png
 }
