@@ -6,7 +6,6 @@ use std::path::PathBuf;
 
 use clap::Args;
 use counterfoil_core::TitleId;
-use counterfoil_terminal::Medium;
 use counterfoil_terminal::Terminal;
 use counterfoil_terminal::{Library, Listed, default_library};
 use counterfoil_terminal::{Report, repair, verify};
@@ -45,13 +44,14 @@ pub struct List {
     which: Which,
 }
 
-/// Check every byte of a title in the library, and heal it from its medium
+/// Check every byte of a title in the library, and heal it
 ///
-/// Damage is named by pack and offset, and by the files that it lies in. To heal it, give the medium that the title was copied
-/// from; the authority is asked for the keys of exactly what is damaged.
+/// Damage is named by pack and offset, and by the files that it lies in. It is healed from the contents servers, from the medium that
+/// the title was copied from, or from an installation file; the authority is asked for the keys of exactly what is damaged.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   counterfoil verify sky-raider
+  counterfoil verify sky-raider --repair                        over the network
   counterfoil verify sky-raider --repair-from ./discs/0001")]
 pub struct Verify {
     /// Which title
@@ -59,8 +59,11 @@ pub struct Verify {
     title: TitleId,
     #[command(flatten)]
     which: Which,
-    /// The medium to heal it from
-    #[arg(long, value_name = "MEDIUM")]
+    /// Heal it over the network
+    #[arg(long)]
+    repair: bool,
+    /// Heal it from its medium, or from an installation file
+    #[arg(long, value_name = "PATH", conflicts_with = "repair")]
     repair_from: Option<PathBuf>,
     /// Packs checked side by side [default: one for each processor]
     #[arg(long, value_name = "N")]
@@ -132,16 +135,16 @@ impl Verify {
         };
         let report = check()?;
         let damaged = report.damaged.len();
-        let report = match &self.repair_from {
-            Some(path) if damaged > 0 => {
-                let medium = Medium::open_online(&terminal, path)?;
-                repair(&terminal, &library, &self.title, &card, &medium, &report)?;
+        let tried = self.repair || self.repair_from.is_some();
+        let report = match damaged {
+            1.. if tried => {
+                repair(&terminal, &library, &self.title, &card, self.repair_from.as_deref(), &report)?;
                 check()?
             }
             _ => report,
         };
         if !report.damaged.is_empty() {
-            return Err(broken(&self.title, &report, self.repair_from.is_some()));
+            return Err(broken(&self.title, &report, tried));
         }
         let value = json!({ "title": self.title, "packs": report.packs, "bytes": report.bytes, "damaged": 0, "repaired": damaged });
         context.output.result(&value, || {
@@ -172,10 +175,9 @@ fn broken(title: &TitleId, report: &Report, tried: bool) -> Failure {
     }
     let failure = Failure::refused("damaged", fact);
     match tried {
-        false => {
-            failure.hint(format!("Heal it with the medium that it was copied from: `counterfoil verify {title} --repair-from MEDIUM`."))
-        }
-        true => failure.hint("The medium is damaged in the same places; another one of the same batch may not be."),
+        false => failure
+            .hint(format!("Heal it over the network: `counterfoil verify {title} --repair`. Or from its medium: `--repair-from MEDIUM`.")),
+        true => failure.hint("What it was to be healed from is damaged in the same places; try another medium, or `--repair`."),
     }
 }
 

@@ -5,31 +5,26 @@
 //! leaves the card only when the authority has noted the copy.
 
 mod error;
-mod packs;
 
 use crate::card::{CardChoice, FileHolder, Holder, SealedGrant};
 use crate::claimant::{Claimant, open_and_check};
 use crate::error::Result;
 use crate::exchange::exchange;
+use crate::fill::{CopiedTitle, Filling, Step, check_space as check_drive};
 use crate::home::Authority;
 use crate::inspect::check_authority;
-use crate::io::{IoFailure, replace};
-use crate::library::{Copy, Library, Listed, Record};
+use crate::library::{Library, Listed};
 use crate::medium::Medium;
 use crate::terminal::Terminal;
+use counterfoil_core::GrantId;
 use counterfoil_core::rules::binding::Purpose;
 use counterfoil_core::wire::{Claim, ClaimResult, Confirm, ConfirmResult, Operation, TitleOnMedium};
-use counterfoil_core::{GrantId, ReleaseVersion, TitleId};
-use counterfoil_format::content::{ContentKey, LibraryKey, Release, transcrypt_manifest};
-use counterfoil_format::encoding::to_base64url;
+use counterfoil_format::content::{ContentKey, LibraryKey, Release};
 use counterfoil_format::jws::Signer;
 use counterfoil_format::secret::Secret;
 use std::num::NonZeroUsize;
 
 pub use error::CopyError;
-
-/// Left free on the drive besides the content, in bytes: names, records, the card.
-const SLACK: u64 = 1 << 20;
 
 /// How to copy.
 #[derive(Clone, Debug, Default)]
@@ -42,39 +37,6 @@ pub struct CopyOptions {
     pub again: bool,
 }
 
-/// What is being done.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Step {
-    /// The authority is being asked.
-    Claiming,
-    /// A title is begun, or gone on with.
-    Title {
-        /// Which.
-        title: TitleId,
-        /// Which release of it.
-        release: ReleaseVersion,
-        /// Whether part of it was there.
-        resumed: bool,
-    },
-    /// Bytes of the title.
-    Bytes(Progress),
-    /// The authority is being told.
-    Confirming,
-}
-
-/// How far it is, in bytes of sealed packs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
-    /// All of it.
-    pub total: u64,
-    /// Reused and written (or looked at, when verifying).
-    pub done: u64,
-    /// Found there from before.
-    pub reused: u64,
-    /// Written now.
-    pub written: u64,
-}
-
 /// What was copied.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Copied {
@@ -82,27 +44,6 @@ pub struct Copied {
     pub titles: Vec<CopiedTitle>,
     /// Whether an earlier attempt was gone on with.
     pub resumed: bool,
-}
-
-/// One title that was copied.
-#[derive(Clone, Debug, PartialEq)]
-pub struct CopiedTitle {
-    /// Which.
-    pub title: TitleId,
-    /// For people.
-    pub name: String,
-    /// Which release.
-    pub release: ReleaseVersion,
-    /// What is run or played first.
-    pub entry: Option<String>,
-    /// Bytes of its files.
-    pub size: u64,
-    /// Bytes that it takes up.
-    pub packed: u64,
-    /// Bytes written now.
-    pub written: u64,
-    /// Bytes found there from before.
-    pub reused: u64,
 }
 
 /// A title on the medium, verified.
@@ -151,8 +92,10 @@ pub fn copy(
     let mut superseded = Vec::new();
     for ((source, grant), (library_key, content_key)) in sources.iter().zip(&grants).zip(keys) {
         let content_key = ContentKey::new(content_key.ok_or_else(|| CopyError::Grant("it holds no content key".into()))?);
-        let title = Title { terminal, medium, library, source, grant };
-        titles.push(title.copy(&LibraryKey::new(library_key), &content_key, options.jobs, progress)?);
+        let content = medium.content(&source.on_medium.title);
+        let (on_medium, token, release) = (source.on_medium, &source.token, &source.release);
+        let filling = Filling { terminal, library, source: &content, donor: None, on_medium, token, release, grant };
+        titles.push(filling.run(&LibraryKey::new(library_key), &content_key, options.jobs, progress)?);
         superseded.extend(library.set_current(&source.on_medium.title, grant.grant_id)?);
     }
     let path = library.path().to_owned();
@@ -246,110 +189,11 @@ fn check_wanted(holder: &FileHolder, medium: &Medium, library: &Library, sources
 
 /// Looks at the lengths on the medium: nothing of it can be opened yet.
 fn check_space(terminal: &Terminal, medium: &Medium, library: &Library, sources: &[Source<'_>]) -> Result<()> {
-    let mut needed = SLACK;
+    let mut needed = 0;
     for source in sources {
         needed += source.release.manifest.length + medium.packed_size(&source.on_medium.title)?;
     }
-    let free = terminal.io().free_space(library.path()).map_err(IoFailure::at("look at", library.path()))?;
-    if free < needed { Err(CopyError::Space { needed, free }.into()) } else { Ok(()) }
-}
-
-/// One title on its way.
-struct Title<'a> {
-    terminal: &'a Terminal,
-    medium: &'a Medium,
-    library: &'a Library,
-    source: &'a Source<'a>,
-    grant: &'a SealedGrant,
-}
-
-impl Title<'_> {
-    fn copy(
-        &self,
-        library_key: &LibraryKey,
-        content_key: &ContentKey,
-        jobs: Option<NonZeroUsize>,
-        progress: &(dyn Fn(Step) + Sync),
-    ) -> Result<CopiedTitle> {
-        let (on_medium, release) = (self.source.on_medium, &self.source.release);
-        let content_keys = content_key.chunk_keys();
-        let library_keys = library_key.chunk_keys(content_keys.id_key());
-        let mut sealed = self.medium.manifest(&on_medium.title, release)?;
-        let manifest = release
-            .open_manifest(&content_keys, &mut sealed)
-            .map_err(|error| crate::medium::MediumError::NotAuthentic { title: on_medium.title.clone(), reason: error.to_string() })?;
-        drop(sealed);
-
-        let copy = self.library.copy(&on_medium.title, self.grant.grant_id);
-        let listed = self.listed(manifest.packed_size() + release.manifest.length);
-        let record = Record::new(listed, on_medium.publisher.clone(), to_base64url(&library_key.wrap_id_key(content_keys.id_key())));
-        let work = packs::Work {
-            copy: &copy,
-            medium: self.medium,
-            title: &on_medium.title,
-            manifest: &manifest,
-            from: &content_keys,
-            to: &library_keys,
-        };
-        let found = work.found()?;
-        self.check_space(found.missing + release.manifest.length)?;
-        copy.begin(&record, &self.source.token)?;
-        progress(Step::Title { title: on_medium.title.clone(), release: on_medium.release.clone(), resumed: found.any });
-        let done = work.run(&found, jobs, &|bytes| progress(Step::Bytes(bytes)))?;
-        self.write_manifest(&copy, &content_keys, &library_keys)?;
-        copy.io.sync_dir(&copy.directory).map_err(IoFailure::at("write", &copy.directory))?;
-        Ok(CopiedTitle {
-            title: on_medium.title.clone(),
-            name: on_medium.name.clone(),
-            release: on_medium.release.clone(),
-            entry: release.entry.clone(),
-            size: release.size,
-            packed: record.listed.packed,
-            written: done.written,
-            reused: done.reused,
-        })
-    }
-
-    fn listed(&self, packed: u64) -> Listed {
-        let (on_medium, release) = (self.source.on_medium, &self.source.release);
-        Listed {
-            title: on_medium.title.clone(),
-            name: on_medium.name.clone(),
-            kind: on_medium.kind,
-            release: on_medium.release.clone(),
-            size: release.size,
-            packed,
-            files: release.files,
-            grant_id: self.grant.grant_id,
-            origin: self.medium.identity().medium_id.clone().into(),
-            copied_at: self.terminal.clock().now(),
-            entry: release.entry.clone(),
-            complete: false,
-        }
-    }
-
-    fn check_space(&self, missing: u64) -> Result<()> {
-        let path = self.library.path();
-        let free = self.terminal.io().free_space(path).map_err(IoFailure::at("look at", path))?;
-        let needed = missing + SLACK;
-        if free < needed { Err(CopyError::Space { needed, free }.into()) } else { Ok(()) }
-    }
-
-    fn write_manifest(
-        &self,
-        copy: &Copy,
-        from: &counterfoil_format::content::ChunkKeys,
-        to: &counterfoil_format::content::ChunkKeys,
-    ) -> Result<()> {
-        // Read again and not kept: it can be large, and while packs are copied only its opened form is needed.
-        let release = &self.source.release;
-        let mut sealed = self.medium.manifest(&self.source.on_medium.title, release)?;
-        transcrypt_manifest(&release.manifest, from, to, &mut sealed).map_err(|error| crate::medium::MediumError::NotAuthentic {
-            title: self.source.on_medium.title.clone(),
-            reason: error.to_string(),
-        })?;
-        Ok(replace(&*copy.io, &copy.manifest_path(), &sealed, 0o644)?)
-    }
+    check_drive(terminal, library, needed)
 }
 
 /// C11: the authority notes the copy, then the content keys leave the holder.

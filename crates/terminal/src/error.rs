@@ -5,6 +5,7 @@ use crate::copy::CopyError;
 use crate::exchange::ExchangeError;
 use crate::hardware::HardwareError;
 use crate::home::HomeError;
+use crate::install::InstallError;
 use crate::io::IoFailure;
 use crate::library::LibraryError;
 use crate::medium::MediumError;
@@ -46,6 +47,9 @@ pub enum Error {
     /// Copying.
     #[error(transparent)]
     Copy(#[from] CopyError),
+    /// Installing.
+    #[error(transparent)]
+    Install(#[from] InstallError),
     /// Libraries.
     #[error(transparent)]
     Library(#[from] LibraryError),
@@ -88,7 +92,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             // The terminal's own "no", which is nobody else's to give.
-            Error::Copy(CopyError::Present { .. }) => 1,
+            Error::Copy(CopyError::Present { .. }) | Error::Install(InstallError::Begun { .. } | InstallError::Other { .. }) => 1,
             _ if self.refusal().is_some() => 1,
             _ => 3,
         }
@@ -106,6 +110,7 @@ impl Error {
             Error::Transport(error) => error.code(),
             Error::Medium(error) => error.code(),
             Error::Copy(error) => error.code(),
+            Error::Install(error) => error.code(),
             Error::Library(error) => error.code(),
             Error::Play(error) => error.code(),
         }
@@ -123,6 +128,7 @@ impl Error {
             Error::Transport(error) => error.hint(),
             Error::Medium(error) => error.hint().into(),
             Error::Copy(error) => error.hint(),
+            Error::Install(error) => error.hint(),
             Error::Library(error) => error.hint().into(),
             Error::Play(error) => error.hint(),
         })

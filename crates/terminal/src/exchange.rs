@@ -4,6 +4,7 @@ use crate::error::Result;
 use crate::home::Authority;
 use crate::io::{IoFailure, create_dirs, parent, read_small, replace};
 use crate::terminal::{Terminal, key_list};
+use crate::transport::Event;
 use counterfoil_core::wire::{Answer, Operation, Request};
 use counterfoil_core::{Code, Refusal, RequestId, Timestamp};
 use counterfoil_format::content::ObjectName;
@@ -103,31 +104,16 @@ pub(crate) fn exchange<T: DeserializeOwned>(
         Some(stored) => (stored, true),
         None => (make(terminal, authority, &operation, proofs, &stored_at)?, false),
     };
-    let mut authority = Cow::Borrowed(authority);
-    let mut renewed = false;
+    let mut known = Known { authority: Cow::Borrowed(authority), renewed: false };
     loop {
-        let token = match send(terminal, &authority, &operation, &stored) {
-            Ok(token) => Ok(token),
-            // Refused without an answer, as when the envelope cannot be opened.
-            Err(crate::transport::TransportError::Refused(refusal)) => Err(refusal),
-            Err(error) => return Err(error.into()),
-        };
-        let refusal = match token {
-            Ok(token) => {
-                let mut answer = verify(&authority, &stored, &token);
-                if matches!(answer, Err(ExchangeError::Signature(JwsError::UnknownKey)))
-                    && !std::mem::replace(&mut renewed, true)
-                    && let Some(now_known) = terminal.renew(&authority)
-                {
-                    answer = verify(&now_known, &stored, &token);
-                    authority = Cow::Owned(now_known);
-                }
-                let answer = answer?;
-                terminal.home().note_time(answer.server_time)?;
-                match answer.outcome.into_result().map_err(|error| ExchangeError::Shape(error.to_string()))? {
-                    Ok(result) => return Ok(Accepted { result, stored: stored_at }),
-                    Err(refusal) => refusal,
-                }
+        let refusal = match put(terminal, &mut known, &operation, &stored)? {
+            Ok((answered_at, Ok(result))) => {
+                terminal.home().note_time(answered_at)?;
+                return Ok(Accepted { result, stored: stored_at });
+            }
+            Ok((answered_at, Err(refusal))) => {
+                terminal.home().note_time(answered_at)?;
+                refusal
             }
             Err(refusal) => refusal,
         };
@@ -135,15 +121,8 @@ pub(crate) fn exchange<T: DeserializeOwned>(
             return Err(refusal.into());
         }
         forget(terminal, &stored_at)?;
-        let mut again = false;
         // The key that it was sealed to may be gone, and another in its place.
-        if refusal.code == Code::EnvelopeInvalid
-            && !std::mem::replace(&mut renewed, true)
-            && let Some(now_known) = terminal.renew(&authority)
-        {
-            authority = Cow::Owned(now_known);
-            again = true;
-        }
+        let mut again = refusal.code == Code::EnvelopeInvalid && known.renew(terminal);
         // A request from long ago has grown stale; the same question asked today has not been refused yet.
         if matches!(refusal.code, Code::ClockSkewed | Code::EnvelopeInvalid | Code::RequestMismatch) {
             again |= std::mem::take(&mut repeated);
@@ -151,8 +130,119 @@ pub(crate) fn exchange<T: DeserializeOwned>(
         if !again {
             return Err(refusal.into());
         }
-        stored = make(terminal, &authority, &operation, proofs, &stored_at)?;
+        stored = make(terminal, &known.authority, &operation, proofs, &stored_at)?;
     }
+}
+
+/// Asks what may be asked anew at any time, and has no effect that a repeat would have twice: nothing of it is stored. Wants no lock, and
+/// takes it as it comes where another command has it.
+///
+/// # Errors
+/// As [`exchange`].
+pub(crate) fn ask<T: DeserializeOwned>(
+    terminal: &Terminal,
+    authority: &Authority,
+    operation: &Operation,
+    proofs: &[(&str, Signer<'_>)],
+) -> Result<T> {
+    let mut known = Known { authority: Cow::Borrowed(authority), renewed: false };
+    loop {
+        let request = seal(terminal, &known.authority, operation, proofs)?;
+        let refusal = match put(terminal, &mut known, operation, &request)? {
+            Ok((answered_at, outcome)) => {
+                note_lazily(terminal, answered_at)?;
+                return Ok(outcome?);
+            }
+            Err(refusal) => refusal,
+        };
+        if refusal.code != Code::EnvelopeInvalid || !known.renew(terminal) {
+            // Told apart from what the authority has signed.
+            return Err(crate::Error::Transport(crate::transport::TransportError::Refused(refusal)));
+        }
+    }
+}
+
+/// Asks for a stream of answers to one request, and hands each on as it comes; ends with what `take` says, or when the stream does.
+///
+/// # Errors
+/// As [`exchange`]; [`crate::transport::TransportError::NoStream`] where only single answers are to be had.
+pub(crate) fn listen<T: DeserializeOwned>(
+    terminal: &Terminal,
+    authority: &Authority,
+    operation: &Operation,
+    proofs: &[(&str, Signer<'_>)],
+    take: &mut dyn FnMut(Option<T>) -> std::ops::ControlFlow<()>,
+) -> Result<()> {
+    let request = seal(terminal, authority, operation, proofs)?;
+    let transport = terminal.transport(&authority.document.urls_for(operation))?;
+    let mut events = transport.listen(&request.envelope.to_json())?;
+    while let Some(event) = events.next()? {
+        let answered = match event {
+            Event::Heartbeat => None,
+            Event::Answer(token) => {
+                let answer = verify(authority, &request, &token)?;
+                note_lazily(terminal, answer.server_time)?;
+                Some(answer.outcome.into_result().map_err(|error| ExchangeError::Shape(error.to_string()))??)
+            }
+        };
+        if take(answered).is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// How far the time that is remembered may lie behind the one that was signed last, in milliseconds, before it is worth a write.
+const LAZY: u64 = 10 * 60 * 1000;
+
+fn note_lazily(terminal: &Terminal, answered_at: Timestamp) -> Result<()> {
+    let known = terminal.home().profile()?.latest_time;
+    if known.is_some_and(|known| known >= answered_at || known.distance(answered_at) < LAZY) {
+        return Ok(());
+    }
+    // Whoever has the lock has asked the authority something, and notes the time as well.
+    match terminal.home().lock() {
+        Ok(_lock) => terminal.home().note_time(answered_at),
+        Err(_) => Ok(()),
+    }
+}
+
+/// The authority that is asked; what is known of it is renewed at most once while something is asked.
+struct Known<'a> {
+    authority: Cow<'a, Authority>,
+    renewed: bool,
+}
+
+impl Known<'_> {
+    /// Whether there is something new to know.
+    fn renew(&mut self, terminal: &Terminal) -> bool {
+        if std::mem::replace(&mut self.renewed, true) {
+            return false;
+        }
+        let Some(now_known) = terminal.renew(&self.authority) else { return false };
+        self.authority = Cow::Owned(now_known);
+        true
+    }
+}
+
+/// What came back: when it was signed with what was decided, or a refusal that nobody has signed.
+type Answered<T> = std::result::Result<(Timestamp, std::result::Result<T, Refusal>), Refusal>;
+
+/// Sends a request that is sealed, and verifies the answer.
+fn put<T: DeserializeOwned>(terminal: &Terminal, known: &mut Known<'_>, operation: &Operation, request: &Stored) -> Result<Answered<T>> {
+    let token = match send(terminal, &known.authority, operation, request) {
+        Ok(token) => token,
+        // Refused without an answer, as when the envelope cannot be opened.
+        Err(crate::transport::TransportError::Refused(refusal)) => return Ok(Err(refusal)),
+        Err(error) => return Err(error.into()),
+    };
+    let mut answer = verify(&known.authority, request, &token);
+    if matches!(answer, Err(ExchangeError::Signature(JwsError::UnknownKey))) && known.renew(terminal) {
+        answer = verify(&known.authority, request, &token);
+    }
+    let answer = answer?;
+    let outcome = answer.outcome.into_result().map_err(|error| ExchangeError::Shape(error.to_string()))?;
+    Ok(Ok((answer.server_time, outcome)))
 }
 
 /// Sends the request to who does such things, as far as is known here, and from there to whom the answer names: the authority may have
@@ -186,6 +276,15 @@ fn make(
     proofs: &[(&str, Signer<'_>)],
     stored_at: &std::path::Path,
 ) -> Result<Stored> {
+    let stored = seal(terminal, authority, operation, proofs)?;
+    create_dirs(&**terminal.io(), parent(stored_at), 0o700)?;
+    let bytes = serde_json::to_vec(&stored).expect("an envelope is strings");
+    replace(&**terminal.io(), stored_at, &bytes, 0o600)?;
+    Ok(stored)
+}
+
+/// Signs and seals.
+fn seal(terminal: &Terminal, authority: &Authority, operation: &Operation, proofs: &[(&str, Signer<'_>)]) -> Result<Stored> {
     let now = terminal.clock().now();
     let name = || authority.document.name.clone();
     let current = authority.document.keys.sealing.iter().find(|key| key.retired_at.is_none_or(|end| end > now));
@@ -201,11 +300,7 @@ fn make(
     let payload = Zeroizing::new(serde_json::to_vec(&request).expect("requests are strings and numbers"));
     let envelope =
         terminal.with_random(|random| envelope::seal(&payload, proofs, &sealing.kid, &key, random)).map_err(ExchangeError::from)?;
-    let stored = Stored { request_id, issued_at: now, op: operation.name().to_owned(), envelope };
-    create_dirs(&**terminal.io(), parent(stored_at), 0o700)?;
-    let bytes = serde_json::to_vec(&stored).expect("an envelope is strings");
-    replace(&**terminal.io(), stored_at, &bytes, 0o600)?;
-    Ok(stored)
+    Ok(Stored { request_id, issued_at: now, op: operation.name().to_owned(), envelope })
 }
 
 fn load(terminal: &Terminal, path: &std::path::Path) -> Result<Option<Stored>> {

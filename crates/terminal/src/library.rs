@@ -76,10 +76,12 @@ impl LibraryError {
     /// What a person can do.
     pub fn hint(&self) -> &'static str {
         match self {
-            LibraryError::Missing(_) => "Name it: `--library DIR`. `counterfoil copy` makes one.",
-            LibraryError::Damaged { .. } => "`counterfoil verify TITLE` says what is damaged; `--repair-from MEDIUM` heals it.",
-            LibraryError::NoTitle { .. } => "`counterfoil list` shows what is there; `counterfoil copy` brings more.",
-            LibraryError::Incomplete(_) => "Repeat `counterfoil copy` with its medium; it goes on where it was.",
+            LibraryError::Missing(_) => "Name it: `--library DIR`. `counterfoil copy` and `counterfoil install` make one.",
+            LibraryError::Damaged { .. } => "`counterfoil verify TITLE` says what is damaged; `--repair` heals it.",
+            LibraryError::NoTitle { .. } => {
+                "`counterfoil list` shows what is there; `counterfoil copy` and `counterfoil install` bring more."
+            }
+            LibraryError::Incomplete(_) => "Repeat `counterfoil copy` with its medium, or `counterfoil install`; it goes on where it was.",
         }
     }
 }
@@ -338,6 +340,11 @@ impl Copy {
 
     /// The release as the publisher signed it.
     pub fn release(&self, record: &Record) -> Result<Release> {
+        self.release_document(record).map(|(_, release)| release)
+    }
+
+    /// The same, with its token.
+    pub fn release_document(&self, record: &Record) -> Result<(String, Release)> {
         let path = self.directory.join("release.jws");
         let bytes = read_small(&*self.io, &path, LONGEST_RECORD)?.ok_or_else(|| damaged(&path, "it is missing".into()))?;
         let token = String::from_utf8(bytes).map_err(|_| damaged(&path, "it is not text".into()))?;
@@ -347,7 +354,7 @@ impl Copy {
         if release.title != record.listed.title.as_str() {
             return Err(damaged(&path, format!("it is of `{}`", release.title)));
         }
-        Ok(release)
+        Ok((token, release))
     }
 
     /// What opens its chunks, from the library key.

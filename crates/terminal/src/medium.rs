@@ -8,10 +8,11 @@ use crate::error::Result;
 use crate::exchange::refused;
 use crate::home::Authority;
 use crate::io::{IoFailure, parent};
+use crate::source::area::OnArea;
 use crate::terminal::{Terminal, signing_key};
 use counterfoil_core::wire::{IdentityArea, IdentityClaims, TitleOnMedium};
 use counterfoil_core::{Code, TitleId};
-use counterfoil_format::content::{ObjectName, ReadAt, Release, ReleaseError};
+use counterfoil_format::content::{ReadAt, Release, ReleaseError};
 use counterfoil_format::encoding::{from_base64url, parse_strict};
 use counterfoil_format::jws::verify_compact;
 use counterfoil_format::secret::Secret;
@@ -24,12 +25,12 @@ use zeroize::Zeroizing;
 /// `typ` of the identity of a medium.
 pub const IDENTITY_TYP: &str = "counterfoil-identity+jwt";
 /// Longest release document that is read, in bytes.
-const LONGEST_RELEASE: u64 = 64 * 1024;
+pub(crate) const LONGEST_RELEASE: u64 = 64 * 1024;
 /// Longest sealed manifest that is read, in bytes.
-const LONGEST_MANIFEST: u64 = (counterfoil_format::content::limits::MANIFEST_BYTES as u64) + 1024;
+pub(crate) const LONGEST_MANIFEST: u64 = (counterfoil_format::content::limits::MANIFEST_BYTES as u64) + 1024;
 
 /// Where the files of a medium are read from. A directory, or an image.
-trait Area: Send + Sync {
+pub(crate) trait Area: Send + Sync {
     fn open(&self, path: &str) -> io::Result<Box<dyn ReadAt>>;
     /// Names and lengths of the files in a directory.
     fn lengths(&self, path: &str) -> io::Result<Vec<(String, u64)>>;
@@ -203,16 +204,8 @@ impl Medium {
     /// # Errors
     /// [`MediumError`].
     pub fn release(&self, title: &TitleOnMedium) -> Result<(String, Release)> {
-        let file = layout::release(&title.title);
-        let token = match self.read(&file, LONGEST_RELEASE) {
-            Err(MediumError::Unreadable { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                return Err(MediumError::NoContent(title.title.clone()).into());
-            }
-            other => other?,
-        };
+        let token = self.content(&title.title).token()?;
         let wrong = |reason: String| MediumError::NotAuthentic { title: title.title.clone(), reason };
-        let token = String::from_utf8(token).map_err(|_| wrong("the release document is not text".into()))?;
-        let token = token.trim_end().to_owned();
         let key: VerifyingKey = title.publisher.key.parse().map_err(|_| wrong("its publisher's key is none".into()))?;
         let release = Release::verify(&token, |kid| (kid == title.publisher.id).then_some(key))
             .map_err(|error: ReleaseError| wrong(error.to_string()))?;
@@ -222,17 +215,9 @@ impl Medium {
         Ok((token, release))
     }
 
-    /// The sealed manifest of a release.
-    ///
-    /// # Errors
-    /// [`MediumError`].
-    pub fn manifest(&self, title: &TitleId, release: &Release) -> Result<Vec<u8>> {
-        let file = layout::manifest(title, &release.manifest.object);
-        let sealed = self.read(&file, LONGEST_MANIFEST.min(release.manifest.length))?;
-        release
-            .check_manifest_object(&sealed)
-            .map_err(|error| MediumError::NotAuthentic { title: title.clone(), reason: error.to_string() })?;
-        Ok(sealed)
+    /// The content of a title on it.
+    pub(crate) fn content<'a>(&'a self, title: &'a TitleId) -> OnArea<'a> {
+        OnArea { area: &*self.area, title }
     }
 
     /// Bytes of all packs of a title that lie on the medium, opened or not.
@@ -247,22 +232,9 @@ impl Medium {
             Err(source) => Err(MediumError::Unreadable { file: directory, offset: 0, source }.into()),
         }
     }
-
-    /// A pack of a title.
-    ///
-    /// # Errors
-    /// [`MediumError::Unreadable`].
-    pub fn pack(&self, title: &TitleId, pack: &ObjectName) -> std::result::Result<Box<dyn ReadAt>, MediumError> {
-        let file = layout::pack(title, pack);
-        self.area.open(&file).map_err(|source| MediumError::Unreadable { file, offset: 0, source })
-    }
-
-    fn read(&self, file: &str, limit: u64) -> std::result::Result<Vec<u8>, MediumError> {
-        read_area(&*self.area, file, limit).map_err(|source| MediumError::Unreadable { file: file.to_owned(), offset: 0, source })
-    }
 }
 
-fn find_area(terminal: &Terminal, path: &Path) -> Result<Box<dyn Area>> {
+pub(crate) fn find_area(terminal: &Terminal, path: &Path) -> Result<Box<dyn Area>> {
     let io = terminal.io();
     let not = |reason: String| MediumError::NotAMedium { path: path.to_owned(), reason };
     let metadata = match io.metadata(path) {
@@ -294,7 +266,7 @@ fn read_identity(area: &dyn Area, path: &Path) -> Result<Vec<u8>> {
     }
 }
 
-fn read_area(area: &dyn Area, file: &str, limit: u64) -> io::Result<Vec<u8>> {
+pub(crate) fn read_area(area: &dyn Area, file: &str, limit: u64) -> io::Result<Vec<u8>> {
     let file = area.open(file)?;
     let size = file.size()?;
     if size > limit {

@@ -5,6 +5,7 @@ use crate::claimant::open_and_check;
 use crate::error::Result;
 use crate::exchange::refused;
 use crate::library::{Copy, Library, Listed, Record};
+use crate::license::{Permitted, permit};
 use crate::terminal::Terminal;
 use counterfoil_core::rules::binding::Purpose;
 use counterfoil_core::{Code, TitleId};
@@ -79,7 +80,7 @@ impl PlayError {
                 format!("`counterfoil play {title} --mount DIR` shows what it holds.")
             }
             PlayError::Damaged { title, .. } => {
-                format!("`counterfoil verify {title}` says what is damaged; `--repair-from MEDIUM` heals it.")
+                format!("`counterfoil verify {title}` says what is damaged; `--repair` heals it.")
             }
             PlayError::Kind { .. } => "Name a file in it.".into(),
             PlayError::Mount { .. } => "Name an empty directory of your own; `fusermount3` must be installed.".into(),
@@ -120,6 +121,7 @@ impl Unsealed {
 /// A title that can be read. Shared between threads by `Arc`.
 pub struct Title {
     listed: Listed,
+    permitted: Option<Permitted>,
     release: Release,
     manifest: Arc<Manifest>,
     reader: Reader,
@@ -172,11 +174,15 @@ pub struct DirEntry {
     pub size: u64,
 }
 
-/// Opens a title: unseals the library key, compares the hardware, opens the manifest. Nothing is asked of anybody, nothing written.
+/// Opens a title: judges its license, where it has one, unseals the library key, compares the hardware, opens the manifest. Nothing is asked
+/// of anybody, nothing written; [`crate::renew()`] asks.
 ///
 /// # Errors
-/// [`Code::PlayNotPermitted`] (C12, C13); [`crate::LibraryError`]; [`crate::card::HolderError`]; what the system said.
+/// [`Code::PlayNotPermitted`] (C12, C13); of a licensed title [`Code::RunNotPermitted`] (D7), [`Code::LicenseInvalid`], [`Code::LicenseEnded`],
+/// [`Code::LicenseExpired`]; [`crate::LibraryError`]; [`crate::card::HolderError`]; what the system said.
 pub fn open_title(terminal: &Terminal, library: &Library, title: &TitleId, card: &CardChoice) -> Result<Title> {
+    let copy = library.complete(title)?;
+    let permitted = permit(terminal, library, &copy, &copy.record()?.listed)?;
     let unsealed = unseal(terminal, library, title, card)?;
     let manifest = Arc::new(unsealed.manifest()?);
     let Unsealed { copy, record, release, keys, .. } = unsealed;
@@ -185,7 +191,7 @@ pub fn open_title(terminal: &Terminal, library: &Library, title: &TitleId, card:
         Ok(pack)
     };
     let reader = Reader::new(Arc::clone(&manifest), keys, CACHE, open);
-    Ok(Title { listed: Listed { complete: true, ..record.listed }, release, manifest, reader })
+    Ok(Title { listed: Listed { complete: true, ..record.listed }, permitted, release, manifest, reader })
 }
 
 impl Title {
@@ -194,9 +200,19 @@ impl Title {
         &self.listed
     }
 
+    /// The license that it was opened by; none where it was copied from a medium.
+    pub fn permitted(&self) -> Option<&Permitted> {
+        self.permitted.as_ref()
+    }
+
     /// Path of what is run or played first.
     pub fn entry_point(&self) -> Option<&str> {
         self.release.entry.as_deref()
+    }
+
+    /// Path of its control program (D4).
+    pub(crate) fn control(&self) -> Option<&str> {
+        self.release.control.as_deref()
     }
 
     /// All that it holds.

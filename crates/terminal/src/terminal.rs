@@ -82,9 +82,17 @@ impl Terminal {
     /// # Errors
     /// What the system said of the home.
     pub fn open(setup: Setup) -> Result<Self> {
+        Self::open_within(setup, Timeouts::default())
+    }
+
+    /// The same, waiting for the network no longer than that.
+    ///
+    /// # Errors
+    /// What the system said of the home.
+    pub fn open_within(setup: Setup, timeouts: Timeouts) -> Result<Self> {
         let ca = setup.ca.clone();
         let connect: Connect = Box::new(move |urls| {
-            let transport = HttpTransport::new(urls.to_vec(), ca.as_deref(), Timeouts::default())?;
+            let transport = HttpTransport::new(urls.to_vec(), ca.as_deref(), timeouts)?;
             Ok(Arc::new(transport) as Arc<dyn Transport>)
         });
         Self::with_parts(setup, Parts { io: Arc::new(RealIo), clock: Arc::new(SystemClock), random: Box::new(SystemRandom), connect })
@@ -132,6 +140,14 @@ impl Terminal {
     /// [`HomeError::Profile`]; what the system said.
     pub fn authority(&self) -> Result<Option<Authority>> {
         Ok(self.home.profile()?.authority)
+    }
+
+    /// The keys that this authority signs with, retired ones included.
+    ///
+    /// # Errors
+    /// [`HomeError::Profile`]; what the system said.
+    pub fn signing_keys(&self) -> Result<Option<KeyList>> {
+        Ok(self.authority()?.map(|authority| key_list(&authority.document)))
     }
 
     /// The authority that this home knows, or else the one at `--server` or at `urls` (a medium's), which is pinned from now on.

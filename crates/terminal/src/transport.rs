@@ -10,12 +10,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use download::{download, resuming};
+pub use download::{Part, download, resuming};
+pub use stream::{Event, Events};
 
 mod download;
+mod stream;
 
 /// Longest answer that is read, in bytes: a signed answer with grants for every title that a medium can carry.
 const LONGEST_ANSWER: u64 = 1 << 20;
+/// Longest public document that is read, in bytes: a release of some terabytes with the names of its packs.
+const LONGEST_DOCUMENT: u64 = 16 << 20;
 
 /// A way to an authority.
 pub trait Transport: Send + Sync {
@@ -23,10 +27,16 @@ pub trait Transport: Send + Sync {
     fn document(&self) -> Result<AuthorityDocument, TransportError>;
     /// Sends an envelope (JSON), returns the signed answer (compact JWS), which is not believed before it was verified.
     fn exchange(&self, envelope: &[u8]) -> Result<String, TransportError>;
-    /// Reads an object from `from` to its end, from a contents server.
-    fn fetch(&self, object: &str, from: u64) -> Result<Box<dyn io::Read + Send>, TransportError>;
+    /// Reads an object, from a contents server.
+    fn fetch(&self, object: &str, part: Part) -> Result<Box<dyn io::Read + Send>, TransportError>;
+    /// Reads a public document (JSON) at a path.
+    fn get(&self, path: &str) -> Result<Vec<u8>, TransportError>;
     /// Whether nobody in between can answer in the authority's place: TLS, or this computer itself.
     fn is_guarded(&self) -> bool;
+    /// Sends an envelope, and returns signed answers as they come. Where there is no such stream, [`exchange`](Self::exchange) asks again and again.
+    fn listen(&self, _envelope: &[u8]) -> Result<Events, TransportError> {
+        Err(TransportError::NoStream { url: "the authority".into() })
+    }
 }
 
 /// Why nothing came back that could be used.
@@ -73,6 +83,20 @@ pub enum TransportError {
         /// What is wrong.
         reason: String,
     },
+    /// Answers come one at a time there, and not as a stream.
+    #[error("{url} sends no stream of answers")]
+    NoStream {
+        /// Who.
+        url: String,
+    },
+    /// There is too much to do at the moment.
+    #[error("{url} is busy, and asks to be left alone for {} s", after.as_secs())]
+    Later {
+        /// Who.
+        url: String,
+        /// For how long.
+        after: Duration,
+    },
     /// The certificate file cannot be used.
     #[error("{} is no file of PEM certificates: {reason}", path.display())]
     Certificates {
@@ -93,6 +117,8 @@ impl TransportError {
             TransportError::Misdirected { .. } => "misdirected",
             TransportError::Status { .. } => "server_error",
             TransportError::NotAnAuthority { .. } => "not_an_authority",
+            TransportError::NoStream { .. } => "no_stream",
+            TransportError::Later { .. } => "busy_server",
             TransportError::Certificates { .. } => "bad_certificates",
         }
     }
@@ -111,6 +137,8 @@ impl TransportError {
             }
             TransportError::Status { .. } => "Repeat the command later: nothing is issued or charged twice.".into(),
             TransportError::NotAnAuthority { .. } => "Check the address given with `--server`.".into(),
+            TransportError::NoStream { .. } => "Update the server, or leave it at asking now and then.".into(),
+            TransportError::Later { .. } => "Repeat the command later: nothing is issued or charged twice.".into(),
             TransportError::Certificates { .. } => "Give the certificate authority's certificate in PEM form: `--ca FILE`.".into(),
         }
     }
@@ -231,10 +259,15 @@ impl HttpTransport {
         Err(last)
     }
 
-    fn body(&self, url: &str, answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Vec<u8>, TransportError> {
+    fn body(
+        &self,
+        url: &str,
+        answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+        limit: u64,
+    ) -> Result<Vec<u8>, TransportError> {
         let mut answer = answer.map_err(|error| unreachable(url, &error))?;
         let status = answer.status().as_u16();
-        let body = answer.body_mut().with_config().limit(LONGEST_ANSWER).read_to_vec().map_err(|error| unreachable(url, &error))?;
+        let body = answer.body_mut().with_config().limit(limit).read_to_vec().map_err(|error| unreachable(url, &error))?;
         if status == 200 { Ok(body) } else { Err(problem(url, status, &body)) }
     }
 }
@@ -243,7 +276,7 @@ impl Transport for HttpTransport {
     fn document(&self) -> Result<AuthorityDocument, TransportError> {
         self.first("/.well-known/counterfoil", |url| {
             let answer = self.agent.get(url).config().timeout_global(Some(self.timeouts.exchange)).build().call();
-            let body = self.body(url, answer)?;
+            let body = self.body(url, answer, LONGEST_ANSWER)?;
             parse_strict(&body).map_err(|error| TransportError::NotAnAuthority { url: url.into(), reason: error.to_string() })
         })
     }
@@ -255,28 +288,38 @@ impl Transport for HttpTransport {
         }
         self.first("/v1/terminal/exchange", |url| {
             let request = self.agent.post(url).config().timeout_global(Some(self.timeouts.exchange)).build();
-            let body = self.body(url, request.content_type("application/json").send(envelope))?;
+            let body = self.body(url, request.content_type("application/json").send(envelope), LONGEST_ANSWER)?;
             let sealed: Sealed =
                 parse_strict(&body).map_err(|error| TransportError::NotAnAuthority { url: url.into(), reason: error.to_string() })?;
             Ok(sealed.answer)
         })
     }
 
-    fn fetch(&self, object: &str, from: u64) -> Result<Box<dyn io::Read + Send>, TransportError> {
+    fn fetch(&self, object: &str, part: Part) -> Result<Box<dyn io::Read + Send>, TransportError> {
         self.first(&format!("/contents/{object}"), |url| {
-            let (end, answer) = download(&self.agent, url, from)?;
+            let (end, answer) = download(&self.agent, url, part)?;
             let status = answer.status().as_u16();
-            let expected = if from > 0 { 206 } else { 200 };
-            if status != expected {
+            if status != if part.is_whole() { 200 } else { 206 } {
                 let body = answer.into_body().with_config().limit(LONGEST_ANSWER).read_to_vec().unwrap_or_default();
                 return Err(problem(&end, status, &body));
             }
-            Ok(Box::new(resuming(&self.agent, url, from, answer)) as Box<dyn io::Read + Send>)
+            Ok(Box::new(resuming(&self.agent, url, part, answer)) as Box<dyn io::Read + Send>)
+        })
+    }
+
+    fn get(&self, path: &str) -> Result<Vec<u8>, TransportError> {
+        self.first(path, |url| {
+            let answer = self.agent.get(url).config().timeout_global(Some(self.timeouts.exchange)).build().call();
+            self.body(url, answer, LONGEST_DOCUMENT)
         })
     }
 
     fn is_guarded(&self) -> bool {
         self.urls.iter().all(|url| is_guarded(url))
+    }
+
+    fn listen(&self, envelope: &[u8]) -> Result<Events, TransportError> {
+        self.first("/v1/terminal/inbox", |url| stream::listen(&self.agent, url, envelope))
     }
 }
 

@@ -1,15 +1,17 @@
-//! Looks at every chunk of a title in the library, names what is damaged, and heals it from the medium.
+//! Looks at every chunk of a title in the library, names what is damaged, and heals it from its medium, a file or the network.
 
 use crate::card::{CardChoice, Holder, HolderError};
 use crate::claimant::Claimant;
-use crate::copy::Progress;
 use crate::error::{Error, Result};
 use crate::exchange::{ExchangeError, exchange};
+use crate::fill::Progress;
 use crate::home::Authority;
 use crate::io::{Create, IoFailure, Sequential, replace};
 use crate::library::{Library, LibraryError};
-use crate::medium::{Medium, MediumError};
 use crate::play::{Unsealed, unseal};
+use crate::source::network::Network;
+use crate::source::offered::Offered;
+use crate::source::{Pack, Source};
 use crate::terminal::Terminal;
 use counterfoil_core::TitleId;
 use counterfoil_core::wire::{Heal, HealResult, Operation};
@@ -21,6 +23,7 @@ use counterfoil_format::grant::{SealedBox, purpose};
 use counterfoil_format::secret::Secret;
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -100,7 +103,7 @@ fn check(opened: &Unsealed, manifest: &Manifest, jobs: Option<NonZeroUsize>, pro
             let file: Option<&dyn ReadAt> = file.as_ref().map(|file| &**file as &dyn ReadAt);
             let report = verify_pack(manifest, index, &opened.keys, file, |bytes| {
                 let done = done.fetch_add(bytes, Ordering::Relaxed) + bytes;
-                progress(Progress { total, done, reused: 0, written: 0 });
+                progress(Progress { total, done, ..Progress::default() });
             });
             found.lock().unwrap_or_else(PoisonError::into_inner).extend(report.damaged);
         }
@@ -133,7 +136,8 @@ fn check(opened: &Unsealed, manifest: &Manifest, jobs: Option<NonZeroUsize>, pro
     Report { packs: manifest.packs().len(), bytes: total, damaged: found.iter().map(describe).collect() }
 }
 
-/// Writes the damaged chunks of a report anew from the medium that the title was copied from, or any other that carries the same release.
+/// Writes the damaged chunks of a report anew: from the medium that the title was copied from or any other that carries the same release, from
+/// an installation file, or from the contents servers where nothing is named.
 ///
 /// Where the manifest itself is damaged, it is healed first, and then what else is found.
 /// The content key is gone since the copy was complete (C11), so the authority is asked for the keys of exactly these chunks (`heal`).
@@ -145,7 +149,7 @@ pub fn repair(
     library: &Library,
     title: &TitleId,
     card: &CardChoice,
-    from: &Medium,
+    from: Option<&Path>,
     report: &Report,
 ) -> Result<Repaired> {
     let _home = terminal.home().lock()?;
@@ -153,12 +157,17 @@ pub fn repair(
     let opened = unseal(terminal, library, title, card)?;
     let authority = terminal.meet(&[])?;
     let claimant = Claimant::new(terminal, &authority, &opened.holder, library.path())?;
+    let offered = from.map(|path| Offered::open(terminal, path)).transpose()?;
+    let source: Box<dyn Source + '_> = match &offered {
+        Some(offered) => offered.source(title),
+        None => Box::new(Network { transport: terminal.contents(&authority)?, title: title.clone() }),
+    };
     let ask = |ids: &[ChunkId]| healing_keys(terminal, &authority, &claimant, &opened, ids);
     let mut repaired = Repaired::default();
     if let Some(damaged) = report.damaged.iter().find(|damaged| damaged.chunk.is_none()) {
         let reference = &opened.release.manifest;
-        let mut sealed = from.manifest(title, &opened.release)?;
-        let bad = |error: ChunkError| MediumError::NotAuthentic { title: title.clone(), reason: error.to_string() };
+        let mut sealed = source.manifest(&opened.release)?;
+        let bad = |error: ChunkError| source.not_authentic(error.to_string());
         ask(&[reference.id])?.open_chunk(&reference.id, &mut sealed).map_err(bad)?;
         opened.keys.seal_in_place(&reference.id, &mut sealed);
         replace(&*opened.copy.io, &opened.copy.manifest_path(), &sealed, 0o644)?;
@@ -172,7 +181,7 @@ pub fn repair(
         let ids: Vec<ChunkId> = some.iter().filter_map(|damaged| Some(manifest.chunks()[damaged.chunk? as usize].id)).collect();
         let keys = ask(&ids)?;
         for of_pack in some.chunk_by(|a, b| a.pack == b.pack) {
-            repair_pack_from(&opened, &manifest, title, from, &keys, of_pack, &mut repaired)?;
+            repair_pack_from(&opened, &manifest, &*source, &keys, of_pack, &mut repaired)?;
         }
     }
     Ok(repaired)
@@ -210,8 +219,7 @@ fn healing_keys<'a>(
 fn repair_pack_from(
     opened: &Unsealed,
     manifest: &Manifest,
-    title: &TitleId,
-    from: &Medium,
+    source: &dyn Source,
     keys: &HealingKeys<'_>,
     damaged: &[Damaged],
     repaired: &mut Repaired,
@@ -219,12 +227,12 @@ fn repair_pack_from(
     let name = damaged[0].pack;
     let path = opened.copy.pack(&name);
     let fail = || IoFailure::at("write", &path);
-    let source = from.pack(title, &name)?;
+    let source = Pack { source, name };
     let target = opened.copy.io.create(&path, Create::Resume, 0o644).map_err(fail())?;
     let chunks: Vec<u32> = damaged.iter().filter_map(|damaged| damaged.chunk).collect();
     let Some(first) = chunks.first() else { return Ok(()) };
     let length = manifest.packs()[manifest.chunks()[*first as usize].pack as usize].length;
-    let left = repair_pack(manifest, chunks, &*source, keys, &opened.keys, Sequential::new(&*target, 0)).map_err(fail())?;
+    let left = repair_pack(manifest, chunks, &source, keys, &opened.keys, Sequential::new(&*target, 0)).map_err(fail())?;
     target.set_len(length).map_err(fail())?;
     target.sync().map_err(fail())?;
     opened.copy.io.sync_dir(&opened.copy.packs()).map_err(fail())?;

@@ -242,8 +242,7 @@ fn a_damaged_chunk_is_named_with_file_and_offset_and_healed_from_the_medium() {
     assert_eq!(error.code(), "damaged");
     assert!(error.to_string().contains(file.as_str()) && error.to_string().contains(&offset.to_string()), "{error}");
 
-    let medium = Medium::open(&terminal, Path::new(MEDIUM)).unwrap();
-    let repaired = repair(&terminal, &library, &title(), &CardChoice::Default, &medium, &report).unwrap();
+    let repaired = repair(&terminal, &library, &title(), &CardChoice::Default, Some(Path::new(MEDIUM)), &report).unwrap();
     assert_eq!((repaired.healed, repaired.left.len()), (report.damaged.len(), 0));
     assert!(verify(&terminal, &library, &title(), &CardChoice::Default, None, &|_| {}).unwrap().damaged.is_empty());
     assert_plays(&world, &terminal);
@@ -255,7 +254,7 @@ fn a_damaged_chunk_is_named_with_file_and_offset_and_healed_from_the_medium() {
     assert_eq!(open(&terminal).map(|_| ()).unwrap_err().code(), "damaged");
     let report = verify(&terminal, &library, &title(), &CardChoice::Default, None, &|_| {}).unwrap();
     assert_eq!((report.damaged.len(), report.damaged[0].chunk), (1, None));
-    repair(&terminal, &library, &title(), &CardChoice::Default, &medium, &report).unwrap();
+    repair(&terminal, &library, &title(), &CardChoice::Default, Some(Path::new(MEDIUM)), &report).unwrap();
     assert_plays(&world, &terminal);
 }
 

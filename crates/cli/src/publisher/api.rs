@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use counterfoil_core::wire::AuthorityDocument;
-use counterfoil_terminal::transport::{TransportError, download, resuming};
+use counterfoil_terminal::transport::{Part, TransportError, download, resuming};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::Body;
@@ -127,7 +127,7 @@ impl Api {
         let (url, response) = loop {
             // The list is never empty: the authority itself ends it.
             let url = format!("{}/contents/{object}", places.next().unwrap_or(&self.server).trim_end_matches('/'));
-            match download(&self.agent, &url, from) {
+            match download(&self.agent, &url, Part::from(from)) {
                 Err(TransportError::Unreachable { .. }) if places.len() > 0 => {}
                 answered => break (url, answered?.1),
             }
@@ -136,7 +136,7 @@ impl Api {
         if from > 0 && response.status() != 206 {
             return Err(Failure::operation("range_ignored", format!("{} does not answer with parts of objects", self.server)));
         }
-        Ok(Box::new(resuming(&self.agent, &url, from, response)))
+        Ok(Box::new(resuming(&self.agent, &url, Part::from(from), response)))
     }
 
     /// The contents servers that the authority names, then the authority itself.

@@ -13,31 +13,62 @@ use super::{TransportError, unreachable};
 /// How often one is sent on before that counts as going in circles.
 const REDIRECTS: usize = 5;
 
-/// Asks for the bytes from `from` on, and follows. Nothing but the range goes along: no token, no cookie.
+/// What of an object is asked for, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Part {
+    /// From here on.
+    pub from: u64,
+    /// Up to but not including here; to its end where nothing is said.
+    pub to: Option<u64>,
+}
+
+impl Part {
+    /// From `from` to the object's end.
+    pub fn from(from: u64) -> Self {
+        Self { from, to: None }
+    }
+
+    /// Whether it is all of the object.
+    pub fn is_whole(self) -> bool {
+        self == Self::default()
+    }
+
+    /// RFC 9110 §14.2.
+    fn header(self) -> Option<String> {
+        match self {
+            Part { from: 0, to: None } => None,
+            Part { from, to: None } => Some(format!("bytes={from}-")),
+            Part { from, to: Some(to) } => Some(format!("bytes={from}-{}", to.saturating_sub(1))),
+        }
+    }
+}
+
+/// Asks for a part of an object, and follows. Nothing but the range goes along: no token, no cookie.
 ///
 /// Answers with the last answer, whatever it says, and with who gave it, without the signature in the address. An address that is over when
 /// it is used is asked for once more.
 ///
 /// # Errors
 /// `Unreachable`; `NotAnAuthority` for a redirect that cannot be followed.
-pub fn download(agent: &ureq::Agent, url: &str, from: u64) -> Result<(String, Response<Body>), TransportError> {
-    let (end, answer) = follow(agent, url, from)?;
+pub fn download(agent: &ureq::Agent, url: &str, part: Part) -> Result<(String, Response<Body>), TransportError> {
+    let (end, answer) = follow(agent, url, part)?;
     if end != url && answer.status().is_client_error() {
-        return follow(agent, url, from);
+        return follow(agent, url, part);
     }
     Ok((end, answer))
 }
 
 /// The bytes of an answer of [`download`], which is asked for anew, from where it was, when it breaks off after it has brought something: the
 /// line was cut, or an address was over.
-pub fn resuming(agent: &ureq::Agent, url: &str, from: u64, answer: Response<Body>) -> impl Read + Send + use<> {
-    Resuming { agent: agent.clone(), url: url.to_owned(), at: from, body: answer.into_body().into_reader(), fresh: true }
+pub fn resuming(agent: &ureq::Agent, url: &str, part: Part, answer: Response<Body>) -> impl Read + Send + use<> {
+    Resuming { agent: agent.clone(), url: url.to_owned(), left: part, body: answer.into_body().into_reader(), fresh: true }
 }
 
 struct Resuming {
     agent: ureq::Agent,
     url: String,
-    at: u64,
+    /// What has not been read yet.
+    left: Part,
     body: BodyReader<'static>,
     /// Nothing came since it was asked for.
     fresh: bool,
@@ -48,13 +79,13 @@ impl Read for Resuming {
         loop {
             match self.body.read(buffer) {
                 Ok(read) => {
-                    self.at += read as u64;
+                    self.left.from += read as u64;
                     self.fresh &= read == 0;
                     return Ok(read);
                 }
                 Err(error) if self.fresh || error.kind() == io::ErrorKind::Interrupted => return Err(error),
                 Err(error) => {
-                    let (_, answer) = download(&self.agent, &self.url, self.at).map_err(io::Error::other)?;
+                    let (_, answer) = download(&self.agent, &self.url, self.left).map_err(io::Error::other)?;
                     if answer.status() != 206 {
                         return Err(error);
                     }
@@ -66,12 +97,12 @@ impl Read for Resuming {
     }
 }
 
-fn follow(agent: &ureq::Agent, asked: &str, from: u64) -> Result<(String, Response<Body>), TransportError> {
+fn follow(agent: &ureq::Agent, asked: &str, part: Part) -> Result<(String, Response<Body>), TransportError> {
     let mut url = asked.to_owned();
     for _ in 0..=REDIRECTS {
         let mut request = agent.get(&url);
-        if from > 0 {
-            request = request.header("range", format!("bytes={from}-"));
+        if let Some(range) = part.header() {
+            request = request.header("range", range);
         }
         let shown = url.split('?').next().unwrap_or_default().to_owned();
         let answer = request.call().map_err(|error| unreachable(&shown, &error))?;
@@ -134,7 +165,7 @@ mod tests {
     fn fetched(url: &str, from: u64) -> Result<String, TransportError> {
         let transport = HttpTransport::new(vec![url.to_owned()], None, Timeouts::default()).unwrap();
         let mut text = String::new();
-        transport.fetch("abcd", from)?.read_to_string(&mut text).unwrap();
+        transport.fetch("abcd", Part::from(from))?.read_to_string(&mut text).unwrap();
         Ok(text)
     }
 
@@ -148,6 +179,20 @@ mod tests {
             assert!(asked.contains(&path.to_ascii_lowercase()) && asked.contains("range: bytes=7-"), "{asked}");
             assert!(!asked.contains("authorization") && !asked.contains("referer"), "{asked}");
         }
+    }
+
+    #[test]
+    fn a_part_of_an_object_is_asked_for_and_nothing_behind_it() {
+        let (authority, asked) = host(vec![answer("206 Partial Content", "", "middle")]);
+        let transport = HttpTransport::new(vec![authority], None, Timeouts::default()).unwrap();
+        let mut text = String::new();
+        transport.fetch("abcd", Part { from: 0, to: Some(6) }).unwrap().read_to_string(&mut text).unwrap();
+        assert_eq!(text, "middle");
+        assert!(asked.join().unwrap()[0].to_ascii_lowercase().contains("range: bytes=0-5"));
+        // Somebody who does not know of parts would send the wrong bytes.
+        let (authority, _) = host(vec![answer("200 OK", "", "all of it")]);
+        let transport = HttpTransport::new(vec![authority], None, Timeouts::default()).unwrap();
+        assert!(transport.fetch("abcd", Part { from: 2, to: Some(6) }).is_err());
     }
 
     #[test]
@@ -180,7 +225,7 @@ mod tests {
         let cut = || answer("206 Partial Content", "", "some").replace("\r\n\r\nsome", "\r\n\r\n");
         let (authority, _) = host(vec![answer("200 OK", "", "head and tail").replace(" and tail", ""), cut()]);
         let transport = HttpTransport::new(vec![authority], None, Timeouts::default()).unwrap();
-        assert!(transport.fetch("abcd", 0).unwrap().read_to_string(&mut String::new()).is_err());
+        assert!(transport.fetch("abcd", Part::default()).unwrap().read_to_string(&mut String::new()).is_err());
     }
 
     #[test]

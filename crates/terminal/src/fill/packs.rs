@@ -1,0 +1,238 @@
+//! The packs of one title, from their source to the library: several at a time, each resumable, each complete when it has its name.
+
+use super::Progress;
+use super::donor::Donor;
+use crate::error::Result;
+use crate::io::{Create, File, IoFailure, Sequential};
+use crate::library::Copy;
+use crate::source::Source;
+use counterfoil_format::content::{ChunkKeys, ChunkRef, Manifest, TranscryptError, Transcrypter, good_prefix};
+use std::io;
+use std::num::NonZeroUsize;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// What is to be done.
+pub(super) struct Work<'a> {
+    pub copy: &'a Copy,
+    pub source: &'a dyn Source,
+    /// Another copy of the title in the library, which has some of the chunks already.
+    pub donor: Option<&'a Donor>,
+    pub manifest: &'a Manifest,
+    pub from: &'a ChunkKeys,
+    pub to: &'a ChunkKeys,
+}
+
+/// What is there from before.
+pub(super) struct Found {
+    /// Indices of packs that are not complete.
+    pub left: Vec<usize>,
+    /// Bytes of complete packs.
+    pub complete: u64,
+    /// Bytes still to be written; what unfinished packs already hold is not counted again.
+    pub missing: u64,
+    /// Whether there is anything.
+    pub any: bool,
+}
+
+/// Told by all threads.
+struct Meter<'a> {
+    total: u64,
+    reused: AtomicU64,
+    written: AtomicU64,
+    taken: AtomicU64,
+    tell: &'a (dyn Fn(Progress) + Sync),
+}
+
+impl Meter<'_> {
+    fn add(&self, counter: &AtomicU64, bytes: u64) {
+        counter.fetch_add(bytes, Ordering::Relaxed);
+        (self.tell)(self.progress());
+    }
+
+    fn progress(&self) -> Progress {
+        let (reused, written) = (self.reused.load(Ordering::Relaxed), self.written.load(Ordering::Relaxed));
+        Progress { total: self.total, done: reused + written, reused, written, taken: self.taken.load(Ordering::Relaxed) }
+    }
+}
+
+/// What a thread works with, one buffer for each place that chunks come from.
+struct Transcrypters<'a> {
+    source: Transcrypter<'a>,
+    donor: Option<Transcrypter<'a>>,
+}
+
+impl<'a> Work<'a> {
+    /// Looks at names and lengths: a pack that has its name was synced before it got it.
+    pub fn found(&self) -> Result<Found> {
+        let mut found = Found { left: vec![], complete: 0, missing: 0, any: false };
+        for (index, pack) in self.manifest.packs().iter().enumerate() {
+            let length = pack.length;
+            if self.length(&self.copy.pack(&pack.name))? == Some(length) {
+                found.complete += length;
+                found.any = true;
+                continue;
+            }
+            let partial = self.length(&self.copy.partial(&pack.name))?;
+            found.any |= partial.is_some();
+            found.missing += length.saturating_sub(partial.unwrap_or(0));
+            found.left.push(index);
+        }
+        Ok(found)
+    }
+
+    fn length(&self, path: &std::path::Path) -> Result<Option<u64>> {
+        match self.copy.io.metadata(path) {
+            Ok(metadata) => Ok(Some(metadata.length)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(IoFailure::at("read", path)(error).into()),
+        }
+    }
+
+    /// Brings every pack that is left under the library key. Stops all threads at the first failure; what was written stays.
+    pub fn run(&self, found: &Found, jobs: Option<NonZeroUsize>, tell: &(dyn Fn(Progress) + Sync)) -> Result<Progress> {
+        let total = self.manifest.packs().iter().map(|pack| pack.length).sum();
+        let meter = Meter { total, reused: AtomicU64::new(0), written: AtomicU64::new(0), taken: AtomicU64::new(0), tell };
+        meter.add(&meter.reused, found.complete);
+        let next = AtomicUsize::new(0);
+        let stop = AtomicBool::new(false);
+        let failure = Mutex::new(None);
+        let work = || {
+            let mut transcrypters = self.transcrypters();
+            while !stop.load(Ordering::Relaxed) {
+                let Some(&index) = found.left.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
+                if let Err(error) = self.pack(&mut transcrypters, index, &meter) {
+                    stop.store(true, Ordering::Relaxed);
+                    failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                }
+            }
+        };
+        let threads = jobs.map_or(self.source.at_once(), NonZeroUsize::get).min(found.left.len());
+        std::thread::scope(|scope| {
+            // The calling thread takes part.
+            for _ in 1..threads {
+                scope.spawn(work);
+            }
+            work();
+        });
+        if let Some(error) = failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            return Err(error);
+        }
+        self.copy.io.sync_dir(&self.copy.packs()).map_err(IoFailure::at("write", &self.copy.packs()))?;
+        Ok(meter.progress())
+    }
+
+    fn transcrypters(&self) -> Transcrypters<'a> {
+        Transcrypters {
+            source: Transcrypter::with_bulk(self.from, self.to, self.source.bulk()),
+            donor: self.donor.map(|donor| Transcrypter::with_bulk(&donor.keys, self.to, 0)),
+        }
+    }
+
+    fn pack(&self, transcrypters: &mut Transcrypters<'_>, index: usize, meter: &Meter<'_>) -> Result<()> {
+        let name = &self.manifest.packs()[index].name;
+        let partial = self.copy.partial(name);
+        let fail = || IoFailure::at("write", &partial);
+        let target = self.copy.io.create(&partial, Create::Resume, 0o644).map_err(fail())?;
+        let good = good_prefix(self.manifest, index, self.to, Sequential::new(&*target, 0)).map_err(IoFailure::at("read", &partial))?;
+        target.set_len(good.bytes).map_err(fail())?;
+        meter.add(&meter.reused, good.bytes);
+
+        let chunks = self.manifest.pack_chunks(index);
+        let mut at = good.chunks;
+        while at < chunks.len() {
+            let has = |chunk: &ChunkRef| self.donor.is_some_and(|donor| donor.has(chunk));
+            let taken = has(&chunks[at]);
+            let end = chunks[at..].iter().position(|chunk| has(chunk) != taken).map_or(chunks.len(), |length| at + length);
+            at = match (self.donor, &mut transcrypters.donor) {
+                (Some(donor), Some(transcrypter)) if taken => self.take(donor, transcrypter, index, at..end, &*target, meter),
+                _ => self.fetch(&mut transcrypters.source, index, at..end, &*target, meter),
+            }
+            .map_err(|error| self.explain(error, &partial))?;
+        }
+        target.sync().map_err(fail())?;
+        self.copy.io.rename(&partial, &self.copy.pack(name)).map_err(fail())?;
+        Ok(())
+    }
+
+    /// Chunks of a pack from their source; returns where to go on.
+    fn fetch(
+        &self,
+        transcrypter: &mut Transcrypter<'_>,
+        index: usize,
+        part: Range<usize>,
+        target: &dyn File,
+        meter: &Meter<'_>,
+    ) -> std::result::Result<usize, Trouble> {
+        let pack = &self.manifest.packs()[index];
+        let chunks = self.manifest.pack_chunks(index);
+        let start = u64::from(chunks[part.start].offset);
+        let range = start..chunks.get(part.end).map_or(pack.length, |chunk| u64::from(chunk.offset));
+        let source = self.source.pack(&pack.name, range)?;
+        let end = part.end;
+        transcrypter.part(self.manifest, index, part, source, Sequential::new(target, start), |bytes| meter.add(&meter.written, bytes))?;
+        Ok(end)
+    }
+
+    /// Chunks of a pack from another copy; returns where to go on: at the first one that turned out to be bad there, if one did.
+    fn take(
+        &self,
+        donor: &Donor,
+        transcrypter: &mut Transcrypter<'_>,
+        index: usize,
+        part: Range<usize>,
+        target: &dyn File,
+        meter: &Meter<'_>,
+    ) -> std::result::Result<usize, Trouble> {
+        let chunks = self.manifest.pack_chunks(index);
+        let (start, end) = (u64::from(chunks[part.start].offset), part.end);
+        let source = donor.read(&chunks[part.clone()]);
+        let done = transcrypter.part(self.manifest, index, part, source, Sequential::new(target, start), |bytes| {
+            meter.taken.fetch_add(bytes, Ordering::Relaxed);
+            meter.add(&meter.written, bytes);
+        });
+        match done {
+            Ok(()) => Ok(end),
+            Err(TranscryptError::Read { offset, .. } | TranscryptError::Chunk { offset, .. }) => {
+                // All before it was written.
+                let bad = chunks.partition_point(|chunk| u64::from(chunk.offset) < offset);
+                donor.lacks(&chunks[bad]);
+                Ok(bad)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// In the words of source and library: which file, and where in it.
+    fn explain(&self, trouble: Trouble, partial: &std::path::Path) -> crate::Error {
+        match trouble {
+            Trouble::Told(error) => error,
+            Trouble::Transcrypt(TranscryptError::Read { pack, offset, source }) => self.source.unreadable(&pack, offset, source),
+            Trouble::Transcrypt(TranscryptError::Write { source, .. }) => IoFailure::at("write", partial)(source).into(),
+            Trouble::Transcrypt(TranscryptError::Chunk { pack, offset, source, .. }) => {
+                self.source.damaged(&pack, offset, format!("a chunk {source}"))
+            }
+            Trouble::Transcrypt(other) => IoFailure::at("write", partial)(io::Error::other(other)).into(),
+        }
+    }
+}
+
+/// What stopped a pack.
+enum Trouble {
+    Transcrypt(TranscryptError),
+    /// In words already.
+    Told(crate::Error),
+}
+
+impl From<TranscryptError> for Trouble {
+    fn from(error: TranscryptError) -> Self {
+        Trouble::Transcrypt(error)
+    }
+}
+
+impl From<crate::Error> for Trouble {
+    fn from(error: crate::Error) -> Self {
+        Trouble::Told(error)
+    }
+}
