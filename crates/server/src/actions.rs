@@ -1,5 +1,6 @@
 //! The use cases, one a file: they open the transaction, have `core` decide, and write what was decided.
 
+pub mod account;
 pub mod add_device;
 pub mod asked;
 pub mod balance;

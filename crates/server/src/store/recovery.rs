@@ -16,6 +16,7 @@ pub const COUNT: usize = 10;
 const CHARS: usize = 16;
 
 /// A recovery code as its owner types it.
+#[derive(Clone)]
 pub struct Code(Zeroizing<String>);
 
 impl Code {

@@ -17,6 +17,7 @@ const MOST: i64 = 50;
 const USED: i64 = 5 * 60 * 1000;
 
 /// A session as a browser presents it: `<user ID>.<session ID>.<secret>`.
+#[derive(Clone)]
 pub struct Presented {
     /// Whose.
     pub user: UserId,

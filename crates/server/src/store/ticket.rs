@@ -9,6 +9,7 @@ use crate::db::{DbError, Tx};
 const HASH: &str = "counterfoil 2026-11 hash of a ticket";
 
 /// A ticket as its link carries it: `<user ID>.<secret>`.
+#[derive(Clone)]
 pub struct Ticket {
     /// Whose.
     pub user: UserId,
