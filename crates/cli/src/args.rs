@@ -4,7 +4,10 @@ use clap::{Parser, Subcommand};
 
 use crate::context::{Context, Global};
 use crate::failure::Failure;
-use crate::{authority, card, completions, copy, inspect, library, play, press, publish, publisher, register, server, status};
+use crate::{
+    agent, authority, card, completions, copy, download, inspect, install, library, license, play, press, publish, publisher, register,
+    run, server, status,
+};
 
 /// Counterfoil: content on media that can be copied once, into your own library, and played from there
 ///
@@ -36,10 +39,16 @@ pub enum Command {
     Register(register::Register),
     Inspect(inspect::Inspect),
     Copy(copy::Copy),
+    Install(install::Install),
+    Download(download::Download),
     List(library::List),
     Verify(library::Verify),
     Remove(library::Remove),
     Play(play::Play),
+    Run(run::Run),
+    Agent(agent::Agent),
+    #[command(subcommand)]
+    License(license::LicenseCommand),
     #[command(visible_alias = "whoami")]
     Status(status::Status),
     #[command(subcommand)]
@@ -72,10 +81,15 @@ impl Command {
             Command::Register(command) => command.run(context),
             Command::Inspect(command) => command.run(context),
             Command::Copy(command) => command.run(context),
+            Command::Install(command) => command.run(context),
+            Command::Download(command) => command.run(context),
             Command::List(command) => command.run(context),
             Command::Verify(command) => command.run(context),
             Command::Remove(command) => command.run(context),
             Command::Play(command) => command.run(context),
+            Command::Run(command) => command.run(context),
+            Command::Agent(command) => command.run(context),
+            Command::License(command) => command.run(context),
             Command::Status(command) => command.run(context),
             Command::Authority(command) => command.run(context),
             Command::Publisher(PublisherCommand::Login(command)) => command.run(context),

@@ -7,12 +7,13 @@ use std::path::PathBuf;
 use clap::Args;
 use counterfoil_core::TitleId;
 use counterfoil_terminal::Terminal;
-use counterfoil_terminal::{Library, Listed, default_library};
+use counterfoil_terminal::{Control, Library, Listed, default_library, uninstall_control};
 use counterfoil_terminal::{Report, repair, verify};
 use serde_json::json;
 
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::install;
 use crate::progress::Progress;
 use crate::units;
 
@@ -75,7 +76,8 @@ pub struct Verify {
 
 /// Remove a title from the library
 ///
-/// The medium that it was copied from stays spent: a title that was removed cannot be copied from it again.
+/// Where it was copied from a medium, that stays spent: it cannot be copied from it again. A title that was installed can be installed
+/// again. A control program that ran on installation runs before the removal, sandboxed.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  counterfoil remove sky-raider --yes")]
 pub struct Remove {
@@ -87,6 +89,12 @@ pub struct Remove {
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
+    /// Do not run the title's control program
+    #[arg(long)]
+    no_control: bool,
+    /// Use the keys in the device's own store, or the drive's
+    #[arg(long)]
+    no_card: bool,
 }
 
 impl List {
@@ -186,19 +194,28 @@ impl Remove {
     pub fn run(self, context: &Context) -> Result<(), Failure> {
         let terminal = context.terminal()?;
         let library = self.which.open(&terminal)?;
-        if !self.yes && !self.agreed(context)? {
+        if !self.yes && !self.agreed(context, &library)? {
             return Err(Failure::refused("not_confirmed", format!("{} was not removed", self.title)).hint("To remove it, add `--yes`."));
         }
+        let control = match self.no_control {
+            true => Control::LeftOut,
+            false => uninstall_control(&terminal, &library, &self.title, &context.card_choice(self.no_card)),
+        };
+        if let Some(warning) = install::warning(&control) {
+            context.output.note(&format!("warning: {warning}"));
+        }
         let freed = library.remove(&self.title)?;
-        let value = json!({ "title": self.title, "freed": freed });
+        let value = json!({ "title": self.title, "freed": freed, "control": install::name(&control) });
         context.output.result(&value, || format!("removed {}: {} freed\n", self.title, units::bytes(freed)))
     }
 
-    fn agreed(&self, context: &Context) -> Result<bool, Failure> {
+    fn agreed(&self, context: &Context, library: &Library) -> Result<bool, Failure> {
         if context.output.json || !std::io::stdin().is_terminal() {
             return Ok(false);
         }
-        eprint!("Remove {} from the library? Its medium cannot be copied again. [y/N] ", self.title);
+        let installed = library.list()?.iter().any(|listed| listed.title == self.title && listed.origin.license().is_some());
+        let after = if installed { "It can be installed again." } else { "Its medium cannot be copied again." };
+        eprint!("Remove {} from the library? {after} [y/N] ", self.title);
         let mut answer = String::new();
         std::io::stdin().read_line(&mut answer).map_err(|error| Failure::operation("io", format!("cannot read the answer: {error}")))?;
         Ok(matches!(answer.trim(), "y" | "Y" | "yes"))

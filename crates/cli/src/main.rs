@@ -2,16 +2,20 @@
 //!
 //! Exit status: 0 done, 1 refused, 2 wrong usage, 3 could not reach or operate. With `--json` the same comes as one JSON document.
 
+mod agent;
 mod args;
 mod authority;
 mod card;
 mod completions;
 mod context;
 mod copy;
+mod download;
 mod failure;
 mod files;
 mod inspect;
+mod install;
 mod library;
+mod license;
 mod output;
 mod play;
 mod press;
@@ -19,6 +23,7 @@ mod progress;
 mod publish;
 mod publisher;
 mod register;
+mod run;
 mod server;
 mod status;
 mod units;

@@ -49,6 +49,9 @@ pub struct Publish {
     /// The file that is run or played first, as a path below DIR
     #[arg(long, value_name = "PATH")]
     entry: Option<String>,
+    /// The program that runs on installation and removal, sandboxed, where the license allows it; as a path below DIR
+    #[arg(long, value_name = "PATH")]
+    control: Option<String>,
     /// game, music, movie or app [default: as the title is; app where it is new]
     #[arg(long)]
     kind: Option<Kind>,
@@ -109,7 +112,7 @@ impl Publish {
             Failure::operation("no_publisher", "the profile names no publisher").hint("Run `counterfoil publisher login --publisher ID`.")
         })?;
         self.check_directory()?;
-        self.check_entry()?;
+        self.check_programs()?;
 
         let kind = self.title(&api, &publisher)?;
         let (content_key, generation) = self.content_key(&api)?;
@@ -122,7 +125,7 @@ impl Publish {
             version: self.version.to_string(),
             kind: format_kind(kind),
             entry: self.entry.clone(),
-            control: None,
+            control: self.control.clone(),
             generation,
             size: published.manifest.size(),
             files: published.manifest.files(),
@@ -140,13 +143,17 @@ impl Publish {
     }
 
     /// A wrong entry would be found by the first person who runs it; better now than after an hour of packing.
-    fn check_entry(&self) -> Result<(), Failure> {
-        let Some(entry) = &self.entry else { return Ok(()) };
-        content::check_path(entry).map_err(|error| Failure::usage(format!("--entry: {error}")))?;
-        match std::fs::metadata(self.directory.join(entry)) {
-            Ok(metadata) if metadata.is_file() => Ok(()),
-            _ => Err(Failure::usage(format!("--entry: {entry} is no file below {}", self.directory.display()))),
+    fn check_programs(&self) -> Result<(), Failure> {
+        for (option, path) in [("--entry", &self.entry), ("--control", &self.control)] {
+            let Some(path) = path else { continue };
+            content::check_path(path).map_err(|error| Failure::usage(format!("{option}: {error}")))?;
+            let found = std::fs::metadata(self.directory.join(path)).ok().filter(std::fs::Metadata::is_file);
+            let found = found.ok_or_else(|| Failure::usage(format!("{option}: {path} is no file below {}", self.directory.display())))?;
+            if option == "--control" && std::os::unix::fs::PermissionsExt::mode(&found.permissions()) & 0o111 == 0 {
+                return Err(Failure::usage(format!("{option}: {path} is not a program")).hint("Make it executable: `chmod +x`."));
+            }
         }
+        Ok(())
     }
 
     /// The title at the authority, made if it is new.

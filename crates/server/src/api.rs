@@ -18,6 +18,7 @@ pub mod range;
 pub mod releases;
 pub mod shop;
 pub mod store;
+pub mod store_release;
 pub mod terminal;
 pub mod titles;
 pub mod tokens;

@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 
 use crate::api::{
     audit, batches, cards, contents, health, home, inbox, listings, media, openapi as description, orders, pictures, publishers, releases,
-    shop, store, terminal, titles, tokens, users, well_known, whoami,
+    shop, store, store_release, terminal, titles, tokens, users, well_known, whoami,
 };
 use crate::app::App;
 use crate::auth::{self, Admit};
@@ -67,6 +67,7 @@ fn table(app: &App) -> Table<'_> {
         .on("/v1/titles/{title}/pictures/{position}", AUTHORITY, Admit::Publisher, routes!(listings::put_picture, listings::remove_picture))
         .on("/v1/store/titles", AUTHORITY, Admit::Public, routes!(store::search))
         .on("/v1/store/titles/{title}", AUTHORITY, Admit::Public, routes!(store::get))
+        .on("/v1/store/titles/{title}/releases/{version}", AUTHORITY, Admit::Public, routes!(store_release::get))
         .on("/pictures/{object}", PICTURES, Admit::Public, routes!(pictures::get))
         .page("/store", GET, get(web::store::store))
         .page("/store/{title}", GET, get(web::store::title))

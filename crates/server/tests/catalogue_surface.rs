@@ -31,6 +31,7 @@ struct Things {
     card: String,
     user: String,
     object: ObjectName,
+    picture: ObjectName,
     token: String,
 }
 
@@ -38,6 +39,8 @@ impl Things {
     async fn of_the_fox(server: &TestServer, db: &TestDb) -> Self {
         publish(server, "blue-fox", "sky-raider", "1.0").await;
         publish(server, "red-owl", "night-owl", "1.0").await;
+        server.put_json(&server.fox, "/v1/titles/sky-raider/listing", &catalogue::listing()).await.expect(200);
+        server.put_picture(&server.fox, "sky-raider", 1, &catalogue::png(1)).await.expect(200);
         let batch = catalogue::press(server, &server.fox, "sky-raider", 5).await["batch"].as_str().unwrap().to_owned();
         let imported = json!({ "titles": [{ "title": "sky-raider" }], "imported": true });
         let imported = server.post(&server.fox, "/v1/batches", &imported).await.expect(201)["batch"].as_str().unwrap().to_owned();
@@ -66,6 +69,7 @@ impl Things {
             card,
             user,
             object: ObjectName::of(&catalogue::pack_bytes("sky-raider", "1.0")),
+            picture: ObjectName::of(&catalogue::png(1)),
             token: token["id"].as_str().unwrap().to_owned(),
         }
     }
@@ -79,6 +83,8 @@ impl Things {
             card: CardId::from_bytes([0xee; 16]).to_string(),
             user: UserId::from_bytes([0xee; 16]).to_string(),
             object: ObjectName::of(b"nobody has this"),
+            // There, and no picture.
+            picture: ObjectName::of(&catalogue::pack_bytes("sky-raider", "1.0")),
             token: "eeeeeeeeeeee".to_owned(),
         }
     }
@@ -86,7 +92,7 @@ impl Things {
 
 /// Where a request to a route goes, and with which body. A route that is not here has not been thought about, and fails.
 fn target(route: &str, things: &Things, exists: bool) -> (String, Vec<u8>) {
-    let Things { batch, imported, medium, card, user, object, token } = things;
+    let Things { batch, imported, medium, card, user, object, picture, token } = things;
     let (publisher, title) = if exists { ("blue-fox", "sky-raider") } else { ("no-one", "no-title") };
     let json = |path: String, body: Value| (path, body.to_string().into_bytes());
     let bare = |path: String| (path, vec![]);
@@ -133,10 +139,23 @@ fn target(route: &str, things: &Things, exists: bool) -> (String, Vec<u8>) {
         "POST /v1/cards/{card_id}/revoke" => json(format!("/v1/cards/{card}/revoke"), json!({ "reason": "x" })),
         "GET /v1/users/{user_id}" => bare(format!("/v1/users/{user}")),
         "GET /v1/audit" => bare(format!("/v1/audit?family=title:{title}")),
+        "GET /v1/titles/{title}/listing" => bare(format!("/v1/titles/{title}/listing")),
+        "PUT /v1/titles/{title}/listing" => json(format!("/v1/titles/{title}/listing"), catalogue::listing()),
+        "PUT /v1/titles/{title}/pictures/{position}" => (format!("/v1/titles/{title}/pictures/2?alt=x"), catalogue::png(2)),
+        "DELETE /v1/titles/{title}/pictures/{position}" => bare(format!("/v1/titles/{title}/pictures/2")),
+        "GET /v1/store/titles" | "GET /store" => bare(route[4..].to_owned()),
+        "GET /v1/store/titles/{title}" => bare(format!("/v1/store/titles/{title}")),
+        "GET /v1/store/titles/{title}/releases/{version}" => bare(format!("/v1/store/titles/{title}/releases/1.0")),
+        "GET /pictures/{object}" => bare(format!("/pictures/{picture}")),
+        "GET /store/{title}" => bare(format!("/store/{title}")),
+        "GET /assets/{file}" => bare(if exists { counterfoil_server::web::assets::address("style.css") } else { "/assets/x".to_owned() }),
         "GET /contents/{object}" | "HEAD /contents/{object}" => bare(format!("/contents/{object}")),
         other => panic!("the route {other} is not in the table of roles: add it to `target`"),
     }
 }
+
+/// Of pages.
+const METHODS: [&str; 5] = ["GET", "PUT", "POST", "PATCH", "DELETE"];
 
 fn checked_in(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -186,9 +205,31 @@ db_test!(every_role_on_every_route_as_the_table_says, async |db: TestDb| {
                 for (_, token) in &callers {
                     let (target, body) = target(&route, things, whose == "own");
                     let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+                    let kind = if target.contains("/pictures/") { "image/png" } else { "application/json" };
                     let request =
-                        request(method, &target, token).header("content-type", "application/json").body(Body::from(body)).unwrap();
+                        request(method, &target, token).header("content-type", kind).body(Body::from(body)).unwrap();
                     let _ = write!(table, " {:>8}", server.send(request).await.status.as_u16());
+                }
+                table.push('\n');
+            }
+        }
+    }
+    for (path, methods) in router::pages(&server.app) {
+        for method in METHODS {
+            let route = format!("{method} {path}");
+            if !methods.contains(&method) {
+                let (target, _) = target(&format!("{} {path}", methods[0]), &own, true);
+                let request = request(Method::from_bytes(method.as_bytes()).unwrap(), &target, "").body(Body::empty()).unwrap();
+                assert_eq!(server.send(request).await.status, 405, "{route} is served, and not in the table");
+                continue;
+            }
+            for (whose, things) in [("missing", &nobodys), ("own", &own)] {
+                let _ = write!(table, "{:<54}", format!("{route} {whose}"));
+                for (_, token) in &callers {
+                    let (target, body) = target(&route, things, whose == "own");
+                    let request = request(Method::from_bytes(method.as_bytes()).unwrap(), &target, token)
+                        .header("content-type", "application/x-www-form-urlencoded");
+                    let _ = write!(table, " {:>8}", server.send(request.body(Body::from(body)).unwrap()).await.status.as_u16());
                 }
                 table.push('\n');
             }
@@ -216,7 +257,7 @@ db_test!(the_description_is_the_one_that_is_checked_in, async |db: TestDb| {
             let name = operation["operationId"].as_str().unwrap_or_else(|| panic!("{method} {path} has no operationId"));
             assert!(names.insert(name.to_owned()), "{name} twice");
             let secured = operation.get("security").is_some();
-            let public = !path.starts_with("/v1/") || path == "/v1/terminal/exchange";
+            let public = !path.starts_with("/v1/") || path.starts_with("/v1/terminal/") || path.starts_with("/v1/store/");
             assert_eq!(secured, !public, "{method} {path}");
             for (status, response) in operation["responses"].as_object().unwrap() {
                 assert!(response["description"].as_str().is_some_and(|text| !text.is_empty()), "{method} {path} {status}");

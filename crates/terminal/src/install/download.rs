@@ -8,9 +8,9 @@ use crate::io::{Create, File, IoFailure, parent};
 use crate::medium::layout;
 use crate::source::network::broken;
 use crate::terminal::{Terminal, absolute};
-use crate::transport::{Part, Transport};
+use crate::transport::{Part, Transport, TransportError};
 use counterfoil_core::wire::PublisherOnMedium;
-use counterfoil_core::{ReleaseVersion, TitleId};
+use counterfoil_core::{Code, Refusal, ReleaseVersion, TitleId};
 use counterfoil_format::content::{ObjectName, ReadAt as _, Release};
 use counterfoil_format::encoding::parse_strict;
 use counterfoil_format::sign::VerifyingKey;
@@ -69,17 +69,14 @@ pub fn download(
 ) -> Result<Downloaded> {
     let authority = terminal.meet(&[])?;
     let way = terminal.transport(&authority.document.urls)?;
-    let bytes = way.get(&match release {
-        Some(version) => format!("/v1/store/titles/{title}/releases/{version}"),
-        None => format!("/v1/store/titles/{title}/newest?channel={}", channel.unwrap_or("stable")),
-    })?;
+    let version = release.map_or_else(|| newest(&*way, title, channel.unwrap_or("stable")), |version| Ok(version.clone()))?;
+    let bytes = offered(way.get(&format!("/v1/store/titles/{title}/releases/{version}")), title)?;
     let not = |reason: String| InstallError::NotAuthentic { title: title.clone(), reason };
     let offer: Offer = parse_strict(&bytes).map_err(|error| not(error.to_string()))?;
     let key: VerifyingKey = offer.publisher.key.parse().map_err(|_| not("its publisher's key is none".into()))?;
     let signed =
         Release::verify(&offer.document, |kid| (kid == offer.publisher.id).then_some(key)).map_err(|error| not(error.to_string()))?;
-    if signed.title != title.as_str() || signed.version != offer.version.as_str() || release.is_some_and(|wanted| *wanted != offer.version)
-    {
+    if signed.title != title.as_str() || signed.version != version.as_str() || offer.version != version {
         return Err(not(format!("it is release {} of `{}`", signed.version, signed.title)).into());
     }
 
@@ -114,6 +111,32 @@ pub fn download(
     terminal.io().rename(&partial, &to).map_err(fail())?;
     terminal.io().sync_dir(parent(&to)).map_err(fail())?;
     Ok(done(state.reused, state.written))
+}
+
+/// The release that was published last on a channel.
+fn newest(way: &dyn Transport, title: &TitleId, channel: &str) -> Result<ReleaseVersion> {
+    #[derive(Deserialize)]
+    struct OnSale {
+        releases: Vec<Listed>,
+    }
+    #[derive(Deserialize)]
+    struct Listed {
+        version: ReleaseVersion,
+        channel: String,
+    }
+    let bytes = offered(way.get(&format!("/v1/store/titles/{title}")), title)?;
+    let on_sale: OnSale =
+        parse_strict(&bytes).map_err(|error| InstallError::NotAuthentic { title: title.clone(), reason: error.to_string() })?;
+    let found = on_sale.releases.into_iter().find(|release| release.channel == channel);
+    Ok(found.ok_or_else(|| Refusal::with(Code::ReleaseUnknown, format!("nothing was published on `{channel}` of late")))?.version)
+}
+
+/// What the store answers, and in its own words where it has nothing.
+fn offered(answer: std::result::Result<Vec<u8>, TransportError>, title: &TitleId) -> Result<Vec<u8>> {
+    match answer {
+        Err(TransportError::Status { status: 404, .. }) => Err(Refusal::with(Code::NotForSale, title.to_string()).into()),
+        other => Ok(other?),
+    }
 }
 
 /// A file to be in the archive.
