@@ -37,8 +37,12 @@ struct Case {
     effect: &'static str,
 }
 
-/// Routes that need no key: an upload's name says what it holds, a publisher's key is set once, and a terminal's request has an ID of its own.
-const NATURAL: &[&str] = &["PUT /v1/contents/{object}", "PUT /v1/publishers/{publisher}/key", "POST /v1/terminal/exchange"];
+/// Routes that need no key: an upload's name says what it holds, a publisher's key is set once, listings and pictures are
+/// put as they shall be, and a terminal's request has an ID of its own.
+const NATURAL: &[&str] = &["PUT /v1/contents/{object}", "PUT /v1/publishers/{publisher}/key",
+    "PUT /v1/titles/{title}/listing",
+    "PUT /v1/titles/{title}/pictures/{position}",
+    "POST /v1/terminal/exchange"];
 
 async fn cases(server: &TestServer) -> Vec<Case> {
     publish(server, "blue-fox", "sky-raider", "1.0").await;
@@ -48,6 +52,7 @@ async fn cases(server: &TestServer) -> Vec<Case> {
     for bytes in [catalogue::manifest_bytes("sky-raider", "2.0"), catalogue::pack_bytes("sky-raider", "2.0")] {
         server.put(&server.operator, &format!("/v1/contents/{}", ObjectName::of(&bytes)), bytes).await.expect(201);
     }
+    server.put_picture(&server.fox, "sky-raider", 1, &catalogue::png(1)).await.expect(200);
     let token = server.post(&server.operator, "/v1/tokens", &json!({ "role": "operator", "name": "old" })).await.expect(201);
     let card = CardId::from_bytes([1; 16]).to_string();
     server.post(&server.operator, "/v1/cards", &json!({ "cards": [card] })).await.expect(200);
@@ -97,6 +102,14 @@ async fn cases(server: &TestServer) -> Vec<Case> {
             release("blue-fox", "sky-raider", "2.0"),
             release_other,
             "SELECT count(*) FROM audit WHERE event = 'release.published'",
+        ),
+        case(
+            Method::DELETE,
+            "/v1/titles/{title}/pictures/{position}",
+            "/v1/titles/sky-raider/pictures/1".into(),
+            Value::Null,
+            json!("a body"),
+            "SELECT count(*) FROM audit WHERE event = 'picture.removed'",
         ),
         case(
             Method::POST,

@@ -40,6 +40,18 @@ db_test!(every_route_is_served_by_the_roles_of_the_table, async |db: TestDb| {
     }
     table.push('\n');
     let openapi = serde_json::to_value(router::openapi(&server.app)).unwrap();
+    for (path, methods) in router::pages(&server.app) {
+        for method in methods {
+            let _ = write!(table, "{:<54}", format!("{method} {path}"));
+            for (role, process) in &processes {
+                let here = served(process, method, path).await;
+                let listed = router::pages(&process.app).iter().any(|(listed, _)| *listed == path);
+                assert_eq!(here, listed, "{method} {path} at {}", role.as_str());
+                let _ = write!(table, " {:>9}", if here { "yes" } else { "-" });
+            }
+            table.push('\n');
+        }
+    }
     for (path, item) in openapi["paths"].as_object().unwrap() {
         for method in ["get", "head", "put", "post", "delete"].into_iter().filter(|method| item.get(*method).is_some()) {
             let _ = write!(table, "{:<54}", format!("{} {path}", method.to_uppercase()));

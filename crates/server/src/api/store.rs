@@ -140,7 +140,7 @@ pub struct StoreTitle {
     pub terms: Vec<String>,
     /// In order.
     pub pictures: Vec<PictureDocument>,
-    /// The last ones, newest first.
+    /// The last ones and the newest on each channel, newest first.
     pub releases: Vec<StoreRelease>,
 }
 

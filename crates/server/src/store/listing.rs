@@ -7,7 +7,7 @@ use crate::db::{DbError, FromRow, Row, Tx};
 
 /// Most prices of a title, one a currency.
 pub const MOST_PRICES: usize = 40;
-/// Releases that are shown with a title.
+/// Releases that are shown with a title, besides the newest on each channel.
 const RELEASES: i64 = 20;
 
 /// A row of `listing` with its prices.
@@ -202,7 +202,7 @@ pub struct Shown {
     pub listing: Listing,
     /// In order.
     pub pictures: Vec<Picture>,
-    /// The last ones, newest first.
+    /// The last ones and the newest on each channel, newest first.
     pub releases: Vec<ShownRelease>,
 }
 
@@ -221,7 +221,10 @@ pub async fn shown(tx: &mut Tx, title: &TitleId) -> Result<Option<Shown>, DbErro
         .query(
             "SELECT r.version, r.channel, r.created_at,
                 (SELECT CAST(sum(o.length) AS BIGINT) FROM release_object o WHERE o.title_id = r.title_id AND o.version = r.version)
-             FROM release r WHERE r.title_id = $1 ORDER BY r.number DESC LIMIT $2",
+             FROM release r
+             WHERE r.title_id = $1 AND (r.number > (SELECT max(l.number) FROM release l WHERE l.title_id = $1) - $2
+                 OR r.number = (SELECT max(c.number) FROM release c WHERE c.title_id = $1 AND c.channel = r.channel))
+             ORDER BY r.number DESC",
         )
         .bind(title.as_str())
         .bind(RELEASES)

@@ -134,6 +134,29 @@ impl TestServer {
         Self { router: router(app.clone()), app, operator, fox, owl, directory: tempfile::tempdir().unwrap() }
     }
 
+    /// A process of its own on the same database: nothing in memory, connections of its own, and a clock of its own.
+    pub async fn another(&self, db: &TestDb, configure: impl FnOnce(&mut Config)) -> Self {
+        let mut config = self.app.config.clone();
+        configure(&mut config);
+        let app = App::new(Parts {
+            db: db.second().await,
+            blobs: Blobs::connect(&config.contents).unwrap(),
+            delivery: Delivery::open(&config.contents).unwrap(),
+            keys: self.app.keys.clone(),
+            clock: Clock::fixed(self.app.clock.now()),
+            rng: Rng::seeded(9),
+            config,
+            name: self.app.name.clone(),
+            urls: self.app.urls.clone(),
+            batches: Default::default(),
+            outbox: tokio::sync::Notify::new(),
+            inbox: Default::default(),
+            lead: Default::default(),
+        });
+        let (operator, fox, owl) = (self.operator.clone(), self.fox.clone(), self.owl.clone());
+        Self { router: router(app.clone()), app, operator, fox, owl, directory: tempfile::tempdir().unwrap() }
+    }
+
     pub fn contents(&self) -> &std::path::Path {
         self.directory.path()
     }
