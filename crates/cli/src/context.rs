@@ -62,9 +62,18 @@ impl Global {
 impl Context {
     /// The terminal of this device.
     pub fn terminal(&self) -> Result<counterfoil_terminal::Terminal, Failure> {
-        let setup = counterfoil_terminal::Setup::from_env();
+        Ok(counterfoil_terminal::Terminal::open(self.setup())?)
+    }
+
+    /// The same, where nobody waits for the authority longer than that.
+    pub fn terminal_within(&self, patience: std::time::Duration) -> Result<counterfoil_terminal::Terminal, Failure> {
+        let timeouts = counterfoil_terminal::transport::Timeouts { connect: patience, exchange: patience };
+        Ok(counterfoil_terminal::Terminal::open_within(self.setup(), timeouts)?)
+    }
+
+    fn setup(&self) -> counterfoil_terminal::Setup {
         let (home, server, ca) = (self.home.clone(), self.server.clone(), self.ca.clone());
-        Ok(counterfoil_terminal::Terminal::open(counterfoil_terminal::Setup { home, server, ca, ..setup })?)
+        counterfoil_terminal::Setup { home, server, ca, ..counterfoil_terminal::Setup::from_env() }
     }
 
     /// The card named, the usual one, or none.

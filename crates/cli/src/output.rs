@@ -28,6 +28,16 @@ impl Output {
         stdout.write_all(text.as_bytes()).and_then(|()| stdout.write_all(end.as_bytes())).and_then(|()| stdout.flush()).map_err(unwritable)
     }
 
+    /// Something that happened, of a command that goes on: a line of words, or of JSON.
+    ///
+    /// # Errors
+    /// As [`result`](Self::result).
+    pub fn event(&self, value: &impl Serialize, words: impl FnOnce() -> String) -> Result<(), Failure> {
+        let text = if self.json { serde_json::to_string(value).expect("events are plain data with text keys") } else { words() };
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(text.as_bytes()).and_then(|()| stdout.write_all(b"\n")).and_then(|()| stdout.flush()).map_err(unwritable)
+    }
+
     /// Something worth knowing on the way.
     pub fn note(&self, text: &str) {
         if !self.json && !self.quiet {

@@ -1,7 +1,7 @@
 //! `play`: uses a title from the library (B8, C12), without medium and without network; nothing in plain touches a disk.
 
 mod range;
-mod run;
+pub mod run;
 mod serve;
 
 use std::ffi::OsString;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use counterfoil_core::TitleId;
-use counterfoil_terminal::{Title, open_title};
+use counterfoil_terminal::Title;
 use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -68,14 +68,14 @@ impl Play {
     /// Opens the title, which compares card, device and drive, and then plays it as asked.
     pub fn run(self, context: &Context) -> Result<(), Failure> {
         self.serve.map_or(Ok(()), serve::check)?;
-        let terminal = context.terminal()?;
+        let terminal = context.terminal_within(crate::run::PATIENCE)?;
         let library = self.which.open(&terminal)?;
-        let title = Arc::new(open_title(&terminal, &library, &self.title, &context.card_choice(self.no_card))?);
+        let title = Arc::new(crate::run::open(context, &terminal, &library, &self.title, &context.card_choice(self.no_card))?);
         if let Some(at) = &self.mount {
             return mount(context, title, at);
         }
         if self.run {
-            return run::run(&terminal, title, self.path.as_deref(), &self.arguments);
+            return run::run(&terminal, &library, title, self.path.as_deref(), &self.arguments);
         }
         if let Some(address) = self.serve {
             return serve::serve(context, title, address, !self.no_secret);

@@ -35,6 +35,15 @@ pub fn moment(at: counterfoil_core::Timestamp) -> String {
     jiff::Timestamp::from_second(at.seconds()).map_or_else(|_| format!("{} s after 1970", at.seconds()), |time| time.to_string())
 }
 
+/// A moment, or a day: then its beginning, in UTC.
+pub fn read_moment(text: &str) -> Result<counterfoil_core::Timestamp, String> {
+    let day = || Some(text.parse::<jiff::civil::Date>().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp());
+    let moment = text.parse::<jiff::Timestamp>().ok().or_else(day);
+    moment
+        .map(|moment| counterfoil_core::Timestamp(moment.as_millisecond()))
+        .ok_or_else(|| format!("{text} is neither a date (2027-12-31) nor a moment (2027-12-31T12:00:00Z)"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,9 +6,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::Arc;
 
-use counterfoil_terminal::Terminal;
-use counterfoil_terminal::Title;
-use counterfoil_terminal::mount_private;
+use counterfoil_terminal::{Library, Permitted, Terminal, Title, mount_private, note_run};
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::SIGINT;
 use signal_hook::iterator::Signals;
@@ -17,7 +15,7 @@ use super::signals;
 use crate::failure::Failure;
 
 /// Starts `path`, or the entry, with `arguments`.
-pub fn run(terminal: &Terminal, title: Arc<Title>, path: Option<&str>, arguments: &[OsString]) -> Result<(), Failure> {
+pub fn run(terminal: &Terminal, library: &Library, title: Arc<Title>, path: Option<&str>, arguments: &[OsString]) -> Result<(), Failure> {
     let program = match path.or_else(|| title.entry_point()) {
         Some(program) => program.to_owned(),
         None => {
@@ -30,20 +28,39 @@ pub fn run(terminal: &Terminal, title: Arc<Title>, path: Option<&str>, arguments
             .hint("Play it to standard output, with `--serve`, or from a view with `--mount`."));
     }
     let signals = signals()?;
-    let mounted = mount_private(title, terminal)?;
-    let started = Command::new(mounted.path().join(&program)).args(arguments).current_dir(mounted.path()).spawn();
-    let status = match started {
+    let license = title.permitted().map(license_file).transpose()?;
+    let begun = terminal.clock().now();
+    let mounted = mount_private(title.clone(), terminal)?;
+    let mut command = Command::new(mounted.path().join(&program));
+    command.args(arguments).current_dir(mounted.path()).env_remove(LICENSE);
+    command.envs(license.as_ref().map(|license| (LICENSE, license.path())));
+    let status = match command.spawn() {
         Ok(child) => wait(child, signals),
         Err(error) => Err(Failure::operation("not_started", format!("cannot start {program}: {error}"))),
     };
     // Whatever came of the program, the view goes.
     let unmounted = mounted.unmount();
+    if let Some(permitted) = title.permitted() {
+        // Of a library that cannot be written, nothing is noted.
+        let _ = note_run(library, &title.listed().title, permitted, terminal.clock().now().0 - begun.0);
+    }
     let status = status?;
     unmounted?;
     match exit_code(status) {
         0 => Ok(()),
         code => Err(Failure::status(code)),
     }
+}
+
+/// Where the program finds its license.
+const LICENSE: &str = "COUNTERFOIL_LICENSE";
+
+/// The license that it was permitted by, as a file that goes with the run.
+fn license_file(permitted: &Permitted) -> Result<tempfile::NamedTempFile, Failure> {
+    let cannot = |error: std::io::Error| Failure::operation("io", format!("cannot write the license for the program: {error}"));
+    let file = tempfile::Builder::new().prefix("counterfoil-license-").suffix(".jwt").tempfile().map_err(cannot)?;
+    std::fs::write(file.path(), &permitted.token).map_err(cannot)?;
+    Ok(file)
 }
 
 /// Waits for the program, and hands on to it what is sent to us.

@@ -1,8 +1,9 @@
 //! Rights as they are given on the command line.
 
-use counterfoil_core::{Rights, Timestamp};
+use counterfoil_core::Rights;
 
 use crate::failure::Failure;
+use crate::units;
 
 /// One `--right`.
 pub type Right = (String, String);
@@ -27,7 +28,7 @@ pub fn all(copies: u32, given: &[Right]) -> Result<Rights, Failure> {
             "play" => rights.play = yes(key, value)?,
             "transfer" => rights.transfer = yes(key, value)?,
             "copies" => return Err(Failure::usage("the number of copies is given by `--copies`")),
-            "expires" => rights.expires_at = Some(moment(value)?),
+            "expires" => rights.expires_at = Some(units::read_moment(value).map_err(Failure::usage)?),
             _ => {
                 rights.attributes.insert(key.clone(), value.clone());
             }
@@ -44,18 +45,10 @@ fn yes(key: &str, value: &str) -> Result<bool, Failure> {
     }
 }
 
-/// A moment, or a day: good until it begins, in UTC.
-fn moment(value: &str) -> Result<Timestamp, Failure> {
-    let day = || Some(value.parse::<jiff::civil::Date>().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp());
-    let moment = value.parse::<jiff::Timestamp>().ok().or_else(day);
-    moment
-        .map(|moment| Timestamp(moment.as_millisecond()))
-        .ok_or_else(|| Failure::usage(format!("{value} is neither a date (2027-12-31) nor a moment (2027-12-31T12:00:00Z)")))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use counterfoil_core::Timestamp;
 
     fn given(texts: &[&str]) -> Result<Rights, Failure> {
         all(1, &texts.iter().map(|text| parse(text).expect("key and value")).collect::<Vec<_>>())
