@@ -1,16 +1,52 @@
-//! Being written.
+//! Announcing a device that is going to register for the user, by one that is registered.
 
-use counterfoil_core::Timestamp;
-use counterfoil_core::wire::AddDevice;
+use counterfoil_core::wire::{AddDevice, AddDeviceResult};
+use counterfoil_core::{Code, Refusal, Timestamp};
 
-use super::asked::{Asked, Decided};
+use super::asked::{self, Asked, Decided};
+use super::shop::{self, By};
+use super::signed::{self, Besides};
+use crate::api::shop::NewDevice;
 use crate::app::App;
-use crate::problem::{ApiCode, Problem};
+use crate::db::Tx;
+use crate::problem::Problem;
+use crate::store::request::{self, Once, Recorded};
+use crate::store::{person, user};
 
-/// Being written.
+/// Decides an announcement and carries it out. A device that is in the entry already may be announced as well, to no effect.
 ///
 /// # Errors
-/// Always.
-pub async fn run(_app: &App, _asked: &Asked, _ask: &AddDevice, _now: Timestamp) -> Result<Decided, Problem> {
-    Err(ApiCode::NotFound.into())
+/// Failures of the server; a refusal is no error.
+pub async fn run(app: &App, asked: &Asked, ask: &AddDevice, now: Timestamp) -> Result<Decided, Problem> {
+    if let Err((refusal, family)) = signed::admit(app, asked, ask.user_id, ask.device_id, Besides::Card(ask.card_id)).await? {
+        return asked::refuse(app, family, "add_device", "terminal", refusal, now).await;
+    }
+    let (user, asking, family) = (ask.user_id, ask.device_id, user::family(ask.user_id));
+    let by = By { actor: asking.to_string(), now };
+    let new = NewDevice { device_id: ask.new_device_id, maker: None, model: None, name: ask.name.clone() };
+    let Ok(device) = shop::described(new) else {
+        let refusal = Refusal::with(Code::RegistrationNotAllowed, "the device's name: at most 100 characters, no control characters");
+        return asked::refuse(app, family, "add_device", &by.actor, refusal, now).await;
+    };
+    let result = serde_json::to_value(AddDeviceResult { device_id: ask.new_device_id }).map_err(Problem::internal)?;
+    let (policy, request_id, digest) = (app.config.registration.clone(), asked.request_id.to_string(), asked.digest);
+    app.db
+        .write("add device", family.clone(), async move |tx: &mut Tx| -> Result<Decided, Problem> {
+            person::hold(tx, user).await?;
+            let decided = match request::once(tx, &family, &request_id, &digest, now.0).await? {
+                Once::Repeat(_) => return Ok(Ok(result.clone())),
+                Once::Mismatch => Err(Code::RequestMismatch.into()),
+                // It may have been taken out of the entry since it was looked at.
+                Once::Fresh if user::device(tx, user, asking).await?.is_none() => Err(Code::DeviceNotRegistered.into()),
+                Once::Fresh => shop::announce_within(tx, user, &device, &policy, &by).await?,
+            };
+            if let Err(refusal) = decided {
+                asked::audit_refusal(tx, &family, "add_device", &by.actor, refusal.code, now).await?;
+                return Ok(Err(refusal));
+            }
+            let recorded = Recorded { status: 200, answer: vec![] };
+            request::record(tx, &family, &request_id, &digest, &recorded, now.0, asked::expires(now)).await?;
+            Ok(Ok(result.clone()))
+        })
+        .await
 }

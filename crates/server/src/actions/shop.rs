@@ -4,7 +4,7 @@
 //! request use as well.
 
 use counterfoil_core::rules::register::{self, Policy};
-use counterfoil_core::{DeviceId, Timestamp, UserId};
+use counterfoil_core::{DeviceId, Refusal, Timestamp, UserId};
 use serde_json::json;
 
 use super::checks::{check_name, check_text};
@@ -67,7 +67,7 @@ pub async fn announce(app: &App, caller: &Caller, once: &Once, user: UserId, new
     let by = By { actor: caller.actor(), now: app.clock.now() };
     let policy = app.config.registration.clone();
     once.write(app, "announce_device", user::family(user), async move |tx: &mut Tx| {
-        let registered = announce_within(tx, user, &device, &policy, &by).await?;
+        let registered = announce_within(tx, user, &device, &policy, &by).await??;
         Ok(Reply::ok(&AnnouncedDevice { user_id: user, device_id: device.device, registered }))
     })
     .await
@@ -85,16 +85,23 @@ pub async fn assign_within(tx: &mut Tx, user: UserId, new: &Checked, policy: &Po
     // Who it is stays where it can be corrected and deleted, and out of a log that cannot.
     audit::append(tx, &user::family(user), by.now.0, &by.actor, "user.assigned", &json!({})).await?;
     if let Some(device) = &new.device {
-        announce_within(tx, user, device, policy, by).await?;
+        announce_within(tx, user, device, policy, by).await??;
     }
     Ok(true)
 }
 
-/// Within a transaction of the user's family; says whether the device is in the entry already, which is no reason to refuse.
+/// Within a transaction of the user's family; says whether the device is in the entry already, which is no reason to refuse. A refusal is
+/// [`counterfoil_core::Code::TooManyDevices`], and nothing has been written then.
 ///
 /// # Errors
-/// `not_found` for a user whom nobody knows; `too_many_devices`.
-pub async fn announce_within(tx: &mut Tx, user: UserId, device: &Described, policy: &Policy, by: &By) -> Result<bool, Problem> {
+/// `not_found` for a user whom nobody knows; a failure of the database.
+pub async fn announce_within(
+    tx: &mut Tx,
+    user: UserId,
+    device: &Described,
+    policy: &Policy,
+    by: &By,
+) -> Result<Result<bool, Refusal>, Problem> {
     if !person::hold(tx, user).await? {
         return Err(ApiCode::NotFound.into());
     }
@@ -102,14 +109,16 @@ pub async fn announce_within(tx: &mut Tx, user: UserId, device: &Described, poli
     let known = devices.iter().find(|info| info.described.device == device.device);
     if !known.is_some_and(device_info::DeviceInfo::is_current) {
         let others = devices.iter().filter(|info| info.is_current()).count();
-        register::decide_announcement(policy, u32::try_from(others).unwrap_or(u32::MAX))?;
+        if let Err(refusal) = register::decide_announcement(policy, u32::try_from(others).unwrap_or(u32::MAX)) {
+            return Ok(Err(refusal));
+        }
     }
     let registered = known.is_some_and(|info| info.registered);
     let again = known.is_some_and(|info| info.retired_at.is_some());
     device_info::announce(tx, user, device, &by.actor, by.now).await?;
     let detail = json!({ "device": device.device, "again": again });
     audit::append(tx, &user::family(user), by.now.0, &by.actor, "device.announced", &detail).await?;
-    Ok(registered)
+    Ok(Ok(registered))
 }
 
 impl Checked {

@@ -10,7 +10,7 @@ use super::{MOST, Violation, step_back};
 use crate::db::{Db, DbError, Query, Tx};
 
 /// Rows looked at together.
-const ROWS: usize = 500;
+pub(super) const ROWS: usize = 500;
 
 /// One sentence about two families.
 struct Across {
@@ -51,7 +51,7 @@ static ALL: [Across; 4] = [
         subject: 1,
     },
     Across {
-        sentence: "a user's holder is that user's, and nobody has two",
+        sentence: "the holder of an entry is that user's, and nobody else's",
         page: "SELECT user_id, '', holder_id, '', user_id FROM user_entry WHERE user_id > $1 AND CAST($2 AS TEXT) IS NOT NULL ORDER BY user_id LIMIT $3",
         found: LazyLock::new(|| with_places("SELECT holder_id, '', user_id FROM holder WHERE user_id IS NOT NULL AND holder_id IN ({})")),
         pairs: false,
@@ -104,12 +104,12 @@ impl Across {
 }
 
 /// As many values as the statement has places; the last one again and again makes no difference to it.
-fn bind<'a>(query: Query<'a>, texts: impl Iterator<Item = &'a String> + Clone) -> Query<'a> {
+pub(super) fn bind<'a>(query: Query<'a>, texts: impl Iterator<Item = &'a String> + Clone) -> Query<'a> {
     let last = texts.clone().last();
     texts.chain(std::iter::repeat_with(|| last).flatten()).take(ROWS).fold(query, |query, text| query.bind(text))
 }
 
-fn with_places(sql: &str) -> String {
+pub(super) fn with_places(sql: &str) -> String {
     let mut from = 1;
     let mut whole = String::new();
     for (number, part) in sql.split("{}").enumerate() {

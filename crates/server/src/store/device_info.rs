@@ -1,6 +1,6 @@
 //! Devices as shop or user describe them (D1): announced, expected until they register, and retired when they are taken out.
 
-use counterfoil_core::{DeviceId, Timestamp, UserId};
+use counterfoil_core::{DeviceId, LicenseId, Policy, Timestamp, TitleId, UserId};
 
 use crate::db::{DbError, FromRow, Row, Tx};
 
@@ -128,4 +128,60 @@ pub async fn retire(tx: &mut Tx, user: UserId, device: DeviceId, actor: &str, no
     .execute()
     .await?;
     Ok(taken_out == 1)
+}
+
+/// A title that is licensed to one of a user's devices.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Licensed {
+    /// By which license.
+    pub license: LicenseId,
+    /// To which device.
+    pub device: DeviceId,
+    /// What.
+    pub title: TitleId,
+    /// For people.
+    pub name: String,
+    /// Whether its installation was confirmed.
+    pub installed: bool,
+    /// The terms that it was bought under.
+    pub policy: Policy,
+    /// Transfers in the period that began last.
+    pub transfers: u32,
+    /// When that period began.
+    pub transfers_since: Option<Timestamp>,
+    /// When it runs out; absent where it never does.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl FromRow for Licensed {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self {
+            license: row.column()?,
+            device: row.column()?,
+            title: row.column()?,
+            name: row.column()?,
+            installed: row.column::<String>()? == "settled",
+            policy: row.column()?,
+            transfers: row.column()?,
+            transfers_since: row.column()?,
+            expires_at: row.column()?,
+        })
+    }
+}
+
+/// What is licensed to a user's devices, oldest first.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn licensed(tx: &mut Tx, user: UserId) -> Result<Vec<Licensed>, DbError> {
+    tx.query(
+        "SELECT l.license_id, l.device_id, l.title_id, t.name, l.state, e.policy, e.transfers, e.transfers_since, e.expires_at
+         FROM license l JOIN entitlement e ON e.user_id = l.user_id AND e.entitlement_id = l.entitlement_id
+           JOIN title t ON t.title_id = l.title_id
+         WHERE l.user_id = $1 AND l.state <> 'ended' ORDER BY l.created_at, l.license_id LIMIT $2",
+    )
+    .bind(user.to_string())
+    .bind(MOST)
+    .all()
+    .await
 }
