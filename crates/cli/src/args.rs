@@ -4,10 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::context::{Context, Global};
 use crate::failure::Failure;
-use crate::{
-    agent, authority, card, completions, copy, download, inspect, install, library, license, play, press, publish, publisher, register,
-    run, server, status,
-};
+use crate::{agent, authority, card, completions, copy, download, inspect, install, library, license, play, press, publish, publisher, register, run, server, status, transfer};
 
 /// Counterfoil: content on media that can be copied once, into your own library, and played from there
 ///
@@ -47,6 +44,7 @@ pub enum Command {
     Play(play::Play),
     Run(run::Run),
     Agent(agent::Agent),
+    Transfer(transfer::Transfer),
     #[command(subcommand)]
     License(license::LicenseCommand),
     #[command(visible_alias = "whoami")]
@@ -89,6 +87,7 @@ impl Command {
             Command::Play(command) => command.run(context),
             Command::Run(command) => command.run(context),
             Command::Agent(command) => command.run(context),
+            Command::Transfer(command) => command.run(context),
             Command::License(command) => command.run(context),
             Command::Status(command) => command.run(context),
             Command::Authority(command) => command.run(context),

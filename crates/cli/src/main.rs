@@ -26,6 +26,7 @@ mod register;
 mod run;
 mod server;
 mod status;
+mod transfer;
 mod units;
 
 use std::process::ExitCode;

@@ -1,6 +1,6 @@
 //! What a command says: results on standard output, notes and errors on standard error, JSON where that was asked for.
 
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
 
 use serde::Serialize;
 use serde_json::json;
@@ -44,6 +44,20 @@ impl Output {
             // Nobody to tell that nobody listens.
             let _ = writeln!(io::stderr().lock(), "{text}");
         }
+    }
+
+    /// Asks whether to go on, where there is somebody to ask; where there is not, the answer is no.
+    ///
+    /// # Errors
+    /// The answer cannot be read.
+    pub fn agreed(&self, question: &str) -> Result<bool, Failure> {
+        if self.json || !io::stdin().is_terminal() {
+            return Ok(false);
+        }
+        eprint!("{question} [y/N] ");
+        let mut answer = String::new();
+        io::stdin().read_line(&mut answer).map_err(|error| Failure::operation("io", format!("cannot read the answer: {error}")))?;
+        Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
     }
 
     /// `error:` the fact, `hint:` the remedy.
