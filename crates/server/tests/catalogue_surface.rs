@@ -137,6 +137,10 @@ fn target(route: &str, things: &Things, exists: bool) -> (String, Vec<u8>) {
         "POST /v1/media/{medium_id}/retire" => json(format!("/v1/media/{medium}/retire"), json!({ "reason": "x" })),
         "POST /v1/cards" => json("/v1/cards".into(), json!({ "cards": [card] })),
         "POST /v1/cards/{card_id}/revoke" => json(format!("/v1/cards/{card}/revoke"), json!({ "reason": "x" })),
+        "POST /v1/users" => json("/v1/users".into(), json!({ "name": "Ada Lovelace" })),
+        "POST /v1/users/{user_id}/devices" => {
+            json(format!("/v1/users/{user}/devices"), json!({ "device_id": counterfoil_core::DeviceId::from_bytes([1; 16]) }))
+        }
         "GET /v1/users/{user_id}" => bare(format!("/v1/users/{user}")),
         "GET /v1/audit" => bare(format!("/v1/audit?family=title:{title}")),
         "GET /v1/titles/{title}/listing" => bare(format!("/v1/titles/{title}/listing")),

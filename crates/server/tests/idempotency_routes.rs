@@ -15,7 +15,7 @@ use axum::extract::Request;
 use axum::http::Method;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use catalogue::{Answer, NOW, TestServer, publish, publisher_key, release};
-use counterfoil_core::{CardId, MediumId, Timestamp};
+use counterfoil_core::{CardId, DeviceId, MediumId, Timestamp};
 use counterfoil_format::content::ObjectName;
 use counterfoil_format::hpke::{DiffieHellman as _, SealingKey};
 use counterfoil_format::secret::Secret;
@@ -56,6 +56,7 @@ async fn cases(server: &TestServer) -> Vec<Case> {
     let token = server.post(&server.operator, "/v1/tokens", &json!({ "role": "operator", "name": "old" })).await.expect(201);
     let card = CardId::from_bytes([1; 16]).to_string();
     server.post(&server.operator, "/v1/cards", &json!({ "cards": [card] })).await.expect(200);
+    let user = server.post(&server.operator, "/v1/users", &json!({ "name": "Charles Babbage" })).await.expect(201);
     let medium = MediumId::pressed(batch.parse().unwrap(), 1);
     let recipient = |seed| json!({ "recipient": SealingKey::from_seed(&Secret::new([seed; 32])).public_key() });
     let case = |method: Method, template, path: String, body: Value, other: Value, effect| Case {
@@ -150,6 +151,22 @@ async fn cases(server: &TestServer) -> Vec<Case> {
             json!({ "reason": "a" }),
             json!({ "reason": "b" }),
             "SELECT count(*) FROM holder WHERE state = 'dead'",
+        ),
+        case(
+            Method::POST,
+            "/v1/users",
+            "/v1/users".into(),
+            json!({ "name": "Ada Lovelace", "device": { "device_id": DeviceId::from_bytes([1; 16]) } }),
+            json!({ "name": "Ada Lovelace" }),
+            "SELECT count(*) FROM audit WHERE event = 'user.assigned'",
+        ),
+        case(
+            Method::POST,
+            "/v1/users/{user_id}/devices",
+            format!("/v1/users/{}/devices", user["user_id"].as_str().unwrap()),
+            json!({ "device_id": DeviceId::from_bytes([2; 16]), "name": "desk" }),
+            json!({ "device_id": DeviceId::from_bytes([2; 16]), "name": "sofa" }),
+            "SELECT count(*) FROM device_info",
         ),
         case(
             Method::POST,

@@ -321,13 +321,18 @@ db_test!(announcing_takes_the_card_where_there_is_one, async |db: TestDb| {
 db_test!(as_many_devices_are_announced_as_the_policy_allows_however_many_ask_at_once, async |db: TestDb| {
     let policy = Policy { max_devices: 3, ..Policy::default() };
     let server = TestServer::with(&db, |config| config.registration = policy).await;
-    let owner = sold(&server).await;
-    let servers = [server.another(&db, |_| ()).await, server.another(&db, |_| ()).await];
-    let new: Vec<DeviceId> = (0..8).map(|_| DeviceId::from_bytes(random())).collect();
-    let tries = new.iter().zip(servers.iter().cycle()).map(|(device, server)| announce(server, &owner, *device));
-    let results = join_all(tries).await;
-    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 2, "{results:?}");
-    assert!(results.iter().filter_map(|result| result.as_ref().err()).all(|refusal| refusal.code == Code::TooManyDevices));
+    let servers = join_all((0..4).map(|_| server.another(&db, |_| ()))).await;
+    let mut last = None;
+    for _ in 0..8 {
+        let owner = sold(&server).await;
+        let new: Vec<DeviceId> = (0..8).map(|_| DeviceId::from_bytes(random())).collect();
+        let tries = new.iter().zip(servers.iter().cycle()).map(|(device, server)| announce(server, &owner, *device));
+        let results = join_all(tries).await;
+        assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 2, "{results:?}");
+        assert!(results.iter().filter_map(|result| result.as_ref().err()).all(|refusal| refusal.code == Code::TooManyDevices));
+        last = Some((owner, new, results));
+    }
+    let (owner, new, results) = last.unwrap();
     assert_eq!(devices(&server, &owner).await.unwrap().len(), 3);
     // A shop is told the same.
     let path = format!("/v1/users/{}/devices", owner.user.unwrap());

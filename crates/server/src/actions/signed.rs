@@ -45,6 +45,10 @@ pub async fn admit(
     if !asked.signed(&device.to_string(), &recipient.device.keys.sign) {
         return Ok(Err((Refusal::with(Code::ProofInvalid, "the device"), stranger())));
     }
+    // A device that holds its own keys can be declared dead as a card can.
+    if recipient.dead && recipient.card().is_none() {
+        return Ok(Err((Code::UserInvalid.into(), user::family(user))));
+    }
     if let Besides::Card(named) = besides
         && let Some(card) = recipient.card()
     {

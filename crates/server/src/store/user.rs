@@ -176,21 +176,22 @@ pub async fn recipient(tx: &mut Tx, user: UserId, device: DeviceId, drive: Optio
 /// Makes an entry.
 ///
 /// # Errors
-/// A failure of the database.
+/// A failure of the database; `Conflict` where another process has made it meanwhile.
 pub async fn insert(tx: &mut Tx, user: UserId, entry: &EntryRow, now: Timestamp) -> Result<(), DbError> {
-    tx.query(
-        "INSERT INTO user_entry (user_id, holder_id, holder_kind, sign_key, seal_key, state, created_at)
-         VALUES ($1, $2, $3, $4, $5, 'active', $6)",
-    )
-    .bind(user.to_string())
-    .bind(entry.holder.to_string())
-    .bind(entry.holder_kind.as_str())
-    .bind(entry.keys.sign)
-    .bind(entry.keys.seal)
-    .bind(now.0)
-    .execute()
-    .await
-    .map(drop)
+    let made = tx
+        .query(
+            "INSERT INTO user_entry (user_id, holder_id, holder_kind, sign_key, seal_key, state, created_at)
+         VALUES ($1, $2, $3, $4, $5, 'active', $6) ON CONFLICT (user_id) DO NOTHING",
+        )
+        .bind(user.to_string())
+        .bind(entry.holder.to_string())
+        .bind(entry.holder_kind.as_str())
+        .bind(entry.keys.sign)
+        .bind(entry.keys.seal)
+        .bind(now.0)
+        .execute()
+        .await?;
+    if made == 1 { Ok(()) } else { Err(tx.conflict("the user entry")) }
 }
 
 /// A device of a user.
