@@ -89,11 +89,17 @@ impl Letter {
 
     fn text(self) -> &'static str {
         match self {
-            Self::Confirm => "An account was made with this e-mail address. Open this address within three days to confirm that it is yours:",
-            Self::Reset => "Somebody, probably you, forgot the password of this account. Open this address within one hour to choose a new one:",
+            Self::Confirm => {
+                "An account was made with this e-mail address. Open this address within three days to confirm that it is yours:"
+            }
+            Self::Reset => {
+                "Somebody, probably you, forgot the password of this account. Open this address within one hour to choose a new one:"
+            }
             Self::NewAddress => "This e-mail address is to become that of an account. Open this address within three days to confirm it:",
             Self::AddressChanged => "Your account has another e-mail address now, and this one is no longer used.",
-            Self::PasswordChanged => "The password of your account was changed, and every browser that was signed in with it was signed out.",
+            Self::PasswordChanged => {
+                "The password of your account was changed, and every browser that was signed in with it was signed out."
+            }
             Self::CodesOff => "Signing in to your account no longer asks for a one-time code.",
             Self::RecoveryCodesDrawn => "New recovery codes were made for your account; those from before are no longer good.",
         }
@@ -114,7 +120,15 @@ struct Waiting {
 ///
 /// # Errors
 /// Failures of database and keys.
-pub async fn enqueue(tx: &mut Tx, post: &Post, user: UserId, to: &str, letter: Letter, ticket: Option<&Ticket>, now: Timestamp) -> Result<(), KeysError> {
+pub async fn enqueue(
+    tx: &mut Tx,
+    post: &Post,
+    user: UserId,
+    to: &str,
+    letter: Letter,
+    ticket: Option<&Ticket>,
+    now: Timestamp,
+) -> Result<(), KeysError> {
     if !post.on {
         return Ok(());
     }
@@ -233,7 +247,9 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_no_server_or_no_sender_is_told_without_the_password() {
-        for (url, from) in [("http://me:hunter2@x", "a@b.example"), ("smtps://me:hunter2@mail.example", "nobody"), ("hunter2", "a@b.example")] {
+        for (url, from) in
+            [("http://me:hunter2@x", "a@b.example"), ("smtps://me:hunter2@mail.example", "nobody"), ("hunter2", "a@b.example")]
+        {
             let error = Relay::new(url, from).err().unwrap();
             assert!(!error.contains("hunter2"), "{error}");
         }

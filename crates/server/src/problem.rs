@@ -41,6 +41,8 @@ problem_codes! {
     Unauthorized = 401 "unauthorized", "a valid bearer token is needed", "Send `Authorization: Bearer cft_…`. An operator makes tokens with `counterfoild token new`.";
     /// A token of another role.
     Forbidden = 403 "forbidden", "the token's role does not admit this", "Use a token of a role that the route names; see /reference.";
+    /// A form that another site sent, or a page of another session.
+    ForeignForm = 403 "foreign_form", "this form was not sent by a page of yours", "Open the page again, and send the form from there.";
     /// Nothing there, or nothing that the caller may see.
     NotFound = 404 "not_found", "there is nothing here", "Check the address and the IDs in it.";
     /// The path belongs to a role that this process has not.

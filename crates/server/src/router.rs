@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::middleware::{from_fn, from_fn_with_state, map_request};
-use axum::routing::{MethodRouter, get};
+use axum::routing::{MethodRouter, get, post};
 use axum::{Extension, Router};
 use utoipa::OpenApi;
 use utoipa::openapi::security::SecurityRequirement;
@@ -17,13 +17,16 @@ use crate::api::{
 use crate::app::App;
 use crate::auth::{self, Admit};
 use crate::idempotency;
+use crate::limits::{self, Limits, Rate};
 use crate::metrics;
 use crate::problem;
 use crate::roles::ServerRole;
+use crate::web::account::{self, entrance, keys, security};
 use crate::web::{self, assets};
 
 /// Every route: path, the roles that serve it, whom it admits, handler.
 fn table(app: &App) -> Table<'_> {
+    let counted = attempts(app);
     Table::new(app)
         .on("/healthz", EVERY, Admit::Public, routes!(health::healthz))
         .on("/readyz", EVERY, Admit::Public, routes!(health::readyz))
@@ -71,6 +74,29 @@ fn table(app: &App) -> Table<'_> {
         .on("/pictures/{object}", PICTURES, Admit::Public, routes!(pictures::get))
         .page("/store", GET, get(web::store::store))
         .page("/store/{title}", GET, get(web::store::title))
+        .page("/account", GET, get(account::account))
+        .page("/account/sign-in", FORM, get(entrance::sign_in_form).merge(counted(post(entrance::sign_in))))
+        .page("/account/sign-in/code", POST, counted(post(entrance::sign_in_code)))
+        .page("/account/sign-in/passkey/begin", POST, counted(post(keys::sign_in_begin)))
+        .page("/account/sign-in/passkey", POST, counted(post(keys::sign_in)))
+        .page("/account/sign-up", FORM, get(entrance::sign_up_form).merge(counted(post(entrance::sign_up))))
+        .page("/account/forgotten", FORM, get(entrance::forgotten_form).merge(counted(post(entrance::forgotten))))
+        .page("/account/recover", POST, counted(post(entrance::recover)))
+        .page("/account/link", FORM, get(entrance::link_form).merge(counted(post(entrance::link))))
+        .page("/account/orders/{order}", GET, get(account::order))
+        .page("/account/orders/{order}/refund", POST, post(account::give_back))
+        .page("/account/security", GET, get(security::security))
+        .page("/account/password", POST, post(security::password))
+        .page("/account/email", POST, post(security::email))
+        .page("/account/codes", FORM, get(security::codes_form).post(security::codes_on))
+        .page("/account/codes/off", POST, post(security::codes_off))
+        .page("/account/recovery-codes", POST, post(security::recovery_codes))
+        .page("/account/passkeys/begin", POST, post(keys::begin))
+        .page("/account/passkeys", POST, post(keys::finish))
+        .page("/account/passkeys/remove", POST, post(keys::remove))
+        .page("/account/sessions/end", POST, post(account::end_session))
+        .page("/account/sign-out", POST, post(account::sign_out))
+        .page("/account/sign-out-everywhere", POST, post(account::sign_out_everywhere))
         .page("/assets/{file}", GET, get(assets::get))
         .on("/", CONSOLE, Admit::Public, routes!(home::home))
         .on("/metrics", EVERY, Admit::Public, routes!(metrics::scrape))
@@ -86,8 +112,17 @@ const UPLOADS: &[ServerRole] = &[ServerRole::Authority, ServerRole::Content];
 const PICTURES: &[ServerRole] = &[ServerRole::Authority, ServerRole::Console];
 const CONTENT: &[ServerRole] = &[ServerRole::Content];
 const CONSOLE: &[ServerRole] = &[ServerRole::Console];
-/// Methods of pages: one to look at, one to send.
+/// Methods of pages: to look at, to send, or a form that is looked at and sent.
 const GET: &[&str] = &["GET"];
+const POST: &[&str] = &["POST"];
+const FORM: &[&str] = &["GET", "POST"];
+
+/// Counts attempts to get in together, by address, beside the limit on all requests.
+fn attempts(app: &App) -> impl Fn(MethodRouter<App>) -> MethodRouter<App> {
+    let rate = Rate { per_second: app.config.accounts.attempts_per_second, burst: app.config.accounts.attempts_burst };
+    let limits = Limits::new(rate, Rate { per_second: 0, burst: 0 }, app.config.limits.trusted_proxies.clone());
+    move |handlers| handlers.layer(from_fn_with_state(limits.clone(), limits::layer))
+}
 
 /// The routes of this process's roles with every layer, ready to be served.
 pub fn router(app: App) -> Router {

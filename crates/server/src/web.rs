@@ -12,11 +12,15 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse as _, Response};
 
+use counterfoil_core::Refusal;
+
 use crate::problem::{Problem, ProblemDetails};
 
+pub mod account;
 pub mod assets;
 pub mod filters;
 pub mod store;
+pub mod visitor;
 
 /// What a page may load and do: our own style and pictures, forms to ourselves, and no script. A page with a script of ours sets the header
 /// itself.
@@ -147,4 +151,10 @@ pub fn problem(authority: &str, status: StatusCode, told: &ProblemDetails) -> Op
 fn capitalized(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+/// A refusal in one paragraph: the fact, this case, what can be done.
+pub fn sentence(refusal: &Refusal) -> String {
+    let detail = refusal.detail.as_deref().map(|detail| format!(" ({detail})")).unwrap_or_default();
+    format!("{}{detail}. {}", capitalized(&refusal.message), refusal.hint).trim().to_owned()
 }

@@ -128,9 +128,7 @@ pub async fn find(tx: &mut Tx, user: UserId) -> Result<Option<AccountRow>, DbErr
 /// A failure of the database.
 pub async fn user_exists(tx: &mut Tx, user: UserId) -> Result<bool, DbError> {
     let (known,): (i64,) = tx
-        .query(
-            "SELECT (SELECT count(*) FROM user_info WHERE user_id = $1) + (SELECT count(*) FROM user_entry WHERE user_id = $1)",
-        )
+        .query("SELECT (SELECT count(*) FROM user_info WHERE user_id = $1) + (SELECT count(*) FROM user_entry WHERE user_id = $1)")
         .bind(user.to_string())
         .one()
         .await?;
@@ -290,11 +288,14 @@ mod tests {
 
     #[test]
     fn addresses_are_read_as_people_type_them() {
-        for (typed, read) in [(" Ada@Example.ORG ", "ada@example.org"), ("a.b+c@mail.example", "a.b+c@mail.example"), ("x@localhost", "x@localhost")]
+        for (typed, read) in
+            [(" Ada@Example.ORG ", "ada@example.org"), ("a.b+c@mail.example", "a.b+c@mail.example"), ("x@localhost", "x@localhost")]
         {
             assert_eq!(Email::parse(typed).map(|email| email.as_str().to_owned()).as_deref(), Some(read), "{typed}");
         }
-        for wrong in ["", "ada", "@example.org", "ada@", "a b@example.org", "ada@example", "ada@example.org\nBcc: x@y.example", "a@b@c.example"] {
+        for wrong in
+            ["", "ada", "@example.org", "ada@", "a b@example.org", "ada@example", "ada@example.org\nBcc: x@y.example", "a@b@c.example"]
+        {
             assert_eq!(Email::parse(wrong), None, "{wrong}");
         }
         let same = [Email::parse("ADA@example.org"), Email::parse("ada@example.org")];

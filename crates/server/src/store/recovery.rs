@@ -108,7 +108,9 @@ mod tests {
         let code = Code::generate(&mut Rng::seeded(1));
         let shown = code.reveal();
         assert_eq!((shown.len(), shown.matches('-').count()), (19, 3));
-        for typed in [shown.clone(), shown.to_lowercase(), shown.replace('-', " "), format!(" {} ", shown.replace('1', "l").replace('0', "o"))] {
+        for typed in
+            [shown.clone(), shown.to_lowercase(), shown.replace('-', " "), format!(" {} ", shown.replace('1', "l").replace('0', "o"))]
+        {
             assert_eq!(Code::parse(&typed).map(|code| code.reveal()).as_deref(), Some(shown.as_str()), "{typed}");
         }
         for wrong in ["", "U", &shown[1..], &format!("{shown}0"), "ÄÄÄÄ-ÄÄÄÄ-ÄÄÄÄ-ÄÄÄÄ"] {

@@ -60,11 +60,53 @@ pub fn check(password: &Given, email: &str) -> Result<(), Why> {
 
 /// The beginnings and wholes of what stands at the top of lists of stolen passwords, and is long enough to be taken otherwise.
 const COMMON: [&str; 47] = [
-    "password", "passwort", "passw0rd", "p@ssword", "p@ssw0rd", "password1", "mypassword", "thepassword", "newpassword", "changeme",
-    "letmein", "letmeinnow", "welcome", "iloveyou", "iloveyouu", "qwerty", "qwertyuiop", "qwertyui", "qwertz", "qwertzuiop", "asdfghjkl",
-    "asdfghjklö", "zxcvbnm", "1q2w3e4r5t", "1q2w3e4r5t6y", "1qaz2wsx3edc", "qazwsxedc", "q1w2e3r4t5", "1234567890", "12345678910",
-    "0123456789", "0987654321", "123123123123", "1234512345", "123456123456", "112233445566", "1122334455", "9876543210", "administrator",
-    "counterfoil", "football", "baseball", "basketball", "superman", "sunshine", "princess", "dragon",
+    "password",
+    "passwort",
+    "passw0rd",
+    "p@ssword",
+    "p@ssw0rd",
+    "password1",
+    "mypassword",
+    "thepassword",
+    "newpassword",
+    "changeme",
+    "letmein",
+    "letmeinnow",
+    "welcome",
+    "iloveyou",
+    "iloveyouu",
+    "qwerty",
+    "qwertyuiop",
+    "qwertyui",
+    "qwertz",
+    "qwertzuiop",
+    "asdfghjkl",
+    "asdfghjklö",
+    "zxcvbnm",
+    "1q2w3e4r5t",
+    "1q2w3e4r5t6y",
+    "1qaz2wsx3edc",
+    "qazwsxedc",
+    "q1w2e3r4t5",
+    "1234567890",
+    "12345678910",
+    "0123456789",
+    "0987654321",
+    "123123123123",
+    "1234512345",
+    "123456123456",
+    "112233445566",
+    "1122334455",
+    "9876543210",
+    "administrator",
+    "counterfoil",
+    "football",
+    "baseball",
+    "basketball",
+    "superman",
+    "sunshine",
+    "princess",
+    "dragon",
 ];
 
 /// Hashes a new password.
@@ -107,7 +149,9 @@ mod tests {
         }
         assert_eq!(check(&Given::new("short one"), ada), Err(Why::PasswordLength));
         assert_eq!(check(&Given::new("x".repeat(257)), ada), Err(Why::PasswordLength));
-        for common in ["Password123!", "qwertyuiop", "1234567890", "aaaaaaaaaaaa", "adalovelace1815", "adalovelace@example.org", "WELCOME2026"] {
+        for common in
+            ["Password123!", "qwertyuiop", "1234567890", "aaaaaaaaaaaa", "adalovelace1815", "adalovelace@example.org", "WELCOME2026"]
+        {
             assert_eq!(check(&Given::new(common), ada), Err(Why::PasswordCommon), "{common}");
         }
     }

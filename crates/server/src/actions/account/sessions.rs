@@ -42,7 +42,8 @@ pub async fn who(app: &App, session: Presented, now: Timestamp) -> Result<Option
             Ok(account::find(tx, user).await?.map(|account| (row, account)))
         })
         .await?;
-    let same = |row: &SessionRow| counterfoil_format::secret::Secret::new(row.hash) == counterfoil_format::secret::Secret::new(session.hash());
+    let same =
+        |row: &SessionRow| counterfoil_format::secret::Secret::new(row.hash) == counterfoil_format::secret::Secret::new(session.hash());
     let Some((row, account)) = found.filter(|(row, account)| same(row) && row.live(account.sessions_from, now)) else { return Ok(None) };
     if row.stale(now) {
         let id = session.id.clone();

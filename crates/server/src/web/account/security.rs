@@ -1,0 +1,205 @@
+//! `/account/security`: password, address, one-time codes, recovery codes, sessions.
+
+use askama::Template;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use qrcodegen::{QrCode, QrCodeEcc};
+
+use super::entrance::RecoveryCodesPage;
+use super::keys::with_script;
+use super::{day, layout};
+use crate::actions::account::sessions::{self, SignedIn};
+use crate::actions::account::{Denied, Why, change, codes, passkeys};
+use crate::app::App;
+use crate::problem::Problem;
+use crate::store::recovery::Code;
+use crate::web::visitor::{self, Person, Sent, agent, see_other};
+use crate::web::{Layout, Section, assets, page, page_as};
+
+#[derive(Template)]
+#[template(path = "security.html")]
+struct SecurityPage {
+    layout: Layout,
+    script: String,
+    told: Option<&'static str>,
+    error: Option<String>,
+    email: String,
+    confirmed: bool,
+    codes_on: bool,
+    recovery_left: i64,
+    passkeys: Vec<ShownPasskey>,
+    sessions: Vec<ShownSession>,
+    form: String,
+}
+
+struct ShownPasskey {
+    id: String,
+    name: String,
+    since: String,
+}
+
+struct ShownSession {
+    id: String,
+    agent: String,
+    since: String,
+    used: String,
+    here: bool,
+}
+
+/// `/account/security`
+///
+/// # Errors
+/// A failure of the database.
+pub async fn security(State(app): State<App>, Person(by): Person, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+    shown(&app, &by, super::told(query.as_deref()), None).await
+}
+
+async fn shown(app: &App, by: &SignedIn, told: Option<&'static str>, error: Option<Why>) -> Result<Response, Problem> {
+    let (user, now) = (by.user(), app.clock.now());
+    let kept = match passkeys::list(app, user).await {
+        Ok(kept) => kept,
+        Err(Denied::Problem(problem)) => return Err(problem),
+        Err(Denied::Why(_)) => vec![],
+    };
+    let passkeys = kept.into_iter().map(|row| ShownPasskey { id: row.id, name: row.name, since: day(row.created_at) }).collect();
+    let live = sessions::list(app, user, by.account.sessions_from, now).await?.into_iter();
+    let sessions = live.map(|row| ShownSession {
+        here: row.id == by.session.id,
+        id: row.id,
+        agent: row.agent,
+        since: day(row.created_at),
+        used: day(row.used_at),
+    });
+    let status = if error.is_some() { StatusCode::FORBIDDEN } else { StatusCode::OK };
+    let shown = SecurityPage {
+        layout: layout(app, Section::Account, by),
+        script: assets::address("passkey.js"),
+        told,
+        error: error.map(|why| why.to_string()),
+        email: by.account.email.clone(),
+        confirmed: by.account.confirmed_at.is_some(),
+        codes_on: by.account.totp.is_some(),
+        recovery_left: codes::recovery_left(app, user).await?,
+        passkeys,
+        sessions: sessions.collect(),
+        form: by.session.form_token(),
+    };
+    Ok(with_script(page_as(status, &shown)?))
+}
+
+/// Says what was wrong on the page that the form stands on.
+async fn denied(app: &App, by: &SignedIn, denied: Denied) -> Result<Response, Problem> {
+    match denied {
+        Denied::Why(why) => shown(app, by, None, Some(why)).await,
+        Denied::Problem(problem) => Err(problem),
+    }
+}
+
+/// Another password.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn password(State(app): State<App>, headers: HeaderMap, Sent { by, fields }: Sent) -> Result<Response, Problem> {
+    let (old, new) = (fields.password("password"), fields.password("new"));
+    match change::set_password(&app, &by, &old, new, agent(&headers), app.clock.now()).await {
+        Ok(session) => Ok(visitor::signed_in(&app, &session, see_other("/account/security?done=password"))),
+        Err(why) => denied(&app, &by, why).await,
+    }
+}
+
+/// Another address.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn email(State(app): State<App>, Sent { by, fields }: Sent) -> Result<Response, Problem> {
+    match change::ask_email(&app, &by, &fields.password("password"), fields.text("email"), app.clock.now()).await {
+        Ok(true) => Ok(see_other("/account/security?done=email-sent")),
+        Ok(false) => Ok(see_other("/account/security?done=email")),
+        Err(why) => denied(&app, &by, why).await,
+    }
+}
+
+#[derive(Template)]
+#[template(path = "codes.html")]
+struct CodesPage {
+    layout: Layout,
+    error: Option<String>,
+    size: i32,
+    picture: String,
+    secret: String,
+    kept: String,
+    form: String,
+}
+
+/// `/account/codes`: a secret for the app, as a picture and as text.
+///
+/// # Errors
+/// A failure of the keys.
+pub async fn codes_form(State(app): State<App>, Person(by): Person) -> Result<Response, Problem> {
+    codes_page(&app, &by, None)
+}
+
+fn codes_page(app: &App, by: &SignedIn, error: Option<Why>) -> Result<Response, Problem> {
+    let offer = match codes::offer(app, by.user(), &by.account.email) {
+        Ok(offer) => offer,
+        Err(Denied::Problem(problem)) => return Err(problem),
+        Err(Denied::Why(why)) => return Err(Problem::internal(why)),
+    };
+    let (size, picture) = picture(&offer.uri)?;
+    let status = if error.is_some() { StatusCode::FORBIDDEN } else { StatusCode::OK };
+    let (layout, form) = (layout(app, Section::Account, by), by.session.form_token());
+    let error = error.map(|why| format!("{why} Here is a new secret; scan it again."));
+    page_as(status, &CodesPage { layout, error, size, picture, secret: offer.secret, kept: offer.kept, form })
+}
+
+/// A QR code (ISO/IEC 18004) as the path of an SVG, with the margin of four that readers need.
+fn picture(text: &str) -> Result<(i32, String), Problem> {
+    const MARGIN: i32 = 4;
+    let code = QrCode::encode_text(text, QrCodeEcc::Medium).map_err(Problem::internal)?;
+    let mut path = String::new();
+    for y in 0..code.size() {
+        for x in (0..code.size()).filter(|x| code.get_module(*x, y)) {
+            path.push_str(&format!("M{} {}h1v1h-1z", x + MARGIN, y + MARGIN));
+        }
+    }
+    Ok((code.size() + 2 * MARGIN, path))
+}
+
+/// Turns codes on.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn codes_on(State(app): State<App>, Sent { by, fields }: Sent) -> Result<Response, Problem> {
+    let password = fields.password("password");
+    match codes::turn_on(&app, by.user(), fields.text("kept"), fields.text("code"), &password, app.clock.now()).await {
+        Ok(()) => Ok(see_other("/account/security?done=codes-on")),
+        Err(Denied::Why(why)) => codes_page(&app, &by, Some(why)),
+        Err(Denied::Problem(problem)) => Err(problem),
+    }
+}
+
+/// Turns codes off.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn codes_off(State(app): State<App>, Sent { by, fields }: Sent) -> Result<Response, Problem> {
+    match codes::turn_off(&app, by.user(), &fields.password("password"), app.clock.now()).await {
+        Ok(()) => Ok(see_other("/account/security?done=codes-off")),
+        Err(why) => denied(&app, &by, why).await,
+    }
+}
+
+/// New recovery codes, shown once.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn recovery_codes(State(app): State<App>, Sent { by, fields }: Sent) -> Result<Response, Problem> {
+    match codes::draw_recovery(&app, by.user(), &fields.password("password"), app.clock.now()).await {
+        Ok(codes) => {
+            let (layout, codes) = (layout(&app, Section::Account, &by), codes.iter().map(Code::reveal).collect());
+            page(&RecoveryCodesPage { layout, new_account: false, mailed: false, email: &by.account.email, codes })
+        }
+        Err(why) => denied(&app, &by, why).await,
+    }
+}
