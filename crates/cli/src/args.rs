@@ -4,7 +4,10 @@ use clap::{Parser, Subcommand};
 
 use crate::context::{Context, Global};
 use crate::failure::Failure;
-use crate::{agent, authority, card, completions, copy, download, inspect, install, library, license, play, press, publish, publisher, register, run, server, status, transfer};
+use crate::{
+    agent, authority, buy, card, completions, copy, download, inspect, install, library, license, orders, play, press, publish, publisher,
+    register, run, server, status, store, title, transfer,
+};
 
 /// Counterfoil: content on media that can be copied once, into your own library, and played from there
 ///
@@ -36,6 +39,9 @@ pub enum Command {
     Register(register::Register),
     Inspect(inspect::Inspect),
     Copy(copy::Copy),
+    Buy(buy::Buy),
+    Orders(orders::Orders),
+    Refund(orders::Refund),
     Install(install::Install),
     Download(download::Download),
     List(library::List),
@@ -47,6 +53,7 @@ pub enum Command {
     Transfer(transfer::Transfer),
     #[command(subcommand)]
     License(license::LicenseCommand),
+    Store(store::Store),
     #[command(visible_alias = "whoami")]
     Status(status::Status),
     #[command(subcommand)]
@@ -55,6 +62,9 @@ pub enum Command {
     #[command(subcommand)]
     Publisher(PublisherCommand),
     Publish(publish::Publish),
+    /// For publishers: how your titles stand in the store
+    #[command(subcommand)]
+    Title(title::TitleCommand),
     Press(press::Press),
     Completions(completions::Completions),
     /// For operators: make a new authority (`counterfoild init`)
@@ -79,6 +89,9 @@ impl Command {
             Command::Register(command) => command.run(context),
             Command::Inspect(command) => command.run(context),
             Command::Copy(command) => command.run(context),
+            Command::Buy(command) => command.run(context),
+            Command::Orders(command) => command.run(context),
+            Command::Refund(command) => command.run(context),
             Command::Install(command) => command.run(context),
             Command::Download(command) => command.run(context),
             Command::List(command) => command.run(context),
@@ -93,6 +106,8 @@ impl Command {
             Command::Authority(command) => command.run(context),
             Command::Publisher(PublisherCommand::Login(command)) => command.run(context),
             Command::Publish(command) => command.run(context),
+            Command::Title(command) => command.run(context),
+            Command::Store(command) => command.run(context),
             Command::Press(command) => command.run(context),
             Command::Completions(command) => command.run(context),
             Command::Init(command) | Command::Serve(command) => command.run(),

@@ -5,6 +5,7 @@
 mod agent;
 mod args;
 mod authority;
+mod buy;
 mod card;
 mod completions;
 mod context;
@@ -16,6 +17,7 @@ mod inspect;
 mod install;
 mod library;
 mod license;
+mod orders;
 mod output;
 mod play;
 mod press;
@@ -26,6 +28,8 @@ mod register;
 mod run;
 mod server;
 mod status;
+mod store;
+mod title;
 mod transfer;
 mod units;
 

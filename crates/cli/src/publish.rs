@@ -5,7 +5,7 @@ mod upload;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use counterfoil_core::{Kind, ReleaseVersion, TitleId};
+use counterfoil_core::{Channel, Kind, ReleaseVersion, TitleId};
 use counterfoil_format::content::{
     self, ContentKey, Manifest, PublishError, PublishOptions, PublishProgress, Published, Release, TreeError, publish,
 };
@@ -32,6 +32,7 @@ use upload::{Uploaded, Uploads};
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   counterfoil publish ./sky-raider --title sky-raider --version 1.0.0 --entry bin/game --kind game
+  counterfoil publish ./sky-raider --title sky-raider --version 1.1.0-rc1 --channel beta --entry bin/game
   counterfoil publish ./album --title night-songs --version 1 --kind music --name 'Night Songs' --level 1")]
 pub struct Publish {
     /// What to publish
@@ -43,6 +44,9 @@ pub struct Publish {
     /// The release
     #[arg(long, value_name = "VERSION")]
     version: ReleaseVersion,
+    /// For whom: `stable`, `beta`, …
+    #[arg(long, default_value_t)]
+    channel: Channel,
     /// What people call the title, where it is new [default: its name]
     #[arg(long)]
     name: Option<String>,
@@ -94,6 +98,7 @@ struct Document {
 struct Done {
     title: TitleId,
     version: ReleaseVersion,
+    channel: Channel,
     files: u64,
     read: u64,
     unique: u64,
@@ -131,7 +136,7 @@ impl Publish {
             files: published.manifest.files(),
             manifest: published.reference,
         };
-        register(&api, &release, &published, &release.sign(&publisher, &keys.signing_key()))?;
+        register(&api, &release, &self.channel, &published, &release.sign(&publisher, &keys.signing_key()))?;
         let done = self.done(&published, uploaded);
         context.output.result(&done, || words(&done))
     }
@@ -229,6 +234,7 @@ impl Publish {
         Done {
             title: self.title.clone(),
             version: self.version.clone(),
+            channel: self.channel.clone(),
             files: published.manifest.files(),
             read: published.progress.bytes,
             unique: published.progress.bytes - published.progress.bytes_known,
@@ -259,11 +265,11 @@ impl Drop for Staging {
     }
 }
 
-fn register(api: &Api, release: &Release, published: &Published, document: &str) -> Result<(), Failure> {
+fn register(api: &Api, release: &Release, channel: &Channel, published: &Published, document: &str) -> Result<(), Failure> {
     let packs = published.manifest.packs().iter().map(|pack| json!({ "object": pack.name, "length": pack.length }));
     let manifest = json!({ "object": release.manifest.object, "length": release.manifest.length });
     let objects: Vec<_> = std::iter::once(manifest).chain(packs).collect();
-    let body = json!({ "document": document, "objects": objects });
+    let body = json!({ "document": document, "objects": objects, "channel": channel });
     api.post::<serde_json::Value>(&format!("/v1/titles/{}/releases", release.title), None, &body).map(|_| ())
 }
 
@@ -290,9 +296,10 @@ fn format_kind(kind: Kind) -> content::Kind {
 
 fn words(done: &Done) -> String {
     format!(
-        "published {} {}: {}\n  read        {}\n  unique      {}\n  compressed  {}\n  uploaded    {}\n  reused      {}\n",
+        "published {} {} ({}): {}\n  read        {}\n  unique      {}\n  compressed  {}\n  uploaded    {}\n  reused      {}\n",
         done.title,
         done.version,
+        done.channel,
         units::count(done.files, "file", "files"),
         units::bytes(done.read),
         units::bytes(done.unique),

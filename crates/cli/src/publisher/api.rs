@@ -104,6 +104,20 @@ impl Api {
         self.json(self.answered(self.authorized(self.agent.put(self.url(path))).send_json(body))?)
     }
 
+    /// Puts a file of this media type at a place.
+    pub fn put_bytes(&self, path: &str, kind: &str, bytes: &[u8]) -> Result<(), Failure> {
+        let request = self.authorized(self.agent.put(self.url(path))).header("content-type", kind);
+        self.answered(request.send(bytes)).map(|_| ())
+    }
+
+    /// Takes something away; nothing where it is gone already.
+    pub fn remove(&self, path: &str) -> Result<(), Failure> {
+        match self.authorized(self.agent.delete(self.url(path))).call() {
+            Ok(response) if response.status() == 404 => Ok(()),
+            response => self.answered(response).map(|_| ()),
+        }
+    }
+
     /// Whether the contents server holds an object.
     pub fn has_object(&self, object: &str) -> Result<bool, Failure> {
         let response = self.authorized(self.agent.head(self.url(&format!("/v1/contents/{object}")))).call();
