@@ -12,6 +12,8 @@ use counterfoil_format::jws::verify_compact;
 use serde::{Deserialize, Serialize};
 
 mod across;
+mod holders;
+mod orders;
 
 /// `typ` of a signed checkpoint.
 pub const CHECKPOINT_TYP: &str = "counterfoil-checkpoint+jwt";
@@ -143,8 +145,18 @@ const COPIES_ALLOWED: &str = "a medium is claimed as often as its rights allow, 
 /// # Errors
 /// A failure of the database.
 pub async fn check(db: &Db) -> Result<Vec<Violation>, DbError> {
+    let mut violations = broken(db, INVARIANTS).await?;
+    violations.extend(orders::check(db).await?);
+    violations.extend(across::check(db).await?);
+    violations.extend(holders::check(db).await?);
+    violations.extend(more_copies_than_allowed(db).await?);
+    Ok(violations)
+}
+
+/// What the queries of a table find.
+async fn broken(db: &Db, invariants: &'static [(&'static str, &'static str)]) -> Result<Vec<Violation>, DbError> {
     let mut violations = Vec::new();
-    for (invariant, sql) in INVARIANTS {
+    for (invariant, sql) in invariants {
         let found = db
             .snapshot("audit", async move |tx: &mut Tx| -> Result<Vec<(String,)>, DbError> {
                 step_back();
@@ -153,8 +165,6 @@ pub async fn check(db: &Db) -> Result<Vec<Violation>, DbError> {
             .await?;
         violations.extend(found.into_iter().map(|(subject,)| Violation { invariant, subject }));
     }
-    violations.extend(across::check(db).await?);
-    violations.extend(more_copies_than_allowed(db).await?);
     Ok(violations)
 }
 
@@ -181,5 +191,10 @@ async fn more_copies_than_allowed(db: &Db) -> Result<Vec<Violation>, DbError> {
 
 /// Every sentence that [`check`] holds the database to.
 pub fn sentences() -> impl Iterator<Item = &'static str> {
-    INVARIANTS.iter().map(|(sentence, _)| *sentence).chain(across::sentences()).chain([COPIES_ALLOWED])
+    INVARIANTS
+        .iter()
+        .map(|(sentence, _)| *sentence)
+        .chain(orders::sentences())
+        .chain(across::sentences())
+        .chain([holders::SENTENCE, COPIES_ALLOWED])
 }

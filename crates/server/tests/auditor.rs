@@ -2,8 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails, as it should")]
 
+#[path = "support/bought.rs"]
+mod bought;
 mod support;
 
+use bought::BOUGHT;
+use counterfoil_core::HolderId;
+use counterfoil_format::holder::id_of;
 use counterfoil_server::auditor;
 use support::{TestDb, db_test};
 
@@ -20,6 +25,13 @@ const GOOD: &[&str] = &[
        VALUES ('usr-1', 'key-1', 'card', CAST('s' AS BYTEA), CAST('s' AS BYTEA), 'active', 1)",
     "INSERT INTO user_entry (user_id, holder_id, holder_kind, sign_key, seal_key, state, created_at)
        VALUES ('usr-2', 'key-2', 'card', CAST('s' AS BYTEA), CAST('s' AS BYTEA), 'active', 1)",
+    // A user without a card, whose devices hold their own keys: the second of two, and the first was taken out of the entry.
+    "INSERT INTO holder (holder_id, kind, user_id, state, created_at) VALUES ('key-3', 'device', 'usr-5', 'registered', 1)",
+    "INSERT INTO holder (holder_id, kind, user_id, state, created_at) VALUES ('{holder}', 'device', 'usr-5', 'registered', 1)",
+    "INSERT INTO user_entry (user_id, holder_id, holder_kind, sign_key, seal_key, state, created_at)
+       VALUES ('usr-5', 'key-3', 'device', CAST('s' AS BYTEA), CAST('s' AS BYTEA), 'active', 1)",
+    "INSERT INTO user_device (user_id, device_id, sign_key, seal_key, secret, created_at)
+       VALUES ('usr-5', 'dev-1', CAST('d' AS BYTEA), CAST('d' AS BYTEA), CAST('d' AS BYTEA), 1)",
     "INSERT INTO medium (medium_id, batch_id, serial, state, copies_claimed, epoch, created_at) VALUES ('med-1', 'bat-1', 1, 'claimed', 1, 0, 1)",
     "INSERT INTO grants (medium_id, grant_id, copy, title_id, generation, user_id, holder_id, holder_kind, state, library_key, issued_at, settled_at)
        VALUES ('med-1', 'grt-1', 1, 't', 1, 'usr-1', 'key-1', 'card', 'settled', CAST('k' AS BYTEA), 1, 2)",
@@ -50,18 +62,20 @@ const PLANTED: &[(&[&str], &str)] = &[
     (&["UPDATE grants SET user_id = 'usr-3'"], "a grant belongs to a user who is registered"),
     (
         &[
-            "DELETE FROM entitlement",
+            "DELETE FROM entitlement WHERE source = 'medium'",
             "INSERT INTO outbox (family, operation_id, kind, payload, created_at, due_at, attempts)
                VALUES ('med-1', 'grt-2', 'entitlement', '{}', 1, 1, 0)",
         ],
         "a user is told of every grant, or about to be",
     ),
     (&["UPDATE batch SET rights = '{\"copies\":0}'"], "a medium is claimed as often as its rights allow, at most"),
-    (&["DELETE FROM entitlement"], "a user is told of every grant, or about to be"),
-    (&["UPDATE entitlement SET entitlement_id = 'grt-9'"], "an entitlement from a medium has a grant behind it"),
-    (&["UPDATE entitlement SET user_id = 'usr-2'"], "an entitlement from a medium has a grant behind it"),
-    (&["UPDATE holder SET user_id = 'usr-2'"], "a user's holder is that user's, and nobody has two"),
-    (&["DELETE FROM holder"], "a user's holder is that user's, and nobody has two"),
+    (&["DELETE FROM entitlement WHERE source = 'medium'"], "a user is told of every grant, or about to be"),
+    (&["UPDATE entitlement SET entitlement_id = 'grt-9' WHERE source = 'medium'"], "an entitlement from a medium has a grant behind it"),
+    (&["UPDATE entitlement SET user_id = 'usr-2' WHERE source = 'medium'"], "an entitlement from a medium has a grant behind it"),
+    (&["UPDATE holder SET user_id = 'usr-2'"], "the holder of an entry is that user's, and nobody else's"),
+    (&["UPDATE holder SET user_id = 'usr-1' WHERE user_id = 'usr-5'"], "a device in an entry without a card is a holder of that user, and of nobody else"),
+    (&["UPDATE user_device SET sign_key = CAST('other' AS BYTEA)"], "a device in an entry without a card is a holder of that user, and of nobody else"),
+    (&["DELETE FROM holder"], "the holder of an entry is that user's, and nobody else's"),
     (
         &[
             "UPDATE medium SET copies_claimed = 3",
@@ -75,15 +89,16 @@ const PLANTED: &[(&[&str], &str)] = &[
 ];
 
 async fn good(db: &TestDb) {
-    for sql in GOOD {
+    for sql in GOOD.iter().chain(BOUGHT) {
         db.run(portable(db, sql)).await;
     }
 }
 
-/// SQLite says BLOB where PostgreSQL says BYTEA; the statements are written once.
+/// SQLite says BLOB where PostgreSQL says BYTEA; the statements are written once. `{holder}` follows from the device's keys.
 fn portable(db: &TestDb, sql: &'static str) -> &'static str {
+    let sql = sql.replace("{holder}", &HolderId::from_bytes(id_of(b"d", b"d")).to_string());
     match db.engine() {
-        support::Engine::Postgres => sql,
+        support::Engine::Postgres => sql.leak(),
         support::Engine::Sqlite => sql.replace("AS BYTEA", "AS BLOB").leak(),
     }
 }
@@ -95,21 +110,32 @@ db_test!(what_is_as_it_should_be_is_not_complained_of, async |db| {
 
 db_test!(every_invariant_broken_on_purpose_is_named, async |db| {
     good(&db).await;
-    for (damage, sentence) in PLANTED {
+    for (damage, sentence) in PLANTED.iter().chain(bought::PLANTED) {
         for sql in *damage {
             db.run(portable(&db, sql)).await;
         }
         let found = auditor::check(&db).await.unwrap();
         assert!(found.iter().any(|violation| violation.invariant == *sentence), "{sentence}: {damage:?} gave {found:?}");
-        for table in
-            ["outbox", "entitlement", "grants", "medium", "user_entry", "holder", "audit", "batch_title", "batch", "title", "publisher"]
-        {
+        for table in bought::TABLES.iter().chain(&[
+            "outbox",
+            "entitlement",
+            "grants",
+            "medium",
+            "user_device",
+            "user_entry",
+            "holder",
+            "audit",
+            "batch_title",
+            "batch",
+            "title",
+            "publisher",
+        ]) {
             db.run(format!("DELETE FROM {table}").leak()).await;
         }
         good(&db).await;
         assert_eq!(auditor::check(&db).await.unwrap(), [], "after {sentence}");
     }
     // A sentence that nothing here breaks would be one that nobody has seen fail.
-    let broken: std::collections::BTreeSet<_> = PLANTED.iter().map(|(_, sentence)| *sentence).collect();
+    let broken: std::collections::BTreeSet<_> = PLANTED.iter().chain(bought::PLANTED).map(|(_, sentence)| *sentence).collect();
     assert_eq!(broken.len(), auditor::sentences().count());
 });

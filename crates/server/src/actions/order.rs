@@ -82,8 +82,9 @@ pub async fn place(app: &App, buyer: &Buyer, basket: &Basket, now: Timestamp) ->
         entry: app.rng.bytes(),
     };
     let (buyer, basket, collection) = (buyer.clone(), basket.clone(), app.config.store.payment);
-    let family = user::family(buyer.user);
-    app.db
+    let (family, told) = (user::family(buyer.user), basket.tell_device.then_some((buyer.user, basket.device)));
+    let placed = app
+        .db
         .write("order", family.clone(), async move |tx: &mut Tx| -> Result<_, Problem> {
             // Two orders at once at two processes: the second one decides on what the first has left.
             audit::hold(tx, &family).await?;
@@ -109,7 +110,11 @@ pub async fn place(app: &App, buyer: &Buyer, basket: &Basket, now: Timestamp) ->
             asked::audit_refusal(tx, &family, "order", &buyer.actor, refused.code, now).await?;
             Ok(Err(refused))
         })
-        .await
+        .await?;
+    if let (Ok(_), Some((user, device))) = (&placed, told) {
+        app.inbox.wake(user, device);
+    }
+    Ok(placed)
 }
 
 async fn facts(tx: &mut Tx, buyer: &Buyer, basket: &Basket, had: &[Had]) -> Result<Facts, Problem> {

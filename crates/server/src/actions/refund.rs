@@ -9,6 +9,7 @@ use super::asked::{self, Asked, Decided};
 use super::checks::check_text;
 use super::order::Buyer;
 use super::signed::{self, Besides};
+use crate::api::orders::EndedLicense;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::db::{DbError, Tx};
@@ -41,8 +42,9 @@ pub async fn run(app: &App, asked: &Asked, ask: &Refund, now: Timestamp) -> Resu
 /// Failures of the server; a refusal is no error.
 pub async fn give_back(app: &App, buyer: &Buyer, order: OrderId, now: Timestamp) -> Result<Result<RefundResult, Refusal>, Problem> {
     let (buyer, entry) = (buyer.clone(), app.rng.bytes());
-    let family = user::family(buyer.user);
-    app.db
+    let (user, family) = (buyer.user, user::family(buyer.user));
+    let decided = app
+        .db
         .write("refund", family.clone(), async move |tx: &mut Tx| -> Result<_, Problem> {
             audit::hold(tx, &family).await?;
             let decided = match request::once(tx, &family, &buyer.request_id, &buyer.digest, now.0).await? {
@@ -62,7 +64,16 @@ pub async fn give_back(app: &App, buyer: &Buyer, order: OrderId, now: Timestamp)
             }
             Ok(decided)
         })
-        .await
+        .await?;
+    wake(app, user).await;
+    Ok(decided)
+}
+
+/// Has the user's devices look what they have to do.
+async fn wake(app: &App, user: UserId) {
+    // Where it cannot be asked now, they are told a moment later, as those are that listen to another process.
+    let devices = app.db.read("devices to wake", async move |tx: &mut Tx| user::devices(tx, user).await).await;
+    devices.unwrap_or_default().iter().for_each(|row| app.inbox.wake(user, row.device));
 }
 
 /// Ends an order for the operator, at any time: `why` says whether money goes back.
@@ -80,13 +91,16 @@ pub async fn by_operator(
     check_text(&note)?;
     let (now, actor, entry) = (app.clock.now(), caller.actor(), app.rng.bytes());
     let family = user::family(user);
-    once.write(app, "end_order", family.clone(), async move |tx: &mut Tx| {
-        audit::hold(tx, &family).await?;
-        order::find(tx, user, order).await?.ok_or(ApiCode::NotFound)?;
-        let ending = Ending { user, order, by: By::Operator, why, actor: &actor, note: &note, entry };
-        Ok(Reply::ok(&end_order(tx, &ending, now).await??))
-    })
-    .await
+    let reply = once
+        .write(app, "end_order", family.clone(), async move |tx: &mut Tx| {
+            audit::hold(tx, &family).await?;
+            order::find(tx, user, order).await?.ok_or(ApiCode::NotFound)?;
+            let ending = Ending { user, order, by: By::Operator, why, actor: &actor, note: &note, entry };
+            Ok(Reply::ok(&end_order(tx, &ending, now).await??))
+        })
+        .await?;
+    wake(app, user).await;
+    Ok(reply)
 }
 
 /// Ends one license for the operator, and frees its place for another device.
@@ -103,21 +117,24 @@ pub async fn revoke(
     check_text(&note)?;
     let (now, actor) = (app.clock.now(), caller.actor());
     let family = user::family(user);
-    once.write(app, "revoke_license", family.clone(), async move |tx: &mut Tx| {
-        audit::hold(tx, &family).await?;
-        let row = license::find(tx, user, id).await?.ok_or(ApiCode::NotFound)?;
-        if !license::end(tx, user, id, now).await? {
-            return Err(Code::LicenseEnded.into());
-        }
-        if !entitlement::free_place(tx, user, row.entitlement).await? {
-            return Err(Problem::internal(format!("the license {id} had no place in its entitlement")));
-        }
-        inbox::end(tx, user, row.device, id, &row.title, now).await?;
-        let detail = json!({ "license": id, "title": row.title, "device": row.device, "note": note });
-        audit::append(tx, &family, now.0, &actor, "license.revoked", &detail).await?;
-        Ok(Reply::ok(&json!({ "license_id": id, "state": "ended" })))
-    })
-    .await
+    let reply = once
+        .write(app, "revoke_license", family.clone(), async move |tx: &mut Tx| {
+            audit::hold(tx, &family).await?;
+            let row = license::find(tx, user, id).await?.ok_or(ApiCode::NotFound)?;
+            if !license::end(tx, user, id, now).await? {
+                return Err(Code::LicenseEnded.into());
+            }
+            if !entitlement::free_place(tx, user, row.entitlement).await? {
+                return Err(Problem::internal(format!("the license {id} had no place in its entitlement")));
+            }
+            inbox::end(tx, user, row.device, id, &row.title, now).await?;
+            let detail = json!({ "license": id, "title": row.title, "device": row.device, "note": note });
+            audit::append(tx, &family, now.0, &actor, "license.revoked", &detail).await?;
+            Ok(Reply::ok(&EndedLicense { license_id: id, state: "ended" }))
+        })
+        .await?;
+    wake(app, user).await;
+    Ok(reply)
 }
 
 /// Which order ends, and by whom.
