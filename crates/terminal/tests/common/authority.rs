@@ -1,5 +1,7 @@
 //! A small authority in memory for the terminal's own tests: the real rules of `core` over the real bytes of `format`, a map for a database.
 
+pub mod leases;
+
 use counterfoil_core::rules::register::Combination;
 use counterfoil_core::rules::{claim, confirm, freshness, heal, register};
 use counterfoil_core::wire::*;
@@ -86,7 +88,18 @@ pub struct State {
     drives: Vec<(UserId, DriveId)>,
     pub dead: Vec<HolderId>,
     grants: Vec<Granted>,
+    /// What is sold: by title, the newest release as it stands on a medium, and its document.
+    pub on_sale: HashMap<TitleId, (TitleOnMedium, String)>,
+    /// How long licenses are good; for good where nothing is said.
+    pub lease: Option<leases::Lease>,
+    /// The authority's clock, where it has moved on since [`NOW`].
+    pub now: Option<Timestamp>,
+    /// Whether licenses allow control programs.
+    pub control_program: bool,
+    pub licenses: Vec<Licensed>,
     answers: HashMap<RequestId, Outcome>,
+    /// What licenses are signed with.
+    signs: Option<(&'static str, Arc<SigningKey>)>,
     /// Every request that was carried out, by name; repeats are not.
     pub effects: Vec<&'static str>,
     /// Every library key that was ever made, and every device secret: what the canary search looks for.
@@ -104,9 +117,23 @@ pub struct PressedMedium {
 #[derive(Clone)]
 struct Granted {
     document: GrantDocument,
-    medium: MediumId,
+    /// None where it came from a license.
+    medium: Option<MediumId>,
     claimant: claim::Claimant,
     state: confirm::GrantState,
+}
+
+/// A title that was bought: it is registered with the first device that asks.
+#[derive(Clone)]
+pub struct Licensed {
+    pub license: LicenseId,
+    pub transaction: TransactionId,
+    pub title: TitleId,
+    pub user: UserId,
+    pub device: DeviceId,
+    pub grant: Option<GrantId>,
+    /// Taken back.
+    pub ended: bool,
 }
 
 impl Authority {
@@ -158,10 +185,13 @@ impl Authority {
         let opened = envelope.open(rotated.as_ref().unwrap_or(&self.sealing)).map_err(|_| refuse(Code::EnvelopeInvalid))?;
         let request: Request = parse_strict(&opened.payload).map_err(|_| refuse(Code::EnvelopeInvalid))?;
         let mut state = self.state.lock().unwrap();
+        let now = state.now();
         let outcome = match state.answers.get(&request.request_id) {
             Some(outcome) => outcome.clone(),
             None => {
-                let decided = freshness::decide(request.issued_at, NOW).and_then(|()| state.carry_out(&request.operation, &opened));
+                let (kid, key) = self.signing_now();
+                state.signs = Some((kid, Arc::new(key)));
+                let decided = freshness::decide(request.issued_at, now).and_then(|()| state.carry_out(&request.operation, &opened));
                 let outcome = decided.map_or_else(Outcome::Refusal, Outcome::Result);
                 if matches!(outcome, Outcome::Result(_)) {
                     state.effects.push(request.operation.name());
@@ -170,7 +200,7 @@ impl Authority {
                 outcome
             }
         };
-        let answer = Answer { request_id: request.request_id, server_time: NOW, outcome };
+        let answer = Answer { request_id: request.request_id, server_time: now, outcome };
         let (kid, key) = self.signing_now();
         Ok(sign_compact(ANSWER_TYP, kid, &answer, &key))
     }
@@ -184,7 +214,10 @@ impl State {
             Operation::Claim(ask) => self.claim(ask, opened).map(|result| serde_json::to_value(result).unwrap()),
             Operation::Confirm(ask) => self.confirm(ask, opened).map(|result| serde_json::to_value(result).unwrap()),
             Operation::Heal(ask) => self.heal(ask, opened).map(|result| serde_json::to_value(result).unwrap()),
-            // What is bought is tested with the authority itself.
+            Operation::License(ask) => self.license(ask, opened).map(|result| serde_json::to_value(result).unwrap()),
+            Operation::Redeem(ask) => self.redeem(ask, opened).map(|result| serde_json::to_value(result).unwrap()),
+            Operation::Renew(ask) => self.renew(ask, opened).map(|result| serde_json::to_value(result).unwrap()),
+            // What else is bought and moved is tested with the authority itself.
             other => Err(Refusal::with(Code::EnvelopeInvalid, other.name())),
         }
     }
@@ -268,7 +301,7 @@ impl State {
 
     fn copies(&self, medium: &MediumId) -> u32 {
         let mut claimants: Vec<claim::Claimant> = Vec::new();
-        for grant in self.grants.iter().filter(|grant| grant.medium == *medium) {
+        for grant in self.grants.iter().filter(|grant| grant.medium.as_ref() == Some(medium)) {
             if !claimants.contains(&grant.claimant) {
                 claimants.push(grant.claimant);
             }
@@ -306,7 +339,10 @@ impl State {
         let claimant = claim::Claimant { user: ask.user_id, card: ask.card_id, device: ask.device_id, drive: ask.drive_id };
         let (kind, public) = self.entry(&claimant, opened)?;
         let medium = self.medium(&ask.medium_id, opened)?;
-        let open = self.grants.iter().filter(|grant| grant.medium == ask.medium_id && grant.state == confirm::GrantState::Delivered);
+        let open = self
+            .grants
+            .iter()
+            .filter(|grant| grant.medium.as_ref() == Some(&ask.medium_id) && grant.state == confirm::GrantState::Delivered);
         let facts = claim::MediumFacts {
             retired: medium.retired,
             rights: medium.rights.clone(),
@@ -315,12 +351,12 @@ impl State {
         };
         match claim::decide(&claimant, &facts, NOW)? {
             claim::Decision::Again(_) => {
-                let mine = self.grants.iter().filter(|grant| grant.medium == ask.medium_id && grant.claimant == claimant);
+                let mine = self.grants.iter().filter(|grant| grant.medium.as_ref() == Some(&ask.medium_id) && grant.claimant == claimant);
                 Ok(ClaimResult { grants: mine.map(|grant| grant.document.clone()).collect() })
             }
             claim::Decision::Issue => {
                 let titles = medium.titles.clone();
-                let grants: Vec<_> = titles.iter().map(|title| self.issue(title, kind, &public, &claimant, &ask.medium_id)).collect();
+                let grants: Vec<_> = titles.iter().map(|title| self.issue(title, kind, &public, &claimant, Some(&ask.medium_id))).collect();
                 Ok(ClaimResult { grants })
             }
         }
@@ -332,7 +368,7 @@ impl State {
         holder: HolderKind,
         public: &HolderPublic,
         claimant: &claim::Claimant,
-        medium: &MediumId,
+        medium: Option<&MediumId>,
     ) -> GrantDocument {
         let mut id = [0; 16];
         SystemRandom.fill(&mut id);
@@ -363,8 +399,66 @@ impl State {
             issued_at: NOW,
         };
         let state = confirm::GrantState::Delivered;
-        self.grants.push(Granted { document: document.clone(), medium: medium.clone(), claimant: *claimant, state });
+        self.grants.push(Granted { document: document.clone(), medium: medium.cloned(), claimant: *claimant, state });
         document
+    }
+
+    fn device_signed(&self, user: UserId, device: DeviceId, opened: &General) -> Result<(), Refusal> {
+        let (key, _) = self.devices.get(&(user, device)).ok_or(Code::DeviceNotRegistered)?;
+        opened.verify(&device.to_string(), Verifier::Key(key)).map_err(|_| Code::ProofInvalid.into())
+    }
+
+    fn license(&mut self, ask: &AskLicense, opened: &General) -> Result<LicenseResult, Refusal> {
+        self.device_signed(ask.user_id, ask.device_id, opened)?;
+        let (title, release) = self.on_sale.get(&ask.title).cloned().ok_or(Code::NotEntitled)?;
+        if ask.release.as_ref().is_some_and(|wanted| *wanted != title.release) {
+            return Err(Code::ReleaseUnknown.into());
+        }
+        let mut fresh = [0; 32];
+        SystemRandom.fill(&mut fresh);
+        let (license, transaction) = fresh.split_at(16);
+        let found = self.licenses.iter_mut().find(|license| license.user == ask.user_id && license.title == ask.title);
+        let found = match found {
+            Some(found) => found,
+            None => {
+                let license = LicenseId::from_bytes(license.try_into().unwrap());
+                let transaction = TransactionId::from_bytes(transaction.try_into().unwrap());
+                let (title, user, device) = (ask.title.clone(), ask.user_id, ask.device_id);
+                self.licenses.push(Licensed { license, transaction, title, user, device, grant: None, ended: false });
+                self.licenses.last_mut().unwrap()
+            }
+        };
+        if found.ended || found.device != ask.device_id {
+            return Err(Code::NotEntitled.into());
+        }
+        let settled =
+            |id: &GrantId| self.grants.iter().any(|grant| grant.document.grant_id == *id && grant.state == confirm::GrantState::Settled);
+        if ask.again && found.grant.as_ref().is_some_and(settled) {
+            found.grant = None;
+        }
+        Ok(LicenseResult { transaction_id: found.transaction, license_id: found.license, title, release })
+    }
+
+    fn redeem(&mut self, ask: &Redeem, opened: &General) -> Result<RedeemResult, Refusal> {
+        self.device_signed(ask.user_id, ask.device_id, opened)?;
+        let at = self.licenses.iter().position(|license| license.transaction == ask.transaction_id && license.device == ask.device_id);
+        let licensed = self.licenses[at.ok_or(Code::TransactionUnknown)?].clone();
+        if licensed.ended {
+            return Err(Code::LicenseEnded.into());
+        }
+        let earlier = licensed.grant.and_then(|id| self.grants.iter().find(|grant| grant.document.grant_id == id));
+        let document = match earlier {
+            Some(grant) if grant.state == confirm::GrantState::Settled => return Err(Code::TransactionSpent.into()),
+            Some(grant) => grant.document.clone(),
+            None => {
+                let (_, (_, kind, public)) = self.holders.iter().find(|(_, (user, ..))| *user == ask.user_id).unwrap();
+                let (kind, public) = (*kind, *public);
+                let claimant = claim::Claimant { user: ask.user_id, card: None, device: Some(ask.device_id), drive: ask.drive_id };
+                self.issue(&licensed.title, kind, &public, &claimant, None)
+            }
+        };
+        self.licenses[at.unwrap()].grant = Some(document.grant_id);
+        Ok(RedeemResult { license: self.sign_license(&licensed, document.grant_id), grant: document })
     }
 
     fn confirm(&mut self, ask: &Confirm, opened: &General) -> Result<ConfirmResult, Refusal> {
@@ -372,13 +466,18 @@ impl State {
             let (key, _) = self.devices.get(&(ask.user_id, device)).ok_or(Code::DeviceNotRegistered)?;
             opened.verify(&device.to_string(), Verifier::Key(key)).map_err(|_| Code::ProofInvalid)?;
         }
+        let ended = |license: &Licensed| license.ended && license.grant.is_some_and(|grant| ask.grant_ids.contains(&grant));
+        if self.licenses.iter().any(ended) {
+            return Err(Code::LicenseEnded.into());
+        }
         let facts: Vec<_> = self.grants.iter().map(grant_facts).collect();
         let settle = confirm::decide(&ask.grant_ids, ask.user_id, ask.device_id, &facts)?;
         for grant in self.grants.iter_mut().filter(|grant| settle.contains(&grant.document.grant_id)) {
             grant.state = confirm::GrantState::Settled;
         }
         // What was answered with keys is not answered again.
-        self.answers.retain(|_, outcome| !matches!(outcome, Outcome::Result(value) if value.get("grants").is_some()));
+        self.answers
+            .retain(|_, outcome| !matches!(outcome, Outcome::Result(value) if value.get("grants").or(value.get("grant")).is_some()));
         Ok(ConfirmResult { settled: ask.grant_ids.clone() })
     }
 
@@ -445,8 +544,23 @@ impl Transport for Link {
         if self.faults.lock().unwrap().offline { Err(lost()) } else { self.authority.contents.fetch(object, part) }
     }
 
-    fn get(&self, _: &str) -> Result<Vec<u8>, TransportError> {
-        Err(lost())
+    fn get(&self, path: &str) -> Result<Vec<u8>, TransportError> {
+        let missing = || TransportError::Status { url: "memory:".into(), status: 404, detail: "not found".into() };
+        let path: Vec<&str> = path.strip_prefix("/v1/store/titles/").ok_or_else(missing)?.split('/').collect();
+        let state = self.authority.state.lock().unwrap();
+        let (title, document) = state.on_sale.get(&path[0].parse().unwrap()).ok_or_else(missing)?;
+        let found = match path[1..] {
+            [] => serde_json::json!({ "releases": [{ "version": title.release, "channel": "stable" }] }),
+            ["releases", version] if version == title.release.as_str() => {
+                let objects = self.authority.contents.objects.lock().unwrap();
+                let objects: Vec<_> =
+                    objects.iter().map(|(name, bytes)| serde_json::json!({ "object": name, "length": bytes.len() })).collect();
+                serde_json::json!({ "title": title.title, "name": title.name, "kind": title.kind, "version": title.release,
+                                    "publisher": title.publisher, "document": document, "objects": objects })
+            }
+            _ => return Err(missing()),
+        };
+        Ok(serde_json::to_vec(&found).unwrap())
     }
 
     fn is_guarded(&self) -> bool {
