@@ -15,6 +15,8 @@
 //! | | ID of the file system (`f_fsid`), where it is not zero | `statfs` of the library itself |
 //!
 //! A label is either an ID (`dev-…`, `drv-…`), which is taken as it is, or any text, which is hashed.
+//! Maker and model (D1) are `sys_vendor` and `product_name` of DMI, or the model of the device tree.
+//!
 //! The first source that can be read names the device. Because some can be read by the administrator only, a device still counts as the
 //! one that it was registered as while *any* of its sources says so.
 
@@ -144,6 +146,13 @@ impl HardwareIds {
             }
         }
         found
+    }
+
+    /// Who made this device, and which model it is, as far as it says.
+    pub fn maker_and_model(&self) -> (Option<String>, Option<String>) {
+        let read = |files: &[&str]| files.iter().find_map(|file| self.value(Path::new(file)));
+        let maker = read(&["sys/class/dmi/id/sys_vendor", "sys/class/dmi/id/board_vendor"]);
+        (maker, read(&["sys/class/dmi/id/product_name", "proc/device-tree/model", "sys/class/dmi/id/board_name"]))
     }
 
     /// The drive that `library` lies on, or would lie on.
@@ -339,6 +348,15 @@ mod tests {
         ));
         assert_eq!(check_typed("device", id, &hardware.devices()), Ok(id));
         assert_eq!(check_typed("device", id, &[]), Ok(id));
+    }
+
+    #[test]
+    fn d1_maker_and_model_are_read_unless_nobody_filled_them_in() {
+        let own = |text: &str| Some(text.to_owned());
+        let named = root(&[("sys/class/dmi/id/sys_vendor", "Engines Ltd\n"), ("sys/class/dmi/id/product_name", "Difference 2\n")]);
+        assert_eq!(HardwareIds::new(named.path()).maker_and_model(), (own("Engines Ltd"), own("Difference 2")));
+        let empty = root(&[("sys/class/dmi/id/sys_vendor", "To be filled by O.E.M.\n"), ("proc/device-tree/model", "Board 4\0")]);
+        assert_eq!(HardwareIds::new(empty.path()).maker_and_model(), (None, own("Board 4")));
     }
 
     #[test]

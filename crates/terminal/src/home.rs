@@ -3,7 +3,7 @@
 use crate::clock;
 use crate::io::{Io, IoFailure, Lock, create_dirs, read_small, replace};
 use counterfoil_core::wire::AuthorityDocument;
-use counterfoil_core::{DeviceId, DriveId, Timestamp};
+use counterfoil_core::{DeviceId, DriveId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,6 +25,9 @@ pub struct Profile {
     /// The authority that this home belongs to, pinned at first contact.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authority: Option<Authority>,
+    /// Assigned by the shop that this device came from (D1), until the device has registered with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub assigned_user: Option<UserId>,
     /// Typed at registration, where the hardware could not be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub typed_device: Option<DeviceId>,
@@ -74,6 +77,12 @@ pub enum HomeError {
         /// What was found instead, as a clause.
         found: String,
     },
+    /// A device has registered from this home already, or is about to for somebody else.
+    #[error("{} belongs to another user or device already", path.display())]
+    InUse {
+        /// Which home.
+        path: PathBuf,
+    },
 }
 
 impl HomeError {
@@ -82,6 +91,7 @@ impl HomeError {
         match self {
             HomeError::Profile { .. } => "bad_profile",
             HomeError::OtherAuthority { .. } => "other_authority",
+            HomeError::InUse { .. } => "profile_in_use",
         }
     }
 
@@ -89,6 +99,7 @@ impl HomeError {
     pub fn hint(&self) -> &'static str {
         match self {
             HomeError::Profile { .. } => "Restore the file from a backup, or move it away: it is made again at the next contact.",
+            HomeError::InUse { .. } => "Name another directory for the profile of the device that is sold: `--profile DIR`.",
             HomeError::OtherAuthority { .. } => {
                 "Use another home for another authority: `--home DIR`. If the operator says that all keys were replaced, begin a new home."
             }
@@ -159,6 +170,27 @@ impl Home {
         }
         let bytes = serde_json::to_vec_pretty(&profile).expect("a profile is strings and numbers");
         Ok(replace(&*self.io, &self.path.join("profile.json"), &bytes, 0o600)?)
+    }
+
+    /// Prepares a device that is sold (D1): it knows its authority and its user's ID, and registers without anything being typed. Doing so again
+    /// changes nothing.
+    ///
+    /// # Errors
+    /// [`HomeError::OtherAuthority`], [`HomeError::InUse`]; `busy` where another command uses the home; what the system said.
+    pub fn provision(&self, authority: &Authority, user: UserId) -> crate::Result<()> {
+        let _lock = self.lock()?;
+        let profile = self.profile()?;
+        if let Some(pinned) = profile.authority.as_ref().filter(|pinned| pinned.document.name != authority.document.name) {
+            let found = format!("`{}` has assigned the user ID", authority.document.name);
+            return Err(HomeError::OtherAuthority { pinned: pinned.document.name.clone(), found }.into());
+        }
+        if !profile.devices.is_empty() || profile.assigned_user.is_some_and(|other| other != user) {
+            return Err(HomeError::InUse { path: self.path.clone() }.into());
+        }
+        self.remember(|profile| {
+            profile.authority.get_or_insert_with(|| authority.clone());
+            profile.assigned_user = Some(user);
+        })
     }
 
     /// Notes the time that an authority has signed.

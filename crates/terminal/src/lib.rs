@@ -39,7 +39,7 @@ mod verify;
 pub use agent::{Carried, carry_out, renew_due};
 pub use card::{CardChoice, CardGrant, CardInfo, card_new, card_show};
 pub use copy::{Copied, CopyError, CopyOptions, copy};
-pub use devices::devices;
+pub use devices::{add_device, devices};
 pub use error::{Error, Result};
 pub use exchange::ExchangeError;
 pub use fill::{CopiedTitle, Progress, Step};

@@ -37,7 +37,7 @@ pub struct RegisterOptions {
     pub drive: Part<DriveId>,
     /// Where the library is, or will be.
     pub library: Option<PathBuf>,
-    /// For a user who exists: adds this device or drive.
+    /// For a user who exists: adds this device or drive. Where it is left out, the user ID that a shop has put into the profile counts.
     pub user: Option<UserId>,
     /// What the device is called.
     pub name: Option<String>,
@@ -85,8 +85,12 @@ pub fn register(terminal: &Terminal, options: &RegisterOptions) -> Result<Regist
         _ => None,
     };
 
+    let user_id = match options.user {
+        Some(user) => Some(user),
+        None => assigned(terminal, device_id.is_some(), [&card, &device])?,
+    };
     let operation = Register {
-        user_id: options.user,
+        user_id,
         card: card.as_ref().map(public),
         device: device_id.zip(device.as_ref()).map(|(id, keys)| RegisterDevice {
             id,
@@ -129,6 +133,8 @@ pub fn register(terminal: &Terminal, options: &RegisterOptions) -> Result<Regist
         if let (Part::Typed(id), Some(library)) = (options.drive, &library) {
             profile.typed_drives.insert(library.clone(), id);
         }
+        // It is sealed to the holder now, and no longer lies about in the open.
+        profile.assigned_user = None;
         profile.devices.extend(device_id.filter(|id| !profile.devices.contains(id)));
         profile.drives.extend(drive_id.filter(|id| !profile.drives.contains(id)));
         profile.library = library.clone().or(profile.library.take());
@@ -136,6 +142,12 @@ pub fn register(terminal: &Terminal, options: &RegisterOptions) -> Result<Regist
     let result = Registered { user_id: open_user(&holder)?, holder: holder.kind(), card_id, device: device_id, drive: drive_id, library };
     accepted.applied(terminal);
     Ok(result)
+}
+
+/// The user ID that came with the device from the shop (D1), where the device registers and none of these holders is anybody's yet.
+fn assigned(terminal: &Terminal, with_device: bool, holders: [&Option<FileHolder>; 2]) -> Result<Option<UserId>> {
+    let new = holders.into_iter().flatten().all(|holder| holder.sealed().user.is_none());
+    Ok(if with_device && new { terminal.home().profile()?.assigned_user } else { None })
 }
 
 fn card(terminal: &Terminal, choice: &CardChoice) -> Result<Option<FileHolder>> {
