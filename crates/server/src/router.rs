@@ -22,7 +22,7 @@ use crate::metrics;
 use crate::problem;
 use crate::roles::ServerRole;
 use crate::web::account::{self, entrance, keys, security};
-use crate::web::{self, assets};
+use crate::web::{self, assets, buy, devices, shop as clerks, transfer};
 
 /// Every route: path, the roles that serve it, whom it admits, handler.
 fn table(app: &App) -> Table<'_> {
@@ -97,6 +97,14 @@ fn table(app: &App) -> Table<'_> {
         .page("/account/sessions/end", POST, post(account::end_session))
         .page("/account/sign-out", POST, post(account::sign_out))
         .page("/account/sign-out-everywhere", POST, post(account::sign_out_everywhere))
+        .page("/store/{title}/buy", FORM, get(buy::form).post(buy::buy))
+        .page("/devices", FORM, get(devices::list).post(devices::announce))
+        .page("/transfer", FORM, get(transfer::form).post(transfer::carry_out))
+        .page("/transfer/preview", GET, get(transfer::preview))
+        .page("/shop", GET, get(clerks::form))
+        .page("/shop/sign-in", POST, counted(post(clerks::sign_in)))
+        .page("/shop/sign-out", POST, post(clerks::sign_out))
+        .page("/shop/register", POST, post(clerks::register))
         .page("/assets/{file}", GET, get(assets::get))
         .on("/", CONSOLE, Admit::Public, routes!(home::home))
         .on("/metrics", EVERY, Admit::Public, routes!(metrics::scrape))

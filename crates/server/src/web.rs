@@ -18,8 +18,12 @@ use crate::problem::{Problem, ProblemDetails};
 
 pub mod account;
 pub mod assets;
+pub mod buy;
+pub mod devices;
 pub mod filters;
+pub mod shop;
 pub mod store;
+pub mod transfer;
 pub mod visitor;
 
 /// What a page may load and do: our own style and pictures, forms to ourselves, and no script. A page with a script of ours sets the header

@@ -50,6 +50,9 @@ pub(super) fn told(query: Option<&str>) -> Option<&'static str> {
         "out" => "You are signed out.",
         "everywhere" => "You are signed out everywhere.",
         "refunded" => "The order has ended, and its licenses with it.",
+        "bought" => {
+            "It is yours. The device installs it by itself while `counterfoil agent` runs there; else run `counterfoil install` with its name."
+        }
         "announced" => "The device is announced: it may register for you now.",
         _ => return None,
     })

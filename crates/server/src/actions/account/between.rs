@@ -19,12 +19,20 @@ struct Timed<T> {
     state: T,
 }
 
-/// Seals a state: a fresh key, wrapped by ours, and the state under it.
+/// Seals a state for a step.
 ///
 /// # Errors
 /// Where there are no keys.
 pub fn seal(app: &App, purpose: &str, state: &impl Serialize) -> Result<String, KeysError> {
-    let timed = Timed { until: app.clock.now().0 + LIFE, state };
+    seal_for(app, purpose, state, LIFE)
+}
+
+/// Seals a state for so many milliseconds: a fresh key, wrapped by ours, and the state under it.
+///
+/// # Errors
+/// Where there are no keys.
+pub fn seal_for(app: &App, purpose: &str, state: &impl Serialize, life: i64) -> Result<String, KeysError> {
+    let timed = Timed { until: app.clock.now().0 + life, state };
     let mut sealed = serde_json::to_vec(&timed).expect("states are JSON");
     let secret = Secret::<32>::random(&mut app.rng.clone());
     let wrapped = app.keys.wrap(&Place::Between { purpose }, secret.expose(), &mut app.rng.clone())?;
