@@ -51,7 +51,7 @@ pub(crate) fn padding(length: u64) -> u64 {
 
 /// An installation file whose parts have been found. What is in them is verified when they are used.
 pub(crate) struct InstallationFile {
-    path: PathBuf,
+    pub path: PathBuf,
     file: Box<dyn ReadAt>,
     pub title: TitleId,
     /// The release document, not verified.
@@ -90,11 +90,6 @@ impl InstallationFile {
             .map_err(|reason| bad(reason).into())
     }
 
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     fn wrong(&self, reason: String) -> crate::Error {
         InstallError::File { path: self.path.clone(), reason }.into()
     }
@@ -124,6 +119,11 @@ impl Parts {
             at = range.end + padding(length);
             if at > size {
                 return Err("it is cut off".into());
+            }
+            let mut rest = vec![1; padding(length) as usize];
+            file.read_exact_at(&mut rest, range.end).map_err(|error| error.to_string())?;
+            if rest.iter().any(|byte| *byte != 0) {
+                return Err(format!("there is something between its parts, at {}", range.end));
             }
             match member {
                 Member::Release(title) => parts.release = Some((title, range)),

@@ -110,7 +110,10 @@ pub fn install(
     let content_key = content_key.ok_or_else(|| CopyError::Grant("it holds no content key".into()))?;
 
     let source: Box<dyn Source + '_> = match &offered {
-        Some(offered) => offered.source(title),
+        Some(offered) => {
+            offered.check(title, &due.token)?;
+            offered.source(title)
+        }
         None => Box::new(Network { transport: terminal.contents(&authority)?, title: title.clone() }),
     };
     let donor = Donor::find(terminal, library, &holder, title, due.grant.grant_id);

@@ -35,15 +35,28 @@ impl Offered {
 
     /// Which release of a title it holds, by what stands there: it is verified when it is installed.
     pub fn release(&self, title: &TitleId) -> Result<ReleaseVersion> {
-        let (path, token) = match self {
+        version(&self.token(title)?).ok_or_else(|| self.wrong("its release document is none"))
+    }
+
+    /// Checks that it holds the release of that document, and says so itself.
+    pub fn check(&self, title: &TitleId, token: &str) -> Result<()> {
+        if self.token(title)? == token { Ok(()) } else { Err(self.wrong("its release document is not the one that the authority knows")) }
+    }
+
+    fn token(&self, title: &TitleId) -> Result<String> {
+        match self {
             Self::File(file) if file.title != *title => {
                 let (found, wanted) = (format!("`{}`", file.title), format!("`{title}`"));
-                return Err(InstallError::Other { path: file.path().to_owned(), found, wanted }.into());
+                Err(InstallError::Other { path: file.path.clone(), found, wanted }.into())
             }
-            Self::File(file) => (file.path(), file.token.clone()),
-            Self::Area(path, area) => (path.as_path(), OnArea { area: &**area, title }.token()?),
-        };
-        version(&token).ok_or_else(|| InstallError::File { path: path.to_owned(), reason: "its release document is none".into() }.into())
+            Self::File(file) => Ok(file.token.clone()),
+            Self::Area(_, area) => OnArea { area: &**area, title }.token(),
+        }
+    }
+
+    fn wrong(&self, reason: &str) -> crate::Error {
+        let (Self::File(InstallationFile { path, .. }) | Self::Area(path, _)) = self;
+        InstallError::File { path: path.clone(), reason: reason.into() }.into()
     }
 
     /// The objects of a title.

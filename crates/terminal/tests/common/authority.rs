@@ -451,9 +451,10 @@ impl State {
             Some(grant) if grant.state == confirm::GrantState::Settled => return Err(Code::TransactionSpent.into()),
             Some(grant) => grant.document.clone(),
             None => {
-                let (_, (_, kind, public)) = self.holders.iter().find(|(_, (user, ..))| *user == ask.user_id).unwrap();
+                let (holder, (_, kind, public)) = self.holders.iter().find(|(_, (user, ..))| *user == ask.user_id).unwrap();
                 let (kind, public) = (*kind, *public);
-                let claimant = claim::Claimant { user: ask.user_id, card: None, device: Some(ask.device_id), drive: ask.drive_id };
+                let card = (kind == HolderKind::Card).then(|| (*holder).into());
+                let claimant = claim::Claimant { user: ask.user_id, card, device: Some(ask.device_id), drive: ask.drive_id };
                 self.issue(&licensed.title, kind, &public, &claimant, None)
             }
         };

@@ -21,6 +21,8 @@ pub enum Bug {
     /// Errors of writes and syncs are not looked at.
     SwallowsErrors,
     SwallowsErrorsAbove,
+    /// Nothing is wrong with it, but it is full.
+    NoRoom,
     /// Somebody writes a chunk in plain.
     LeaksPlaintext,
 }
@@ -112,7 +114,7 @@ impl Io for Buggy {
     }
 
     fn free_space(&self, path: &Path) -> io::Result<u64> {
-        self.inner.free_space(path)
+        if self.bug == Bug::NoRoom { Ok(1000) } else { self.inner.free_space(path) }
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {

@@ -4,6 +4,7 @@
 
 pub mod authority;
 pub mod buggy;
+pub mod interrupted;
 
 use authority::{Authority, Faults, Link, NOW, PressedMedium};
 use counterfoil_core::wire::{IdentityArea, IdentityClaims, PublisherOnMedium, TitleOnMedium};
@@ -64,6 +65,11 @@ impl PackSink for Memory {
 
 /// Publishes a small tree of several packs: stored and compressed chunks, an empty file, an executable, a link, a directory.
 pub fn content(name: &str) -> Content {
+    release_of(name, "1.0.0", Secret::random(&mut SystemRandom), &[])
+}
+
+/// A release of it with further files, under a key that may be another release's.
+pub fn release_of(name: &str, version: &str, key: Secret<32>, more: &[(&str, Vec<u8>)]) -> Content {
     let root = tempfile::tempdir().unwrap();
     let mut noise = vec![0; 600_000];
     blake3::Hasher::new().update(name.as_bytes()).finalize_xof().fill(&mut noise);
@@ -73,13 +79,14 @@ pub fn content(name: &str) -> Content {
         prose.extend_from_slice(prose.len().to_string().as_bytes());
     }
     noise[1000..1000 + CANARY.len()].copy_from_slice(CANARY);
-    let files: BTreeMap<String, Vec<u8>> = [
+    let mut files: BTreeMap<String, Vec<u8>> = [
         ("bin/game".to_owned(), [b"#!/bin/sh\necho ".as_slice(), CANARY, b"\n"].concat()),
         ("data/noise.bin".to_owned(), noise),
         ("data/größe.txt".to_owned(), prose),
         ("empty".to_owned(), Vec::new()),
     ]
     .into();
+    files.extend(more.iter().map(|(path, bytes)| ((*path).to_owned(), bytes.clone())));
     for (path, bytes) in &files {
         let path = root.path().join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -90,7 +97,6 @@ pub fn content(name: &str) -> Content {
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(root.path().join("bin/game"), mode).unwrap();
 
-    let key = Secret::random(&mut SystemRandom);
     let mut sink = Memory::default();
     let options = PublishOptions { level: 1, threads: 1, pack_bytes: 240_000, ..PublishOptions::default() };
     let published = publish(root.path(), &ContentKey::new(key.clone()), &options, &mut sink, &mut |_| {}).unwrap();
@@ -98,7 +104,7 @@ pub fn content(name: &str) -> Content {
     let publisher = SigningKey::from_seed(&Secret::new([0xB1; 32]));
     let release = Release {
         title: name.to_owned(),
-        version: "1.0.0".into(),
+        version: version.into(),
         kind: counterfoil_format::content::Kind::Game,
         entry: Some("bin/game".into()),
         control: None,
@@ -111,7 +117,7 @@ pub fn content(name: &str) -> Content {
         title: name.parse().unwrap(),
         name: format!("Title {name}"),
         kind: Kind::Game,
-        release: "1.0.0".parse().unwrap(),
+        release: version.parse().unwrap(),
         publisher: PublisherOnMedium { id: "acme".into(), key: publisher.verifying_key().to_string() },
     };
     Content { title, token: release.sign("acme", &publisher), release, manifest: published.sealed_manifest, packs: sink.packs, files, key }
@@ -135,6 +141,16 @@ impl World {
             authority.state.lock().unwrap().content.insert(content.title.title.clone(), content.key.clone());
         }
         Self { authority, faults: Arc::default(), contents }
+    }
+
+    /// Puts a release on sale: its objects at the contents servers, its document at the authority, as the newest.
+    pub fn sell(&self, content: &Content) {
+        let mut objects = self.authority.contents.objects.lock().unwrap();
+        objects.insert(content.release.manifest.object.to_string(), content.manifest.clone());
+        objects.extend(content.packs.iter().map(|(name, bytes)| (name.to_string(), bytes.clone())));
+        let mut state = self.authority.state.lock().unwrap();
+        state.content.insert(content.title.title.clone(), content.key.clone());
+        state.on_sale.insert(content.title.title.clone(), (content.title.clone(), content.token.clone()));
     }
 
     /// Presses a medium: identity area and content area, as a list of files.
@@ -249,6 +265,15 @@ pub fn register_default(terminal: &Terminal) -> counterfoil_terminal::Result<Reg
 
 pub fn copy_once(terminal: &Terminal) -> counterfoil_terminal::Result<Copied> {
     copy_with(terminal, 1, &|_| {})
+}
+
+pub fn install_once(terminal: &Terminal) -> counterfoil_terminal::Result<Installed> {
+    install_as(terminal, &InstallOptions { jobs: NonZeroUsize::new(1), ..InstallOptions::default() })
+}
+
+pub fn install_as(terminal: &Terminal, options: &InstallOptions) -> counterfoil_terminal::Result<Installed> {
+    let library = Library::create_or_open(terminal, Path::new(LIBRARY))?;
+    install(terminal, &title(), &library, options, &|_| {})
 }
 
 /// Whether the library has it already or not.
