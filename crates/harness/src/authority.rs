@@ -1,6 +1,10 @@
 //! What a terminal and a publisher's tool say over HTTP.
 
-use counterfoil_core::wire::{Answer, AuthorityDocument, IdentityArea};
+use counterfoil_core::{
+    Money, UserId,
+    license::{LICENSE_TYP, License},
+    wire::{Answer, AuthorityDocument, IdentityArea},
+};
 use counterfoil_format::{
     envelope::{ANSWER_TYP, Envelope},
     hpke::SealingPublicKey,
@@ -21,9 +25,9 @@ pub enum Failure {
 }
 
 /// A definite answer, or none.
-pub enum Reply {
+pub enum Reply<T = Answer> {
     /// Signed by the authority, for this request.
-    Answer(Answer),
+    Answer(T),
     /// Refused, reset, cut: nobody knows whether it took effect.
     Lost,
     /// Too busy, asked to come again: it took no effect.
@@ -84,6 +88,30 @@ impl Authority {
         Ok(Reply::Answer(answer))
     }
 
+    /// A license that this authority signed.
+    pub fn license(&self, token: &str) -> Result<License, Failure> {
+        jws::verify_compact(token, LICENSE_TYP, |kid| self.keys.find(kid).and_then(|key| key.verifying_key()))
+            .map_err(|error| Failure::Broken(format!("a license that the authority did not sign: {error}")))
+    }
+
+    /// Pays `money` into a user's balance, once for each `key`.
+    pub fn top_up(&self, token: &str, user: UserId, money: Money, key: &str) -> Result<Reply<()>, Failure> {
+        let sent = self
+            .agent
+            .post(format!("{}/v1/users/{user}/balance", self.url))
+            .header("authorization", format!("Bearer {token}"))
+            .header("idempotency-key", key)
+            .send_json(serde_json::json!({ "amount": money.amount, "currency": money.currency, "note": "harness" }));
+        let Ok(mut response) = sent else { return Ok(Reply::Lost) };
+        let later = response.headers().contains_key("retry-after");
+        match response.status().as_u16() {
+            // The head is enough: it is sent after the commit.
+            200 => Ok(Reply::Answer(())),
+            429 | 503 if later => Ok(Reply::Busy),
+            status => Err(Failure::Broken(format!("topping up: {status}: {}", response.body_mut().read_to_string().unwrap_or_default()))),
+        }
+    }
+
     /// GETs a range of an object of sealed content; none where the server asks to come again.
     pub fn fetch(&self, object: &str, first: usize, bytes: usize) -> Result<Option<Vec<u8>>, Failure> {
         let range = format!("bytes={first}-{}", first + bytes - 1);
@@ -120,15 +148,21 @@ impl Authority {
             .collect()
     }
 
-    /// Whether [`TITLE`] was made.
-    pub fn knows_title(&self, token: &str) -> Result<bool, Failure> {
-        let asked = self.agent.get(format!("{}/v1/titles/{TITLE}", self.url)).header("authorization", format!("Bearer {token}")).call();
+    /// Whether a title was made.
+    pub fn knows_title(&self, token: &str, title: &str) -> Result<bool, Failure> {
+        let asked = self.agent.get(format!("{}/v1/titles/{title}", self.url)).header("authorization", format!("Bearer {token}")).call();
         asked.map(|response| response.status().is_success()).map_err(|error| Failure::Broken(format!("asking for a title: {error}")))
     }
 
     /// POSTs JSON as an operator or publisher.
     pub fn post(&self, token: &str, path: &str, body: serde_json::Value) -> Result<serde_json::Value, Failure> {
         let sent = self.agent.post(format!("{}{path}", self.url)).header("authorization", format!("Bearer {token}")).send_json(body);
+        json(sent, path)
+    }
+
+    /// PUTs JSON as an operator or publisher.
+    pub fn put_json(&self, token: &str, path: &str, body: serde_json::Value) -> Result<serde_json::Value, Failure> {
+        let sent = self.agent.put(format!("{}{path}", self.url)).header("authorization", format!("Bearer {token}")).send_json(body);
         json(sent, path)
     }
 

@@ -77,6 +77,26 @@ impl Database {
         psql(&format!("{cluster}/postgres"), &format!("DROP DATABASE {name} WITH (FORCE)")).map(drop)
     }
 
+    /// Puts every license that has moved onto another device of its user: the transfer is forgotten, and two may think that they have it. False
+    /// where there is no transfer to forget.
+    ///
+    /// # Errors
+    /// What the database said.
+    pub fn forget_transfers(&self) -> Result<bool, Failure> {
+        let moved = "moves > 0 AND state <> 'ended' AND EXISTS (SELECT 1 FROM user_device d WHERE d.user_id = license.user_id
+               AND d.device_id <> license.device_id)
+             AND NOT EXISTS (SELECT 1 FROM license o WHERE o.user_id = license.user_id AND o.entitlement_id = license.entitlement_id
+               AND o.license_id <> license.license_id)";
+        if self.number(&format!("SELECT count(*) FROM license WHERE {moved}"))? == 0 {
+            return Ok(false);
+        }
+        self.execute(&format!(
+            "UPDATE license SET device_id = (SELECT min(d.device_id) FROM user_device d WHERE d.user_id = license.user_id
+               AND d.device_id <> license.device_id) WHERE {moved}"
+        ))?;
+        Ok(true)
+    }
+
     /// Makes the database forget that a medium was claimed: the bug that every run here exists to find.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use crate::{
     authority::{Authority, Failure},
     cluster::Cluster,
     ground, kill,
-    work::{self, World},
+    work::{self, Store, World},
 };
 use std::{
     path::PathBuf,
@@ -78,7 +78,7 @@ pub fn run(common: &Common, options: &Options) -> Result<(), Failure> {
     cluster.start()?;
     let authority = Authority::meet(&cluster.servers[0].url)?;
     let media = ground::prepare(&authority, cluster.token(), u64::from(options.rounds) * 4000)?;
-    let world = World::new(media, PAUSE);
+    let world = World::new(media, Store::open(&authority, cluster.token())?, PAUSE);
     let processes: Vec<Authority> = cluster.urls().iter().map(|url| authority.at(url)).collect();
     let breaking = work::side_by_side(&common, &world, &processes, || break_everything(options, &nodes, &cluster, &world));
     judge(&common, options, &cluster, world, breaking)
@@ -93,15 +93,16 @@ fn judge(common: &Common, options: &Options, cluster: &Cluster, world: World, br
     };
     let finding = finding.map_or_else(|| alive(cluster).and_then(|()| kill::drained(cluster)).and_then(|()| cluster.audit()), Err);
     let (acknowledged, lost, busy) = (world.acknowledged.into_inner(), world.lost.into_inner(), world.busy.into_inner());
+    let tally = world.tally.into_inner().expect("no holder panics");
     let granted = world.granted.into_inner().expect("no holder panics").len();
     println!(
         "failover: {faults} faults, {} processes never restarted, {acknowledged} acknowledged, {granted} granted, {busy} asked to come again, \
-         {lost} answers lost, {} repeats of answered requests, seed {}",
+         {lost} answers lost, {} repeats of answered requests; {tally}; seed {}",
         cluster.servers.len(),
         world.repeated.into_inner(),
         common.seed
     );
-    let enough = acknowledged >= faults * STEADY && granted >= 100 && busy > 0;
+    let enough = acknowledged >= faults * STEADY && granted >= 100 && busy > 0 && tally.is_plenty(50);
     work::verdict("failover", options.plant, finding, enough)
 }
 

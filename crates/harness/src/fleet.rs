@@ -1,6 +1,13 @@
 //! Many thousand terminals that live their lives against several servers: throughput, latency, refusals, and the auditor's verdict.
 
-use crate::{Common, authority::Failure, cluster::Cluster, database::Throwaway, ground, kill, random::Dice};
+use crate::{
+    Common,
+    authority::{Failure, TITLE},
+    cluster::Cluster,
+    database::Throwaway,
+    ground, kill,
+    random::Dice,
+};
 use life::{Asked, Life, Places};
 pub use report::{Report, Tally};
 use std::{
@@ -50,7 +57,7 @@ pub fn run(common: &Common, options: &Options, terminals: usize, progress: bool)
     cluster.start()?;
     let places = Places::of(&cluster, &options.roles)?;
     say(progress, &format!("{} server processes run; pressing {} media", options.servers, terminals));
-    let objects = ground::publish_title(&places.authority[0], cluster.token())?;
+    let objects = ground::publish_title(&places.authority[0], cluster.token(), TITLE)?;
     let media = ground::press(&places.authority[0], cluster.token(), terminals as u64)?;
     let object = objects.iter().max_by_key(|(_, bytes)| bytes.len()).ok_or_else(|| broken("no objects"))?;
 

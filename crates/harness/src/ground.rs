@@ -20,8 +20,8 @@ use std::path::Path;
 /// # Errors
 /// What the server refused.
 pub fn prepare(authority: &Authority, token: &str, count: u64) -> Result<Vec<Medium>, Failure> {
-    if !authority.knows_title(token)? {
-        publish_title(authority, token)?;
+    if !authority.knows_title(token, TITLE)? {
+        publish_title(authority, token, TITLE)?;
     }
     press(authority, token, count)
 }
@@ -36,34 +36,34 @@ pub fn press(authority: &Authority, token: &str, count: u64) -> Result<Vec<Mediu
     if media.len() as u64 == count { Ok(media) } else { Err(Failure::Broken(format!("{} of {count} media pressed", media.len()))) }
 }
 
-/// Publishes the title; returns its sealed objects.
+/// Publishes a title; returns its sealed objects.
 ///
 /// # Errors
 /// What the server refused.
-pub fn publish_title(authority: &Authority, token: &str) -> Result<Objects, Failure> {
+pub fn publish_title(authority: &Authority, token: &str, title: &str) -> Result<Objects, Failure> {
     let signing = SigningKey::from_seed(&Secret::random(&mut SystemRandom));
-    authority.post(token, "/v1/publishers", json!({ "id": TITLE, "name": "Harness", "key": signing.verifying_key().to_string() }))?;
-    authority.post(token, "/v1/titles", json!({ "title": TITLE, "name": "Harness", "kind": "app", "publisher": TITLE }))?;
-    let (key, generation) = content_key(authority, token)?;
+    authority.post(token, "/v1/publishers", json!({ "id": title, "name": "Harness", "key": signing.verifying_key().to_string() }))?;
+    authority.post(token, "/v1/titles", json!({ "title": title, "name": "Harness", "kind": "app", "publisher": title }))?;
+    let (key, generation) = content_key(authority, token, title)?;
     let directory = tempfile::tempdir().map_err(|error| Failure::Io("making a directory", error))?;
-    let (document, objects) = release(directory.path(), &key, generation, &signing)?;
+    let (document, objects) = release(directory.path(), title, &key, generation, &signing)?;
     for (name, bytes) in &objects {
         authority.put(token, name, bytes)?;
     }
     let listed: Vec<_> = objects.iter().map(|(name, bytes)| json!({ "object": name, "length": bytes.len() })).collect();
-    authority.post(token, &format!("/v1/titles/{TITLE}/releases"), json!({ "document": document, "objects": listed }))?;
+    authority.post(token, &format!("/v1/titles/{title}/releases"), json!({ "document": document, "objects": listed }))?;
     Ok(objects)
 }
 
-fn content_key(authority: &Authority, token: &str) -> Result<(ContentKey, u32), Failure> {
+fn content_key(authority: &Authority, token: &str, title: &str) -> Result<(ContentKey, u32), Failure> {
     let recipient = SealingKey::from_seed(&Secret::random(&mut SystemRandom));
-    let path = format!("/v1/titles/{TITLE}/content-key");
+    let path = format!("/v1/titles/{title}/content-key");
     let answer = authority.post(token, &path, json!({ "recipient": recipient.public_key().to_string() }))?;
     let broken = |what: &str| Failure::Broken(format!("content key: {what}"));
     let generation = answer["generation"].as_u64().and_then(|number| u32::try_from(number).ok()).ok_or_else(|| broken("no generation"))?;
     let sealed: SealedBox = serde_json::from_value(answer["box"].clone()).map_err(|error| broken(&error.to_string()))?;
     let opened =
-        sealed.open(&recipient, &[purpose::CONTENT_KEY, TITLE, &generation.to_string()]).map_err(|error| broken(&error.to_string()))?;
+        sealed.open(&recipient, &[purpose::CONTENT_KEY, title, &generation.to_string()]).map_err(|error| broken(&error.to_string()))?;
     let secret = Secret::from_slice(&opened).ok_or_else(|| broken("not 32 bytes"))?;
     Ok((ContentKey::new(secret), generation))
 }
@@ -71,7 +71,7 @@ fn content_key(authority: &Authority, token: &str) -> Result<(ContentKey, u32), 
 /// Name and bytes of each.
 pub type Objects = Vec<(String, Vec<u8>)>;
 
-fn release(directory: &Path, key: &ContentKey, generation: u32, signing: &SigningKey) -> Result<(String, Objects), Failure> {
+fn release(directory: &Path, title: &str, key: &ContentKey, generation: u32, signing: &SigningKey) -> Result<(String, Objects), Failure> {
     let (tree, store) = (directory.join("tree"), directory.join("store"));
     let write = || -> std::io::Result<()> {
         std::fs::create_dir_all(&tree)?;
@@ -92,7 +92,7 @@ fn release(directory: &Path, key: &ContentKey, generation: u32, signing: &Signin
         objects.push((pack.name.to_string(), bytes));
     }
     let release = Release {
-        title: TITLE.into(),
+        title: title.into(),
         version: "1".into(),
         kind: Kind::App,
         entry: None,
@@ -102,5 +102,5 @@ fn release(directory: &Path, key: &ContentKey, generation: u32, signing: &Signin
         files: published.progress.files_total,
         manifest: published.reference,
     };
-    Ok((release.sign(TITLE, signing), objects))
+    Ok((release.sign(title, signing), objects))
 }

@@ -8,7 +8,7 @@ use crate::{
     database::Database,
     ground,
     random::Dice,
-    work::{self, World},
+    work::{self, Store, World},
 };
 use std::{path::Path, sync::atomic::Ordering::SeqCst, time::Duration};
 
@@ -17,6 +17,8 @@ use std::{path::Path, sync::atomic::Ordering::SeqCst, time::Duration};
 pub enum Plant {
     /// Half way, the database forgets one claim: a second grant for the medium becomes possible.
     ForgetClaim,
+    /// Half way, the database forgets all transfers: licenses are at another device than everybody was told.
+    ForgetTransfers,
     /// Half way, the database is put back to what it was some kills before: acknowledged effects are gone.
     StaleDatabase,
 }
@@ -38,7 +40,7 @@ pub fn run(common: &Common, kills: u32, servers: usize, plant: Option<Plant>) ->
     cluster.start()?;
     let authority = Authority::meet(&cluster.servers[0].url)?;
     let media = ground::prepare(&authority, cluster.token(), u64::from(kills) * 20 + 100)?;
-    let world = World::new(media, Duration::ZERO);
+    let world = World::new(media, Store::open(&authority, cluster.token())?, Duration::ZERO);
     let processes: Vec<Authority> = cluster.urls().iter().map(|url| authority.at(url)).collect();
     work::side_by_side(common, &world, &processes, || kill_again_and_again(common, kills, plant, &mut cluster, &world))?;
     judge(common, kills, plant, &cluster, world)
@@ -50,16 +52,18 @@ fn judge(common: &Common, kills: u32, plant: Option<Plant>, cluster: &Cluster, w
     let finding = finding.map_or_else(|| drained(cluster).and_then(|()| cluster.audit()), Err);
     let (acknowledged, lost) = (world.acknowledged.into_inner(), world.lost.into_inner());
     let granted = world.granted.into_inner().expect("no holder panics").len();
+    let tally = world.tally.into_inner().expect("no holder panics");
     let (elsewhere, repeated) = (world.elsewhere.into_inner(), world.repeated.into_inner());
     println!(
         "kill: {kills} kills among {} processes, {acknowledged} acknowledged, {granted} granted, {lost} answers lost and repeated, \
-         {elsewhere} of them answered by another process, {repeated} repeats of answered requests, seed {}",
+         {elsewhere} of them answered by another process, {repeated} repeats of answered requests; {tally}; seed {}",
         cluster.servers.len(),
         common.seed
     );
     let enough = acknowledged >= u64::from(kills) * 5
         && granted >= kills as usize
         && lost > 0
+        && tally.is_plenty(u64::from(kills) / 2)
         && (cluster.servers.len() == 1 || elsewhere >= u64::from(kills) / 4);
     work::verdict("kill", plant, finding, enough)
 }
@@ -78,7 +82,7 @@ pub(crate) fn drained(cluster: &Cluster) -> Result<(), Failure> {
 }
 
 fn kill_again_and_again(common: &Common, kills: u32, plant: Option<Plant>, cluster: &mut Cluster, world: &World) -> Result<(), Failure> {
-    let mut dice = Dice::new(common.seed, 0);
+    let (mut dice, mut forgotten) = (Dice::new(common.seed, 0), false);
     let data = cluster.servers[0].data.clone();
     let snapshot = data.with_file_name("snapshot");
     for kill in 1..=kills {
@@ -93,6 +97,7 @@ fn kill_again_and_again(common: &Common, kills: u32, plant: Option<Plant>, clust
         cluster.servers[which].kill();
         match plant {
             Some(Plant::ForgetClaim) if kill == kills / 2 => forget_a_claim(&cluster.database, world)?,
+            Some(Plant::ForgetTransfers) if kill >= kills / 2 && !forgotten => forgotten = cluster.database.forget_transfers()?,
             Some(Plant::StaleDatabase) if kill == kills / 3 => copy(&data, &snapshot)?,
             Some(Plant::StaleDatabase) if kill == kills / 2 => copy(&snapshot, &data)?,
             _ => {}

@@ -1,5 +1,5 @@
-//! Proves that a server keeps its word: what it acknowledged survives being killed, no race gives a medium to two, and too much load makes
-//! it refuse and not lie.
+//! Proves that a server keeps its word: what it acknowledged survives being killed, no race gives a medium or a license to two, too much
+//! load makes it refuse and not lie, and whatever is bought, moved and given back, it thinks of it what a small model thinks.
 //!
 //! Works on real `counterfoild` processes over loopback. Every run prints its seed, the work it did and what it found, fails when it did
 //! too little to prove anything, and can be run with a planted bug that it must catch.
@@ -10,7 +10,9 @@ pub mod cluster;
 pub mod database;
 pub mod failover;
 pub mod fleet;
+pub mod goods;
 pub mod ground;
+mod household;
 pub mod kill;
 pub mod overload;
 pub mod quota;
@@ -18,6 +20,7 @@ pub mod race;
 pub mod random;
 pub mod server;
 pub mod terminal;
+pub mod walk;
 mod work;
 mod worker;
 

@@ -1,7 +1,7 @@
 //! The harness's command line.
 
 use clap::{Parser, Subcommand};
-use counterfoil_harness::{Common, claims, failover, kill, overload, race};
+use counterfoil_harness::{Common, claims, failover, kill, overload, race, walk};
 use std::process::ExitCode;
 
 /// Kills, races and measures real servers; fails when one of them did not keep its word.
@@ -16,7 +16,7 @@ struct Command {
 
 #[derive(Subcommand)]
 enum What {
-    /// SIGKILL servers after random acknowledgements, under mixed register, claim and confirm (testing.md rows 1 and 2).
+    /// SIGKILL servers after random acknowledgements, under mixed register, claim, confirm, order, license, transfer and refund (testing.md rows 1 and 2).
     Kill {
         /// How often.
         #[arg(long, default_value_t = 200)]
@@ -40,6 +40,8 @@ enum What {
         #[arg(long)]
         plant: Option<race::Plant>,
     },
+    /// Households order, license, transfer and give back at random, and a small model says what must come of it (testing.md row 9).
+    Walk(walk::Options),
     /// The PostgreSQL primary changes, dies and freezes under load; nobody restarts the servers (testing.md row 20).
     Failover(failover::Options),
     /// Far more terminals than the server may work for at once (testing.md row 19).
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
     let outcome = match command.what {
         What::Kill { kills, servers, plant } => kill::run(&command.common, kills, servers, plant),
         What::Race { media, servers, plant } => race::run(&command.common, media, servers, plant),
+        What::Walk(options) => walk::run(&command.common, &options),
         What::Failover(options) => failover::run(&command.common, &options),
         What::Overload(options) => overload::run(&command.common, &options),
         What::Claims(options) => claims::run(&command.common, &options),

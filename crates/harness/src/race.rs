@@ -16,7 +16,10 @@ use counterfoil_core::{
     wire::{Answer, ClaimResult, RegisterResult},
 };
 use counterfoil_format::envelope::Envelope;
-use std::{sync::Barrier, time::Instant};
+use std::{
+    sync::Barrier,
+    time::{Duration, Instant},
+};
 
 /// A bug put in on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -199,18 +202,23 @@ pub fn registered(authority: &Authority, dice: &mut Dice) -> Result<Terminal, Fa
     Ok(terminal)
 }
 
+/// How long a terminal waits that was asked to come again, and how often it does.
+const COME_AGAIN: Duration = Duration::from_millis(5);
+const PATIENCE: u32 = 4000;
+
 /// Sends until there is an answer; nobody kills the server here, so that a lost one is a finding.
 ///
 /// # Errors
 /// An answer that is lost, or cannot be explained.
 pub fn send(authority: &Authority, envelope: &Envelope) -> Result<Answer, Failure> {
-    loop {
+    for _ in 0..PATIENCE {
         match authority.exchange(envelope)? {
             Reply::Answer(answer) => return Ok(answer),
-            Reply::Busy => std::thread::yield_now(),
+            Reply::Busy => std::thread::sleep(COME_AGAIN),
             Reply::Lost => return Err(Failure::Broken("an answer was lost though nothing was killed".into())),
         }
     }
+    Err(Failure::Broken(format!("asked to come again {PATIENCE} times")))
 }
 
 fn one_more_claim(common: &Common, authority: &Authority, medium: &Medium) -> Result<bool, Failure> {

@@ -17,6 +17,11 @@ impl Dice {
         Dice(rng)
     }
 
+    /// Dice of one's own, which throw what these would have.
+    pub fn apart(&mut self) -> Self {
+        Dice(ChaCha8Rng::seed_from_u64(self.0.next_u64()))
+    }
+
     /// From 0 up to `limit`, without it.
     pub fn below(&mut self, limit: u64) -> u64 {
         self.0.next_u64() % limit

@@ -81,6 +81,8 @@ impl Server {
             // The harness is one address with a thousand terminals.
             .env("COUNTERFOILD__LIMITS__REQUESTS_PER_SECOND", "0")
             .env("COUNTERFOILD__LIMITS__TOKEN_REQUESTS_PER_SECOND", "0")
+            // So that there are balances to lose.
+            .env("COUNTERFOILD__STORE__PAYMENT", "balance")
             .env("COUNTERFOILD__LOG__LEVEL", "warn")
             .envs(self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str())))
             .stdin(Stdio::null())

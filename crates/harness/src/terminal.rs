@@ -16,11 +16,16 @@ use counterfoil_format::{
     jws::Signer,
     secret::{Random, Secret},
 };
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+mod software;
 
 /// A person with a card and a device.
 pub struct Terminal {
-    card: HolderKeys,
+    card: Arc<HolderKeys>,
     device: HolderKeys,
     device_id: DeviceId,
     /// Known once registered.
@@ -49,18 +54,19 @@ impl Terminal {
         let mut id = [0; 16];
         dice.fill(&mut id);
         Terminal {
-            card: HolderKeys::generate(HolderKind::Card, dice),
+            card: HolderKeys::generate(HolderKind::Card, dice).into(),
             device: HolderKeys::generate(HolderKind::Device, dice),
             device_id: DeviceId::from_bytes(id),
             user: None,
         }
     }
 
-    fn card_id(&self) -> CardId {
+    /// Of the card.
+    pub fn card_id(&self) -> CardId {
         HolderId::from_bytes(self.card.public().id()).into()
     }
 
-    /// C3.
+    /// C3; where the user is known, for one more device.
     pub fn register(&self, authority: &Authority, dice: &mut Dice) -> Envelope {
         let keys =
             |keys: &HolderKeys| HolderKeysOnWire { sign: keys.public().signing.to_string(), seal: keys.public().sealing.to_string() };
@@ -70,7 +76,8 @@ impl Terminal {
             secret: to_base64url(self.device.device_secret().expect("made as a device").expose()),
             name: None,
         };
-        let operation = Operation::Register(Register { user_id: None, card: Some(keys(&self.card)), device: Some(device), drive: None });
+        let operation =
+            Operation::Register(Register { user_id: self.user, card: Some(keys(&self.card)), device: Some(device), drive: None });
         self.seal(authority, operation, None, dice)
     }
 

@@ -3,6 +3,8 @@
 use crate::{
     Common,
     authority::{Authority, Failure},
+    goods::{self, Goods},
+    household::Tally,
     random::Dice,
     terminal::Medium,
     worker::Worker,
@@ -12,7 +14,7 @@ use std::{
     collections::HashMap,
     fmt::Debug,
     sync::{
-        Condvar, Mutex,
+        Arc, Condvar, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     },
     time::Duration,
@@ -20,18 +22,26 @@ use std::{
 
 /// Has `common.terminals` terminals work for as long as `breaking` runs, and answers with what that said. The first thing that a terminal
 /// finds stops everybody.
-pub(crate) fn side_by_side<T>(common: &Common, world: &World, processes: &[Authority], breaking: impl FnOnce() -> T) -> T {
+pub(crate) fn side_by_side<T>(
+    common: &Common,
+    world: &World,
+    processes: &[Authority],
+    breaking: impl FnOnce() -> Result<T, Failure>,
+) -> Result<T, Failure> {
     std::thread::scope(|scope| {
         for stream in 0..common.terminals {
             let dice = Dice::new(common.seed, 1 + stream as u64);
             scope.spawn(move || {
-                if let Err(failure) = Worker::new(world, processes.to_vec(), stream, dice).work() {
+                if let Err(failure) = Worker::new(world, processes.to_vec(), stream, dice).work()
+                    && !world.given_up.load(SeqCst)
+                {
                     world.finding.lock().expect("no holder panics").get_or_insert(failure);
                     world.stop.store(true, SeqCst);
                 }
             });
         }
         let said = breaking();
+        world.given_up.store(said.is_err(), SeqCst);
         world.stop.store(true, SeqCst);
         world.starts.1.notify_all();
         said
@@ -54,6 +64,7 @@ pub(crate) fn verdict<P: Debug>(name: &str, plant: Option<P>, finding: Result<()
 
 /// What everybody has been told, to hold every further answer against.
 pub(crate) struct World {
+    pub(crate) store: Store,
     pub(crate) media: Vec<Medium>,
     /// Per medium, what was told of it last.
     pub(crate) granted: Mutex<HashMap<usize, Holding>>,
@@ -65,17 +76,35 @@ pub(crate) struct World {
     pub(crate) elsewhere: AtomicU64,
     pub(crate) repeated: AtomicU64,
     pub(crate) stop: AtomicBool,
+    /// The servers may be down for good: nobody waits for an answer any more.
+    pub(crate) given_up: AtomicBool,
     /// Counts starts of the server; who lost an answer waits for the next.
     pub(crate) starts: (Mutex<u64>, Condvar),
     pub(crate) finding: Mutex<Option<Failure>>,
     /// How long a terminal rests between two requests.
     pub(crate) pause: Duration,
+    pub(crate) tally: Mutex<Tally>,
+}
+
+/// What is sold, and by whom balances are topped up.
+#[derive(Clone)]
+pub(crate) struct Store {
+    pub(crate) goods: Arc<[Goods]>,
+    pub(crate) token: String,
+}
+
+impl Store {
+    /// Opens it: publishes and lists its titles.
+    pub(crate) fn open(authority: &Authority, token: &str) -> Result<Self, Failure> {
+        Ok(Store { goods: goods::stock(authority, token)?.into(), token: token.to_owned() })
+    }
 }
 
 impl World {
     /// In which nobody has been told anything about these media.
-    pub(crate) fn new(media: Vec<Medium>, pause: Duration) -> Self {
+    pub(crate) fn new(media: Vec<Medium>, store: Store, pause: Duration) -> Self {
         World {
+            store,
             media,
             granted: Mutex::default(),
             acknowledged: AtomicU64::new(0),
@@ -84,9 +113,11 @@ impl World {
             elsewhere: AtomicU64::new(0),
             repeated: AtomicU64::new(0),
             stop: AtomicBool::new(false),
+            given_up: AtomicBool::new(false),
             starts: (Mutex::new(1), Condvar::new()),
             finding: Mutex::default(),
             pause,
+            tally: Mutex::default(),
         }
     }
 }

@@ -1,7 +1,10 @@
-//! A terminal that registers, claims, confirms and repeats for as long as it may, and holds every answer against all that were given.
+//! Terminals that register, claim, confirm and repeat, and households that shop, for as long as they may: every answer
+//! is held against all that were given.
 
 use crate::{
     authority::{Authority, Failure, Reply},
+    goods::euros,
+    household::{Household, Link},
     random::Dice,
     terminal::Terminal,
     work::{Holding, World},
@@ -14,6 +17,8 @@ use counterfoil_format::envelope::Envelope;
 use serde::de::DeserializeOwned;
 use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 
+/// Households of one worker.
+const HOUSEHOLDS: usize = 2;
 /// How long a terminal waits that was asked to come again.
 const COME_AGAIN: Duration = Duration::from_millis(50);
 
@@ -35,11 +40,21 @@ pub(crate) struct Worker<'a> {
     /// Everything answered, by whom it was asked.
     told: Vec<(usize, Envelope, Told)>,
     open: Vec<(usize, usize, Vec<GrantId>)>,
+    households: Vec<Household>,
 }
 
 impl<'a> Worker<'a> {
     pub(crate) fn new(world: &'a World, processes: Vec<Authority>, stream: usize, dice: Dice) -> Self {
-        Worker { world, at: stream % processes.len(), processes, dice, people: Vec::new(), told: Vec::new(), open: Vec::new() }
+        Worker {
+            world,
+            at: stream % processes.len(),
+            processes,
+            dice,
+            people: Vec::new(),
+            told: Vec::new(),
+            open: Vec::new(),
+            households: Vec::new(),
+        }
     }
 
     /// Works until told to stop, and then asks once more for everything that it was ever told.
@@ -48,9 +63,10 @@ impl<'a> Worker<'a> {
         while !self.world.stop.load(SeqCst) {
             std::thread::sleep(self.world.pause);
             match self.dice.below(100) {
-                0..5 => self.register()?,
-                5..65 => self.claim()?,
-                65..85 => self.confirm()?,
+                0..2 => self.register()?,
+                2..30 => self.claim()?,
+                30..40 => self.confirm()?,
+                40..90 => self.shop()?,
                 _ => {
                     let which = self.dice.below(self.told.len() as u64) as usize;
                     self.repeat(which)?;
@@ -61,7 +77,7 @@ impl<'a> Worker<'a> {
         for which in 0..self.told.len() {
             self.repeat(which)?;
         }
-        Ok(())
+        self.close_the_books()
     }
 
     fn register(&mut self) -> Result<(), Failure> {
@@ -166,13 +182,41 @@ impl<'a> Worker<'a> {
         if same { Ok(()) } else { Err(Failure::Broken("a repeated request was answered otherwise than before".into())) }
     }
 
-    /// Until there is a definite answer: the same envelope again, at another process where there is one, else after the next start.
+    /// One thing more that one of its households does, or one more household.
+    fn shop(&mut self) -> Result<(), Failure> {
+        let goods = self.world.store.goods.clone();
+        if self.households.is_empty() || (self.households.len() < HOUSEHOLDS && self.dice.chance(2)) {
+            let (authority, dice) = (self.processes[0].clone(), self.dice.apart());
+            let founded = Household::found(&authority, &goods, dice, self)?;
+            self.households.push(founded);
+            return Ok(());
+        }
+        let mut household = self.households.swap_remove(self.dice.below(self.households.len() as u64) as usize);
+        household.step(self)?;
+        self.households.push(household);
+        Ok(())
+    }
+
+    /// What the households think at the end is what the authority thinks.
+    fn close_the_books(&mut self) -> Result<(), Failure> {
+        for mut household in std::mem::take(&mut self.households) {
+            household.check(self)?;
+            *self.world.tally.lock().expect("no holder panics") += household.tally;
+        }
+        Ok(())
+    }
+
     fn send(&mut self, envelope: &Envelope) -> Result<Answer, Failure> {
+        self.until_answered(|authority| authority.exchange(envelope))
+    }
+
+    /// Until there is a definite answer: the same request again, at another process where there is one, else after the next start.
+    fn until_answered<T>(&mut self, ask: impl Fn(&Authority) -> Result<Reply<T>, Failure>) -> Result<T, Failure> {
         let first = self.at;
         let mut doubt = false;
-        loop {
+        while !self.world.given_up.load(SeqCst) {
             let starts = *self.world.starts.0.lock().expect("no holder panics");
-            match self.processes[self.at].exchange(envelope)? {
+            match ask(&self.processes[self.at])? {
                 Reply::Answer(answer) => {
                     self.world.acknowledged.fetch_add(1, SeqCst);
                     if doubt && self.at != first {
@@ -196,6 +240,18 @@ impl<'a> Worker<'a> {
                 }
             }
         }
+        Err(Failure::Broken("the run was given up".into()))
+    }
+}
+
+impl Link for Worker<'_> {
+    fn ask(&mut self, envelope: &Envelope) -> Result<Answer, Failure> {
+        self.send(envelope)
+    }
+
+    fn top_up(&mut self, user: UserId, cents: u64, key: &str) -> Result<(), Failure> {
+        let world = self.world;
+        self.until_answered(|authority| authority.top_up(&world.store.token, user, euros(cents), key))
     }
 }
 
