@@ -1,12 +1,18 @@
 //! What a device asks of its user's family, in one transaction: asked once, by a device that is registered at that moment, and recorded.
+//!
+//! Several processes may work on one family at once, and on PostgreSQL each statement sees what was committed before it. So the end of the
+//! family's audit log is read first and its record is appended before anything else is written: where another record came in between, what
+//! was decided stands on something that has changed, and the transaction is run again. From then on the row of the head keeps others out.
+
+use std::cell::Cell;
 
 use counterfoil_core::{Code, Refusal, Timestamp, UserId};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::asked::{self, Asked};
 use crate::db::{DbError, Tx};
-use crate::store::audit;
+use crate::store::audit::{self, Head};
 use crate::store::request::{self, Once, Recorded};
 use crate::store::user::{self, DeviceRow, Recipient};
 
@@ -32,6 +38,8 @@ pub struct Turn {
     pub device: Option<DeviceRow>,
     /// When.
     pub now: Timestamp,
+    /// Where the family's audit log ended when the transaction began.
+    begun: Cell<Option<Head>>,
 }
 
 /// What is known of a request when its transaction begins.
@@ -48,17 +56,13 @@ pub enum Begun {
 impl Turn {
     /// Of a device that has signed.
     pub fn of(asked: &Asked, operation: &'static str, user: UserId, recipient: &Recipient, now: Timestamp) -> Self {
-        let family = user::family(user);
-        Self {
-            user,
-            actor: family.clone(),
-            family,
-            operation,
-            request_id: asked.request_id.to_string(),
-            digest: asked.digest,
-            device: Some(recipient.device.clone()),
-            now,
-        }
+        let (actor, request_id) = (user::family(user), asked.request_id.to_string());
+        Self { device: Some(recipient.device.clone()), ..Self::by(actor, operation, user, request_id, asked.digest, now) }
+    }
+
+    /// Of somebody whose right to ask has been established.
+    pub fn by(actor: String, operation: &'static str, user: UserId, request_id: String, digest: [u8; 32], now: Timestamp) -> Self {
+        Self { user, family: user::family(user), actor, operation, request_id, digest, device: None, now, begun: Cell::new(None) }
     }
 
     /// Looks whether the request was answered, and whether the device is still registered with the keys that it signed with: it may have
@@ -67,6 +71,7 @@ impl Turn {
     /// # Errors
     /// A failure of the database.
     pub async fn begin(&self, tx: &mut Tx) -> Result<Begun, DbError> {
+        self.begun.set(Some(audit::head(tx, &self.family).await?));
         match request::once(tx, &self.family, &self.request_id, &self.digest, self.now.0).await? {
             Once::Mismatch => return self.refuse(tx, Code::RequestMismatch.into()).await.map(Begun::Refused),
             Once::Repeat(Recorded { answer, .. }) => return Ok(Begun::Repeat(answer)),
@@ -85,16 +90,21 @@ impl Turn {
     /// # Errors
     /// A failure of the database.
     pub async fn refuse(&self, tx: &mut Tx, refusal: Refusal) -> Result<Refusal, DbError> {
-        asked::audit_refusal(tx, &self.family, self.operation, &self.actor, refusal.code, self.now).await?;
+        self.note(tx, &format!("{}.refused", self.operation), &json!({ "code": refusal.code })).await?;
         Ok(refusal)
     }
 
-    /// Records what was done.
+    /// Records what is done, before it is done.
     ///
     /// # Errors
     /// A failure of the database.
     pub async fn note(&self, tx: &mut Tx, event: &str, detail: &Value) -> Result<(), DbError> {
-        audit::append(tx, &self.family, self.now.0, &self.actor, event, detail).await.map(drop)
+        let (family, at, actor) = (&self.family, self.now.0, &self.actor);
+        match self.begun.take() {
+            Some(head) => audit::append_after(tx, family, head, at, actor, event, detail).await.map(drop),
+            // Nothing was decided in this transaction.
+            None => audit::append(tx, family, at, actor, event, detail).await.map(drop),
+        }
     }
 
     /// Records what the request is answered with. No secret belongs in it.

@@ -55,14 +55,14 @@ async fn settle(tx: &mut Tx, turn: &Turn, ask: &Confirm, device: DeviceId) -> Re
         Ok(to_settle) => to_settle,
         Err(refusal) => return turn.refuse(tx, refusal).await.map(Some),
     };
+    if !to_settle.is_empty() {
+        turn.note(tx, "license.confirmed", &json!({ "grants": to_settle, "device": device })).await?;
+    }
     for grant in &to_settle {
         let Some(row) = rows.iter().find(|row| row.grant.as_ref().is_some_and(|of| of.grant == *grant)) else { continue };
         license::settle(tx, turn.user, row.license, *grant, turn.now).await?;
         // Whoever installed it, nobody needs to do it again.
         inbox::withdraw(tx, turn.user, device, row.license, turn.now).await?;
-    }
-    if !to_settle.is_empty() {
-        turn.note(tx, "license.confirmed", &json!({ "grants": to_settle, "device": device })).await?;
     }
     turn.answer(tx, &json!(null)).await?;
     Ok(None)

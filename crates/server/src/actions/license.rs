@@ -119,13 +119,27 @@ async fn issue(tx: &mut Tx, turn: &Turn, fresh: &Fresh) -> Result<Result<Issued,
         (Ok(_), None) => return Ok(Err(Box::new(turn.refuse(tx, Code::ReleaseUnknown.into()).await?))),
         (Err(refusal), _) => return Ok(Err(Box::new(turn.refuse(tx, refusal).await?))),
     };
-    let issued = carry_out(tx, turn, fresh, decision, generation, &at_device).await?;
+    let issued = issued(fresh, decision, &at_device);
     let detail = json!({ "license": issued.license_id, "transaction": issued.transaction_id, "title": ask.title, "device": ask.device_id });
     turn.note(tx, event(decision), &detail).await?;
+    if !carry_out(tx, turn, fresh, decision, generation, &at_device).await? {
+        return Err(tx.conflict("the license").into());
+    }
     turn.answer(tx, &issued).await?;
     Ok(Ok(issued))
 }
 
+/// What is answered to a decision.
+fn issued(fresh: &Fresh, decision: Ask, at_device: &[LicenseRow]) -> Issued {
+    let license_id = match decision {
+        Ask::Issue(id) | Ask::Same(id) | Ask::Reopen(id) => id,
+        Ask::TakePlace(_) => fresh.license,
+    };
+    let known = at_device.iter().find(|row| row.license == license_id).and_then(|row| row.transaction);
+    Issued { license_id, transaction_id: known.unwrap_or(fresh.transaction) }
+}
+
+/// False where a row is not as it was seen.
 async fn carry_out(
     tx: &mut Tx,
     turn: &Turn,
@@ -133,28 +147,18 @@ async fn carry_out(
     decision: Ask,
     generation: u32,
     at_device: &[LicenseRow],
-) -> Result<Issued, DbError> {
+) -> Result<bool, DbError> {
     let Fresh { ask: AskLicense { user_id: user, device_id: device, title, .. }, .. } = fresh;
-    let found = |id: LicenseId| at_device.iter().find(|row| row.license == id);
-    let (license_id, done) = match decision {
-        Ask::Issue(id) => (id, license::issue(tx, *user, id, *device, fresh.transaction, generation).await?),
-        Ask::Reopen(id) => (id, license::reopen(tx, *user, id, *device, generation).await?),
+    let installed = |id| at_device.iter().any(|row| row.license == id && row.state == rules::LicenseState::Settled);
+    match decision {
+        Ask::Issue(id) => license::issue(tx, *user, id, *device, fresh.transaction, generation).await,
+        Ask::Reopen(id) => license::reopen(tx, *user, id, *device, generation).await,
         // What is installed keeps its key; what is not is installed as it was asked for last.
-        Ask::Same(id) => match found(id).is_some_and(|row| row.state == rules::LicenseState::Settled) {
-            true => (id, true),
-            false => (id, license::choose(tx, *user, id, *device, generation).await?),
-        },
-        Ask::TakePlace(entitlement) => {
-            let id = fresh.license;
-            let taken = take_place(tx, turn, entitlement, id, *device, title).await?;
-            (id, taken && license::issue(tx, *user, id, *device, fresh.transaction, generation).await?)
-        }
-    };
-    if !done {
-        return Err(tx.conflict("the license"));
+        Ask::Same(id) if installed(id) => Ok(true),
+        Ask::Same(id) => license::choose(tx, *user, id, *device, generation).await,
+        Ask::TakePlace(entitlement) => Ok(take_place(tx, turn, entitlement, fresh.license, *device, title).await?
+            && license::issue(tx, *user, fresh.license, *device, fresh.transaction, generation).await?),
     }
-    let known = found(license_id).and_then(|row| row.transaction);
-    Ok(Issued { license_id, transaction_id: known.unwrap_or(fresh.transaction) })
 }
 
 /// Registers one more device by an entitlement that has a place left.

@@ -197,15 +197,16 @@ impl Write {
         let Self { turn, ask, .. } = self;
         let Drawn { grant, runs_until, .. } = drawn;
         let (user, device) = (ask.user_id, ask.device_id);
-        let (event, done) = match drawn.decision {
-            Decision::Deliver => ("license.delivered", license::deliver(tx, user, row.license, device, grant, *runs_until).await?),
-            Decision::Again(_) => ("license.repeated", license::deliver_again(tx, user, row.license, device, grant, *runs_until).await?),
+        let event = if drawn.decision == Decision::Deliver { "license.delivered" } else { "license.repeated" };
+        let detail = json!({ "license": row.license, "grant": grant.grant, "device": device, "drive": grant.drive, "until": runs_until });
+        turn.note(tx, event, &detail).await?;
+        let done = match drawn.decision {
+            Decision::Deliver => license::deliver(tx, user, row.license, device, grant, *runs_until).await?,
+            Decision::Again(_) => license::deliver_again(tx, user, row.license, device, grant, *runs_until).await?,
         };
         if !done {
             return Err(tx.conflict("the license").into());
         }
-        let detail = json!({ "license": row.license, "grant": grant.grant, "device": device, "drive": grant.drive, "until": runs_until });
-        turn.note(tx, event, &detail).await?;
         if !answered {
             turn.answer(tx, &grant.grant).await?;
         }

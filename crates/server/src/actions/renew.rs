@@ -58,10 +58,10 @@ async fn promise(tx: &mut Tx, turn: &Turn, ask: &Renew) -> Result<Renewed, Probl
         (None, Ok(_)) => return Err(Problem::internal("a license that is not there was renewed")),
     };
     let runs_until = rules::lease(&row.policy, row.expires_at, turn.now).runs_until();
+    turn.note(tx, "license.renewed", &json!({ "license": row.license, "device": ask.device_id, "until": runs_until })).await?;
     if !license::renew(tx, ask.user_id, row.license, ask.device_id, grant, runs_until).await? {
         return Err(tx.conflict("the license").into());
     }
-    turn.note(tx, "license.renewed", &json!({ "license": row.license, "device": ask.device_id, "until": runs_until })).await?;
     if first {
         turn.answer(tx, &json!(null)).await?;
     }

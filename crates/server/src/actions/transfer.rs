@@ -91,8 +91,7 @@ pub async fn preview(app: &App, user: UserId, wanted: Wanted) -> Result<Result<T
 /// Failures of the server; a refusal is no error.
 pub async fn carry_out(app: &App, requester: &Requester, wanted: Wanted) -> Result<Result<TransferResult, Refusal>, Problem> {
     let Requester { user, actor, request_id, digest } = requester.clone();
-    let family = user::family(user);
-    let turn = Turn { user, family, actor, operation: "transfer", request_id, digest, device: None, now: app.clock.now() };
+    let turn = Turn::by(actor, "transfer", user, request_id, digest, app.clock.now());
     moved(app, turn, wanted).await
 }
 
@@ -127,22 +126,21 @@ async fn write(tx: &mut Tx, turn: &Turn, wanted: &Wanted) -> Result<Result<Trans
         Ok(planned) => planned,
         Err(refusal) => return Ok(Err(turn.refuse(tx, refusal).await?)),
     };
-    let Wanted { source, destination, .. } = wanted;
+    let Wanted { source, destination, title } = wanted;
+    let (result, plan) = (planned.result(), &planned.plan);
+    let ids: Vec<LicenseId> = result.moved.iter().map(|moved| moved.license_id).collect();
+    let detail = json!({ "source": source, "destination": destination, "title": title, "licenses": ids, "ended": plan.ends,
+        "deregistered": plan.deregister });
+    turn.note(tx, "license.transferred", &detail).await?;
     for row in planned.moves() {
         give(tx, turn, row, *source, *destination).await?;
     }
     for row in planned.ends() {
         end(tx, turn, row).await?;
     }
-    let deregister = planned.plan.deregister;
-    if deregister && !device_info::retire(tx, turn.user, *source, &turn.actor, turn.now).await? {
+    if plan.deregister && !device_info::retire(tx, turn.user, *source, &turn.actor, turn.now).await? {
         return Err(tx.conflict("the device").into());
     }
-    let result = planned.result();
-    let ids: Vec<LicenseId> = result.moved.iter().map(|moved| moved.license_id).collect();
-    let detail = json!({ "source": source, "destination": destination, "licenses": ids, "ended": planned.plan.ends,
-        "deregistered": deregister, "title": wanted.title });
-    turn.note(tx, "license.transferred", &detail).await?;
     turn.answer(tx, &result).await?;
     Ok(Ok(result))
 }

@@ -43,10 +43,39 @@ struct Said<'a> {
 /// # Errors
 /// A failure of the database. When another process appended meanwhile, the action is run again.
 pub async fn append(tx: &mut Tx, family: &str, at: i64, actor: &str, event: &str, detail: &serde_json::Value) -> Result<Entry, DbError> {
-    let head = tx.query("SELECT seq, hash FROM audit_head WHERE family = $1").bind(family).opt::<(i64, [u8; 32])>().await?;
+    let head = head(tx, family).await?;
+    append_after(tx, family, head, at, actor, event, detail).await
+}
+
+/// Where a family's chain ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head(Option<(i64, [u8; 32])>);
+
+/// Where a family's chain ends now, for [`append_after`].
+///
+/// # Errors
+/// A failure of the database.
+pub async fn head(tx: &mut Tx, family: &str) -> Result<Head, DbError> {
+    tx.query("SELECT seq, hash FROM audit_head WHERE family = $1").bind(family).opt().await.map(Head)
+}
+
+/// As [`append`], where nothing was appended since `head` was read: so what was read of the family after it is still so, and stays so until
+/// this transaction ends. Every effect has its record.
+///
+/// # Errors
+/// A failure of the database. When something was appended meanwhile, the action is run again.
+pub async fn append_after(
+    tx: &mut Tx,
+    family: &str,
+    head: Head,
+    at: i64,
+    actor: &str,
+    event: &str,
+    detail: &serde_json::Value,
+) -> Result<Entry, DbError> {
     let detail = detail.to_string();
     let said = Said { at, actor, event, detail: &detail };
-    let Some((last, prev)) = head else {
+    let Some((last, prev)) = head.0 else {
         return match begin(tx, family, said).await? {
             Some(entry) => Ok(entry),
             None => Err(tx.conflict("the audit log")),
