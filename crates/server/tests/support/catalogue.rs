@@ -83,6 +83,7 @@ impl TestServer {
         let mut config = Config::default();
         config.limits.requests_per_second = 0;
         config.limits.token_requests_per_second = 0;
+        config.accounts.attempts_per_second = 0;
         config.contents.dir = directory.path().to_owned();
         configure(&mut config);
         let app = App::new(Parts {

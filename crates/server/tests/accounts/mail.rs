@@ -1,0 +1,147 @@
+//! Mail: through the outbox to a real server, and what its links do.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use counterfoil_server::mail;
+
+use super::browser::{Browser, EMAIL, PASSWORD, ada, later, text};
+use super::catalogue::TestServer;
+use super::support::{TestDb, db_test};
+
+/// aiosmtpd, until it is dropped.
+struct MailServer {
+    directory: tempfile::TempDir,
+    port: u16,
+}
+
+impl MailServer {
+    fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let started = Command::new(script()).arg("start").arg(directory.path()).output().unwrap();
+        assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
+        let line = String::from_utf8(started.stdout).unwrap();
+        Self { port: line.split(' ').next().unwrap().parse().unwrap(), directory }
+    }
+
+    /// What has arrived, as text with its lines whole.
+    fn mails(&self) -> Vec<String> {
+        let mut paths: Vec<PathBuf> =
+            std::fs::read_dir(self.directory.path().join("mail/new")).unwrap().map(|entry| entry.unwrap().path()).collect();
+        paths.sort_by_key(|path| std::fs::metadata(path).unwrap().modified().unwrap());
+        paths.iter().map(|path| std::fs::read_to_string(path).unwrap().replace("=\n", "").replace("=3D", "=")).collect()
+    }
+}
+
+impl Drop for MailServer {
+    fn drop(&mut self) {
+        let _ = Command::new(script()).arg("stop").arg(self.directory.path()).status();
+    }
+}
+
+fn script() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/smtp"))
+}
+
+async fn server(db: &TestDb, port: u16) -> TestServer {
+    TestServer::with(db, |config| {
+        config.mail.smtp_url = Some(format!("smtp://127.0.0.1:{port}").into());
+        config.mail.from = Some("Test Store <no-reply@test.example>".to_owned());
+    })
+    .await
+}
+
+async fn deliver(server: &TestServer) -> usize {
+    let relay = server.app.config.mail.relay().unwrap().unwrap();
+    mail::deliver(&server.app, &relay).await.unwrap()
+}
+
+/// The path of the link in a mail.
+fn link(mail: &str) -> String {
+    let url = mail.split_whitespace().find(|word| word.contains("/account/link?ticket=")).unwrap_or_else(|| panic!("{mail}"));
+    url.strip_prefix("https://test.example").unwrap().to_owned()
+}
+
+db_test!(addresses_are_confirmed_and_passwords_set_anew_by_mailed_links_each_once, async |db: TestDb| {
+    let post = MailServer::start();
+    let server = server(&db, post.port).await;
+    let (_, mut browser, _) = ada(&server).await;
+    assert!(text(&browser.get(&server, "/account").await).contains("not confirmed"));
+    assert_eq!(deliver(&server).await, 1);
+    assert_eq!(deliver(&server).await, 0, "it was taken, and is not sent again");
+    let confirm = link(&post.mails()[0]);
+    // A program that reads mail opens the link; that does nothing.
+    Browser::default().get(&server, &confirm).await;
+    assert!(text(&browser.get(&server, "/account").await).contains("not confirmed"));
+    let mut anywhere = Browser::default();
+    assert_eq!(anywhere.submit(&server, &confirm, "/account/link", &[]).await.header("location"), "/account?done=confirmed");
+    assert!(!text(&browser.get(&server, "/account").await).contains("not confirmed"));
+    assert!(text(&anywhere.get(&server, &confirm).await).contains("not good any more"), "a link is good once");
+
+    for email in ["eve@example.org", EMAIL, "nonsense"] {
+        let asked = anywhere.post(&server, "/account/forgotten", &[("email", email)]).await;
+        assert!(text(&asked).contains("If there is an account"), "nobody learns who has one");
+    }
+    assert_eq!(deliver(&server).await, 1);
+    let reset = link(&post.mails()[1]);
+    later(&server, 1);
+    let shown = anywhere.get(&server, &reset).await;
+    assert_eq!(anywhere.submit_from(&server, &shown, "/account/link", &[("password", "short")]).await.status, 422);
+    let done = anywhere.submit_from(&server, &shown, "/account/link", &[("password", "another horse battery")]).await;
+    assert_eq!(done.header("location"), "/account/sign-in?done=reset");
+    assert!(!browser.is_in(&server).await, "every session has ended");
+    let again = anywhere.submit_from(&server, &shown, "/account/link", &[("password", "a third horse battery")]).await;
+    assert_eq!(again.status, 403, "a link is good once");
+    assert_eq!(anywhere.sign_in(&server, EMAIL, "another horse battery").await.status, 303);
+    deliver(&server).await;
+    assert!(post.mails()[2].contains("Your password was changed"));
+
+    // An hour later, and after a newer one, a link is good no more.
+    let mut links = vec![];
+    for _ in 0..2 {
+        anywhere.post(&server, "/account/forgotten", &[("email", EMAIL)]).await;
+        deliver(&server).await;
+        links.push(link(post.mails().last().unwrap()));
+    }
+    assert_ne!(links[0], links[1]);
+    assert_eq!(anywhere.get(&server, &links[0]).await.status, 403);
+    assert_eq!(anywhere.get(&server, &links[1]).await.status, 200);
+    later(&server, 60 * 60_000);
+    assert_eq!(anywhere.get(&server, &links[1]).await.status, 403);
+});
+
+db_test!(another_address_counts_when_its_mail_is_answered, async |db: TestDb| {
+    let post = MailServer::start();
+    let server = server(&db, post.port).await;
+    let (_, mut browser, _) = ada(&server).await;
+    deliver(&server).await;
+    let fields = [("password", PASSWORD), ("email", "ada@lovelace.example")];
+    let asked = browser.submit(&server, "/account/security", "/account/email", &fields).await;
+    assert_eq!(asked.header("location"), "/account/security?done=email-sent");
+    assert_eq!(Browser::default().sign_in(&server, EMAIL, PASSWORD).await.status, 303);
+    deliver(&server).await;
+    let mail = post.mails().remove(1);
+    assert!(mail.contains("To: ada@lovelace.example"), "{mail}");
+    let done = browser.submit(&server, &link(&mail), "/account/link", &[]).await;
+    assert_eq!(done.header("location"), "/account/security?done=email");
+    assert_eq!(Browser::default().sign_in(&server, EMAIL, PASSWORD).await.status, 403);
+    assert_eq!(Browser::default().sign_in(&server, "ada@lovelace.example", PASSWORD).await.status, 303);
+    deliver(&server).await;
+    assert!(post.mails()[2].contains(&format!("To: {EMAIL}")), "the old address is told");
+});
+
+db_test!(a_mail_waits_while_no_server_takes_it_and_keeps_nothing_else_up, async |db: TestDb| {
+    // Nobody listens there.
+    let server = server(&db, 9).await;
+    ada(&server).await;
+    assert_eq!(deliver(&server).await, 1);
+    assert_eq!(db.number("SELECT count(*) FROM outbox WHERE kind = 'mail' AND attempts = 1 AND last_error IS NOT NULL").await, 1);
+    assert_eq!(deliver(&server).await, 0, "it is not due");
+    assert_eq!(counterfoil_server::jobs::deliver(&server.app).await.unwrap(), 0, "what goes to other families does not wait for it");
+    later(&server, 2_000);
+    assert_eq!(deliver(&server).await, 1);
+    // When its link is no longer good, it is not sent any more.
+    later(&server, 4 * counterfoil_core::Timestamp::DAY);
+    deliver(&server).await;
+    assert_eq!(db.number("SELECT count(*) FROM outbox WHERE kind = 'mail'").await, 0);
+});
