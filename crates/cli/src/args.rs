@@ -5,8 +5,8 @@ use clap::{Parser, Subcommand};
 use crate::context::{Context, Global};
 use crate::failure::Failure;
 use crate::{
-    agent, authority, buy, card, completions, copy, download, inspect, install, library, license, orders, play, press, publish, publisher,
-    register, run, server, status, store, title, transfer,
+    agent, authority, buy, card, completions, copy, devices, download, inspect, install, library, license, orders, play, press, publish,
+    publisher, register, run, server, shop, status, store, title, transfer,
 };
 
 /// Counterfoil: content on media that can be copied once, into your own library, and played from there
@@ -50,6 +50,7 @@ pub enum Command {
     Play(play::Play),
     Run(run::Run),
     Agent(agent::Agent),
+    Devices(devices::Devices),
     Transfer(transfer::Transfer),
     #[command(subcommand)]
     License(license::LicenseCommand),
@@ -67,6 +68,8 @@ pub enum Command {
     Title(title::TitleCommand),
     Press(press::Press),
     Completions(completions::Completions),
+    #[command(subcommand)]
+    Shop(shop::ShopCommand),
     /// For operators: make a new authority (`counterfoild init`)
     #[command(disable_help_flag = true)]
     Init(server::Passed),
@@ -100,6 +103,7 @@ impl Command {
             Command::Play(command) => command.run(context),
             Command::Run(command) => command.run(context),
             Command::Agent(command) => command.run(context),
+            Command::Devices(command) => command.run(context),
             Command::Transfer(command) => command.run(context),
             Command::License(command) => command.run(context),
             Command::Status(command) => command.run(context),
@@ -110,6 +114,7 @@ impl Command {
             Command::Store(command) => command.run(context),
             Command::Press(command) => command.run(context),
             Command::Completions(command) => command.run(context),
+            Command::Shop(command) => command.run(context),
             Command::Init(command) | Command::Serve(command) => command.run(),
         }
     }

@@ -83,6 +83,11 @@ impl Failure {
         self
     }
 
+    /// Whether somebody said no, and the same again would be refused again.
+    pub fn is_refusal(&self) -> bool {
+        self.kind == Kind::Refused
+    }
+
     /// Says it, on stderr for people and on stdout for programs, and gives the exit status.
     pub fn report(&self, output: &Output) -> ExitCode {
         if !matches!(self.kind, Kind::Silent | Kind::Status(_)) {

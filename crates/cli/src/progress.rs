@@ -31,6 +31,8 @@ pub enum Unit {
     Bytes,
     /// Media.
     Media,
+    /// Devices.
+    Devices,
 }
 
 impl Unit {
@@ -38,6 +40,7 @@ impl Unit {
         match self {
             Unit::Bytes => units::bytes(count),
             Unit::Media => units::count(count, "medium", "media"),
+            Unit::Devices => units::count(count, "device", "devices"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a publisher's tools remember between commands: which authority, which token, which publisher, and the signing key.
+//! What a publisher's and a shop's tools remember between commands: which authority, which token, which publisher, and the signing key.
 
 use std::path::Path;
 
@@ -11,16 +11,19 @@ use crate::failure::Failure;
 use crate::files;
 
 const PROFILE: &str = "publisher.toml";
+/// What a shop's tools remember, in a file of their own: one home may be a publisher's and a shop's.
+pub const SHOP: &str = "shop.toml";
 const KEY: &str = "publisher.key";
 const LIMIT: u64 = 64 * 1024;
+const LOGIN_AGAIN: &str = "Run `counterfoil publisher login` again.";
 
-/// `publisher.toml`, private to its owner.
+/// `publisher.toml` or `shop.toml`, private to its owner.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
     /// Address of the authority.
     pub server: String,
-    /// A bearer token of role publisher or operator.
+    /// A bearer token of role publisher, shop or operator.
     pub token: String,
     /// Which publisher the tools act for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -37,23 +40,33 @@ impl Drop for Profile {
 }
 
 impl Profile {
-    /// The one in `home`, if there is one.
+    /// The publisher's in `home`, if there is one.
     pub fn load(home: &Path) -> Result<Option<Self>, Failure> {
-        let path = home.join(PROFILE);
+        Self::load_from(home, PROFILE)
+    }
+
+    /// The one of that name.
+    pub fn load_from(home: &Path, name: &str) -> Result<Option<Self>, Failure> {
+        let path = home.join(name);
         let Some(bytes) = files::read_private(&path, LIMIT)?.map(Zeroizing::new) else { return Ok(None) };
         let text = std::str::from_utf8(&bytes).ok();
         text.and_then(|text| toml::from_str(text).ok()).map(Some).ok_or_else(|| {
             // What the parser says would repeat the line, and the line may be the token.
-            Failure::operation("profile_invalid", format!("{} is not a publisher's profile", path.display()))
-                .hint("Run `counterfoil publisher login` again.")
+            let hint = if name == SHOP { "Delete the file, and give `--server` and `--token-file` again." } else { LOGIN_AGAIN };
+            Failure::operation("profile_invalid", format!("{} is not a profile", path.display())).hint(hint)
         })
     }
 
-    /// Writes it into `home`.
+    /// Writes the publisher's into `home`.
     pub fn save(&self, home: &Path) -> Result<(), Failure> {
+        self.save_to(home, PROFILE)
+    }
+
+    /// Writes it under that name.
+    pub fn save_to(&self, home: &Path, name: &str) -> Result<(), Failure> {
         files::create_directory(home)?;
         let text = Zeroizing::new(toml::to_string(self).expect("a profile is plain text fields"));
-        files::replace(&home.join(PROFILE), text.as_bytes(), 0o600)
+        files::replace(&home.join(name), text.as_bytes(), 0o600)
     }
 }
 

@@ -1,0 +1,290 @@
+//! `shop`: a person gets a user ID with the device that they are sold (D1), one by one or by a table.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use counterfoil_core::wire::AuthorityDocument;
+use counterfoil_core::{DeviceId, Money, UserId};
+use counterfoil_format::encoding::to_base64url;
+use counterfoil_format::secret::{Secret, SystemRandom};
+use counterfoil_terminal::clock::{Clock as _, SystemClock};
+use counterfoil_terminal::io::RealIo;
+use counterfoil_terminal::{Authority, Home};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::publisher::api::Api;
+use crate::publisher::profile::{self, Profile};
+
+mod import;
+
+/// For shops: register people with the devices that they are sold
+#[derive(Subcommand, Debug)]
+pub enum ShopCommand {
+    Register(Register),
+    Import(import::Import),
+    TopUp(TopUp),
+}
+
+impl ShopCommand {
+    /// Does it.
+    pub fn run(self, context: &Context) -> Result<(), Failure> {
+        match self {
+            ShopCommand::Register(command) => command.run(context),
+            ShopCommand::Import(command) => command.run(context),
+            ShopCommand::TopUp(command) => command.run(context),
+        }
+    }
+}
+
+/// Register a person with the device that they are sold
+///
+/// On the device itself nothing has to be typed but the person's name: device ID, maker and model are read from the hardware, and the user
+/// ID is put into the device's profile, so that `counterfoil register` there completes the registration. Repeating the command changes
+/// nothing: the same person with the same device keeps the same user ID.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  counterfoil shop register --user 'Ada Lovelace' --server https://counterfoil.example --token-file shop.txt
+  counterfoil shop register --user 'Ada Lovelace' --email ada@example.org --device dev-… --profile ./profile
+  counterfoil shop register --user-id usr-… --device dev-…     one more device for somebody who is known")]
+pub struct Register {
+    /// What the person is called
+    #[arg(long, value_name = "NAME", required_unless_present = "user_id", conflicts_with = "user_id")]
+    user: Option<String>,
+    /// Somebody who has a user ID already
+    #[arg(long, value_name = "USER-ID")]
+    user_id: Option<UserId>,
+    /// Where they can be written to
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "user_id")]
+    email: Option<String>,
+    /// Where they live
+    #[arg(long, conflicts_with = "user_id")]
+    address: Option<String>,
+    /// The device that is sold [default: this one]
+    #[arg(long, value_name = "DEVICE-ID")]
+    device: Option<DeviceId>,
+    /// Who made it [default: what the hardware says, where it is this one]
+    #[arg(long)]
+    maker: Option<String>,
+    /// Which model it is [default: likewise]
+    #[arg(long)]
+    model: Option<String>,
+    /// What its user calls it
+    #[arg(long)]
+    name: Option<String>,
+    /// The home that is handed over with the device [default: this one's, where it is the device that is sold]
+    #[arg(long, value_name = "DIR")]
+    profile: Option<PathBuf>,
+    #[command(flatten)]
+    access: Access,
+}
+
+/// Add to what a user has paid in advance
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  counterfoil shop top-up usr-… '20.00 EUR' --reference 'receipt 4711'")]
+pub struct TopUp {
+    /// Whose
+    #[arg(value_name = "USER-ID")]
+    user: UserId,
+    /// How much
+    #[arg(value_name = "AMOUNT")]
+    amount: Money,
+    /// What it is booked under; the same once more is booked once
+    #[arg(long, value_name = "TEXT")]
+    reference: Option<String>,
+    #[command(flatten)]
+    access: Access,
+}
+
+/// How a shop is known to its authority.
+#[derive(Args, Debug)]
+pub struct Access {
+    /// A file that holds the shop's token, which is remembered [default: COUNTERFOIL_TOKEN, or the one remembered]
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct WhoAmI {
+    role: String,
+}
+
+impl Access {
+    /// The authority, spoken to with the shop's token.
+    fn connect(&self, context: &Context) -> Result<Api, Failure> {
+        let known = match Profile::load_from(&context.home, profile::SHOP)? {
+            Some(known) => Some(known),
+            // An operator may do all that shops may.
+            None => Profile::load(&context.home)?,
+        };
+        let missing = |what: &str, give: &str| Failure::usage(format!("{what} is missing")).hint(format!("Give {give}."));
+        let given = match &self.token_file {
+            Some(path) => Some(std::fs::read_to_string(path).map_err(|error| Failure::file("read", path, &error))?.trim().to_owned()),
+            None => context.environment_token(),
+        };
+        let token = given.or_else(|| known.as_ref().map(|known| known.token.clone()));
+        let token = token.ok_or_else(|| missing("the shop's token", "`--token-file FILE` or COUNTERFOIL_TOKEN"))?;
+        let server = context.server.clone().or_else(|| known.as_ref().map(|known| known.server.clone()));
+        let server = server.ok_or_else(|| missing("the address of the authority", "`--server URL`"))?;
+        let ca = context.absolute_ca()?.or_else(|| known.as_ref().and_then(|known| known.ca.clone()));
+        let api = Api::new(&server, &token, ca.as_deref())?;
+        if self.token_file.is_some() {
+            let me: WhoAmI = api.get("/v1/whoami")?;
+            if !matches!(me.role.as_str(), "shop" | "operator") {
+                return Err(Failure::refused("forbidden", format!("a token of role {} registers nobody", me.role))
+                    .hint("Ask the operator for a token of role shop."));
+            }
+            Profile { server: api.server().to_owned(), token, publisher: None, ca }.save_to(&context.home, profile::SHOP)?;
+        }
+        Ok(api)
+    }
+}
+
+/// A person with a device, as the authority takes them.
+#[derive(Clone, Debug, Default, Serialize)]
+struct Sale {
+    #[serde(skip)]
+    user_id: Option<UserId>,
+    name: Option<String>,
+    email: Option<String>,
+    address: Option<String>,
+    device: Option<Device>,
+}
+
+/// What is said of the device.
+#[derive(Clone, Debug, Serialize)]
+struct Device {
+    device_id: DeviceId,
+    maker: Option<String>,
+    model: Option<String>,
+    name: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Sold {
+    user_id: UserId,
+}
+
+impl Sale {
+    /// Has the authority write it down. The key follows from what is sold to whom, so that the same again has no second effect, be it typed
+    /// twice or a table that is imported once more, corrected in other lines.
+    fn close(&self, api: &Api) -> Result<UserId, Failure> {
+        let body = serde_json::to_vec(self).expect("a sale is plain text fields");
+        let key = format!("shop-{}", blake3::hash(&body).to_hex());
+        let path = match self.user_id {
+            None => return api.post::<Sold>("/v1/users", Some(&key), self).map(|sold| sold.user_id),
+            Some(user) => format!("/v1/users/{user}/devices"),
+        };
+        // Without a key: it changes nothing the second time, and a device that was taken out meanwhile is announced anew.
+        api.post::<Sold>(&path, None, &self.device).map(|sold| sold.user_id)
+    }
+}
+
+impl Register {
+    fn run(self, context: &Context) -> Result<(), Failure> {
+        let api = self.access.connect(context)?;
+        let hardware = counterfoil_terminal::HardwareIds::new(counterfoil_terminal::Setup::from_env().hardware_root);
+        let device_id = match self.device {
+            Some(id) => id,
+            None => hardware.device().map_err(counterfoil_terminal::Error::from)?.id,
+        };
+        let this = hardware.devices().iter().any(|read| read.id == device_id);
+        let (maker, model) = if this { hardware.maker_and_model() } else { (None, None) };
+        let device = Device { device_id, maker: self.maker.or(maker), model: self.model.or(model), name: self.name };
+        let sale = Sale { user_id: self.user_id, name: self.user, email: self.email, address: self.address, device: Some(device) };
+        let profile = self.profile.or_else(|| this.then(|| context.home.clone()));
+        let authority = authority(&api)?;
+        let user = sale.close(&api)?;
+        if let Some(profile) = &profile {
+            provision(profile, &authority, user).map_err(|failure| failed_after(failure, user))?;
+        }
+        let device = sale.device.as_ref();
+        let value = json!({ "user_id": user, "device_id": device_id, "maker": device.and_then(|device| device.maker.as_ref()),
+                            "model": device.and_then(|device| device.model.as_ref()), "profile": profile });
+        context.output.result(&value, || {
+            let mut text = format!("registered\nuser ID    {user}\ndevice ID  {device_id}\n");
+            match &profile {
+                Some(profile) => text += &format!("profile    {}\nOn the device `counterfoil register` completes it.\n", profile.display()),
+                None => text += &format!("On the device `counterfoil register --user {user}` completes it.\n"),
+            }
+            text + "Give the user ID to nobody but the buyer, written down.\n"
+        })
+    }
+}
+
+impl TopUp {
+    fn run(self, context: &Context) -> Result<(), Failure> {
+        #[derive(Deserialize)]
+        struct Balance {
+            balance: Vec<Money>,
+        }
+        let api = self.access.connect(context)?;
+        let key = self.reference.as_ref().map(|reference| format!("top-up-{}", blake3::hash(reference.as_bytes()).to_hex()));
+        let key = key.unwrap_or_else(|| to_base64url(Secret::<16>::random(&mut SystemRandom).expose()));
+        let note = self.reference.clone().unwrap_or_default();
+        let body = json!({ "amount": self.amount.amount, "currency": self.amount.currency, "note": note });
+        let done: Balance = patiently(|| api.post(&format!("/v1/users/{}/balance", self.user), Some(&key), &body))?;
+        let words = || done.balance.iter().map(|money| format!("balance  {money}\n")).collect();
+        context.output.result(&json!({ "user_id": self.user, "balance": done.balance }), words)
+    }
+}
+
+/// What the devices that are sold are to believe of their authority.
+fn authority(api: &Api) -> Result<Authority, Failure> {
+    let document: AuthorityDocument = api.get("/.well-known/counterfoil")?;
+    Ok(Authority { document, pinned_at: SystemClock.now() })
+}
+
+/// Prepares the home that is handed over with the device.
+fn provision(profile: &Path, authority: &Authority, user: UserId) -> Result<(), Failure> {
+    let home = Home::open(Arc::new(RealIo), profile).map_err(counterfoil_terminal::Error::from)?;
+    Ok(home.provision(authority, user)?)
+}
+
+/// The user ID was assigned, and must not be lost with the failure.
+fn failed_after(mut failure: Failure, user: UserId) -> Failure {
+    failure.message += &format!("; the user ID {user} was assigned all the same");
+    failure
+}
+
+/// How often something is tried again that the authority had no time for.
+const PATIENCE: u32 = 6;
+
+/// Tries again, later and later, what the authority had no time for; what it refused, and what it could not be asked, is told at once.
+fn patiently<T>(mut ask: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
+    let mut tries = 0;
+    loop {
+        match ask() {
+            Err(failure) if tries < PATIENCE && matches!(failure.code.as_str(), "rate_limited" | "overloaded" | "unavailable") => {
+                std::thread::sleep(Duration::from_millis(250 << tries));
+                tries += 1;
+            }
+            answered => return answered,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_authority_had_no_time_for_is_tried_again_and_a_no_is_not() {
+        let mut asked = 0;
+        let done = patiently(|| {
+            asked += 1;
+            if asked < 3 { Err(Failure::operation("overloaded", "busy")) } else { Ok(asked) }
+        });
+        assert_eq!(done.expect("in the end"), 3);
+        let mut asked = 0;
+        let refused = patiently::<()>(|| {
+            asked += 1;
+            Err(Failure::refused("not_found", "nobody"))
+        });
+        assert_eq!((refused.expect_err("a no").code.as_str(), asked), ("not_found", 1));
+    }
+}
