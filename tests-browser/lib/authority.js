@@ -3,7 +3,7 @@
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, watch } from "node:fs";
-import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, open, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
@@ -23,11 +23,15 @@ export class Authority {
     authority.token = JSON.parse(made.stdout).token;
     const ready = authority.path("ready.json");
     const appears = appearance(ready);
+    const log = await open(authority.path("server.log"), "a");
     authority.process = spawn(join(bin, "counterfoild"), ["serve", "--data", data, "--listen", "127.0.0.1:0", "--ready-file", ready], {
       env: authority.environment,
-      stdio: ["ignore", "ignore", "inherit"],
+      stdio: ["ignore", log.fd, log.fd],
     });
-    const ended = once(authority.process, "exit").then(([status]) => Promise.reject(new Error(`the server ended: ${status}`)));
+    await log.close();
+    const ended = once(authority.process, "exit").then(async ([status]) => {
+      throw new Error(`the server ended: ${status}\n${await readFile(authority.path("server.log"), "utf8")}`);
+    });
     await Promise.race([appears, ended]);
     ended.catch(() => {});
     authority.url = JSON.parse(await readFile(ready, "utf8")).url;

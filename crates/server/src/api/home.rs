@@ -100,6 +100,7 @@ fn page(name: &str, counts: &Counts) -> String {
 <div><dt>Users</dt><dd>{users}</dd></div>
 </dl>
 <ul>
+<li><a href="/store">Store</a> <span>what is sold here</span></li>
 <li><a href="/reference">Reference</a> <span>the HTTP API, to read and to try</span></li>
 <li><a href="/openapi.json">openapi.json</a> <span>the same for programs</span></li>
 <li><a href="/.well-known/counterfoil">Authority document</a> <span>name, addresses and public keys</span></li>

@@ -84,6 +84,13 @@ pub struct ShelvedTitle {
     pub picture: Option<PictureDocument>,
 }
 
+impl ShelvedTitle {
+    /// Whether nothing is charged, in whatever currency.
+    pub fn free(&self) -> bool {
+        self.prices.iter().all(|price| price.amount == 0)
+    }
+}
+
 impl From<Shelved> for ShelvedTitle {
     fn from(row: Shelved) -> Self {
         let Shelved { title, name, kind, publisher, summary, prices, picture } = row;

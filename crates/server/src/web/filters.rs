@@ -1,21 +1,12 @@
-//! How pages write prices, days and sizes: filters of the templates.
+//! How pages write kinds, days and sizes: filters of the templates.
 #![allow(missing_docs, reason = "the macro makes a type of each without the words above it")]
 
 use askama::Values;
-use counterfoil_core::{Kind, Money};
+use counterfoil_core::Kind;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 type Filtered<T> = askama::Result<T>;
-
-/// `19.99 EUR or 21.99 USD`; `Free` where nothing is asked for.
-#[askama::filter_fn]
-pub fn prices(prices: &[Money], _: &dyn Values) -> Filtered<String> {
-    if prices.is_empty() || prices.iter().all(|price| price.amount == 0) {
-        return Ok("Free".to_owned());
-    }
-    Ok(prices.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or "))
-}
 
 /// `Game`, `Music`, `Film`, `Application`.
 #[askama::filter_fn]
