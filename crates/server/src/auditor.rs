@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 mod across;
 mod holders;
+mod licenses;
 mod orders;
 
 /// `typ` of a signed checkpoint.
@@ -147,25 +148,25 @@ const COPIES_ALLOWED: &str = "a medium is claimed as often as its rights allow, 
 pub async fn check(db: &Db) -> Result<Vec<Violation>, DbError> {
     let mut violations = broken(db, INVARIANTS).await?;
     violations.extend(orders::check(db).await?);
+    violations.extend(broken(db, licenses::INVARIANTS).await?);
     violations.extend(across::check(db).await?);
     violations.extend(holders::check(db).await?);
     violations.extend(more_copies_than_allowed(db).await?);
     Ok(violations)
 }
 
-/// What the queries of a table find.
+/// What the queries of a table find, all of them in one state of the database.
 async fn broken(db: &Db, invariants: &'static [(&'static str, &'static str)]) -> Result<Vec<Violation>, DbError> {
-    let mut violations = Vec::new();
-    for (invariant, sql) in invariants {
-        let found = db
-            .snapshot("audit", async move |tx: &mut Tx| -> Result<Vec<(String,)>, DbError> {
-                step_back();
-                tx.query(sql).bind(MOST).all().await
-            })
-            .await?;
-        violations.extend(found.into_iter().map(|(subject,)| Violation { invariant, subject }));
-    }
-    Ok(violations)
+    db.snapshot("audit", async move |tx: &mut Tx| -> Result<Vec<Violation>, DbError> {
+        step_back();
+        let mut violations = Vec::new();
+        for (invariant, sql) in invariants {
+            let found: Vec<(String,)> = tx.query(sql).bind(MOST).all().await?;
+            violations.extend(found.into_iter().map(|(subject,)| Violation { invariant, subject }));
+        }
+        Ok(violations)
+    })
+    .await
 }
 
 /// The number of copies lies in the rights, which SQL that both engines understand cannot read: so the different rights are read, with

@@ -4,7 +4,11 @@
 
 #[path = "support/catalogue.rs"]
 mod catalogue;
+#[path = "support/sales.rs"]
+mod sales;
 mod support;
+#[path = "support/terminal.rs"]
+mod terminal;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,7 +19,8 @@ use axum::extract::Request;
 use axum::http::Method;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use catalogue::{Answer, NOW, TestServer, publish, publisher_key, release};
-use counterfoil_core::{CardId, DeviceId, MediumId, Timestamp};
+use counterfoil_core::wire::OrderResult;
+use counterfoil_core::{CardId, DeviceId, MediumId, Timestamp, UserId};
 use counterfoil_format::content::ObjectName;
 use counterfoil_format::hpke::{DiffieHellman as _, SealingKey};
 use counterfoil_format::secret::Secret;
@@ -24,6 +29,7 @@ use counterfoil_server::db::{Fault, Lasting};
 use counterfoil_server::{idempotency, router};
 use serde_json::{Value, json};
 use support::{TestDb, db_test};
+use terminal::Terminal;
 use tower::ServiceExt as _;
 
 /// One request to a mutating route, and another body for the same route.
@@ -39,10 +45,14 @@ struct Case {
 
 /// Routes that need no key: an upload's name says what it holds, a publisher's key is set once, listings and pictures are
 /// put as they shall be, and a terminal's request has an ID of its own.
-const NATURAL: &[&str] = &["PUT /v1/contents/{object}", "PUT /v1/publishers/{publisher}/key",
+const NATURAL: &[&str] = &[
+    "PUT /v1/contents/{object}",
+    "PUT /v1/publishers/{publisher}/key",
     "PUT /v1/titles/{title}/listing",
     "PUT /v1/titles/{title}/pictures/{position}",
-    "POST /v1/terminal/exchange"];
+    "POST /v1/terminal/exchange",
+    "POST /v1/terminal/inbox",
+];
 
 async fn cases(server: &TestServer) -> Vec<Case> {
     publish(server, "blue-fox", "sky-raider", "1.0").await;
@@ -67,6 +77,7 @@ async fn cases(server: &TestServer) -> Vec<Case> {
         other: other.to_string(),
         effect,
     };
+    let (buyer, orders) = bought(server).await;
     let mut release_other = release("blue-fox", "sky-raider", "2.0");
     release_other["objects"].as_array_mut().unwrap().reverse();
     let title = |name: &str| json!({ "title": "moon-raider", "name": name, "kind": "game", "publisher": "blue-fox" });
@@ -170,6 +181,46 @@ async fn cases(server: &TestServer) -> Vec<Case> {
         ),
         case(
             Method::POST,
+            "/v1/users/{user_id}/balance",
+            format!("/v1/users/{buyer}/balance"),
+            json!({ "amount": 500, "currency": "EUR" }),
+            json!({ "amount": 600, "currency": "EUR" }),
+            "SELECT count(*) FROM balance_entry",
+        ),
+        case(
+            Method::POST,
+            "/v1/users/{user_id}/orders/{order_id}/paid",
+            format!("/v1/users/{buyer}/orders/{}/paid", orders[0].order_id),
+            json!({}),
+            json!({ "note": "a" }),
+            "SELECT count(*) FROM orders WHERE state = 'paid'",
+        ),
+        case(
+            Method::POST,
+            "/v1/users/{user_id}/orders/{order_id}/refund",
+            format!("/v1/users/{buyer}/orders/{}/refund", orders[1].order_id),
+            json!({ "note": "a" }),
+            json!({ "note": "b" }),
+            "SELECT count(*) FROM orders WHERE state = 'ended'",
+        ),
+        case(
+            Method::POST,
+            "/v1/users/{user_id}/orders/{order_id}/chargeback",
+            format!("/v1/users/{buyer}/orders/{}/chargeback", orders[2].order_id),
+            json!({ "note": "a" }),
+            json!({ "note": "b" }),
+            "SELECT count(*) FROM orders WHERE state = 'ended'",
+        ),
+        case(
+            Method::POST,
+            "/v1/users/{user_id}/licenses/{license_id}/revoke",
+            format!("/v1/users/{buyer}/licenses/{}/revoke", orders[3].license_id),
+            json!({ "note": "a" }),
+            json!({ "note": "b" }),
+            "SELECT count(*) FROM license WHERE state = 'ended'",
+        ),
+        case(
+            Method::POST,
             "/v1/tokens",
             "/v1/tokens".into(),
             json!({ "role": "operator", "name": "one" }),
@@ -185,6 +236,20 @@ async fn cases(server: &TestServer) -> Vec<Case> {
             "SELECT count(*) FROM token WHERE revoked_at IS NOT NULL",
         ),
     ]
+}
+
+/// A user who has ordered four titles.
+async fn bought(server: &TestServer) -> (UserId, Vec<OrderResult>) {
+    let terminal = Terminal::registered(server).await;
+    let mut orders = vec![];
+    for title in ["game-1", "game-2", "game-3", "game-4"] {
+        publish(server, "blue-fox", title, "1.0").await;
+        let listing = json!({ "on_sale": true, "prices": [{ "amount": 1999, "currency": "EUR" }] });
+        let listed = catalogue::json_request(Method::PUT, &format!("/v1/titles/{title}/listing"), &server.operator, &listing);
+        server.send(listed).await.expect(200);
+        orders.push(terminal.order(server, title, "19.99 EUR").await.unwrap());
+    }
+    (terminal.user.unwrap(), orders)
 }
 
 async fn send(server: &TestServer, case: &Case, key: &str, body: &str) -> Answer {

@@ -5,6 +5,8 @@
 
 #[path = "support/catalogue.rs"]
 mod catalogue;
+#[path = "support/sales.rs"]
+mod sales;
 mod support;
 #[path = "support/terminal.rs"]
 mod terminal;
@@ -12,10 +14,12 @@ mod terminal;
 use std::time::Duration;
 
 use catalogue::TestServer;
+use counterfoil_core::rules::order::Collection;
 use counterfoil_core::wire::{ClaimResult, Inspect, Operation};
 use counterfoil_server::auditor;
 use counterfoil_server::db::{DbOptions, Fault, Lasting};
 use counterfoil_server::store::audit;
+use sales::{order_operation, refund_operation, sell_many};
 use serde_json::{Value, json};
 use support::{TestDb, db_test};
 use terminal::{Medium, Terminal, answer, exchange, media, request, send};
@@ -102,6 +106,50 @@ db_test!(c11_a_broken_confirm_settles_once_or_not_at_all, |options| impatient(op
         owner.sealed(&server, &request(&server, owner.confirm_operation(&media[number], &grants)), None)
     };
     break_everywhere(&db, &server, fresh, async || db.number("SELECT count(*) FROM grants WHERE state = 'settled'").await).await;
+});
+
+db_test!(d3_a_broken_order_charges_once_or_not_at_all, |options| impatient(options), async |db: TestDb| {
+    let server = TestServer::with(&db, |config| config.store.payment = Collection::Balance).await;
+    let games = sell_many(&server, &db, 250, "1.00 EUR").await;
+    let owner = Terminal::registered(&server).await;
+    owner.top_up(&server, "1000.00 EUR").await;
+    let fresh = async |number: usize| {
+        let operation = order_operation(&owner, &games[number], Some("1.00 EUR"));
+        owner.sealed(&server, &request(&server, operation), None)
+    };
+    break_everywhere(&db, &server, fresh, async || db.number("SELECT count(*) FROM orders").await).await;
+    let orders = db.number("SELECT count(*) FROM orders").await;
+    assert_eq!(db.number("SELECT amount FROM balance").await, 100_000 - 100 * orders);
+    for others in [
+        "SELECT count(*) FROM license WHERE state = 'registered'",
+        "SELECT count(*) FROM entitlement WHERE devices = 1",
+        "SELECT count(*) FROM balance_entry WHERE reason = 'order'",
+        "SELECT count(*) FROM audit WHERE event = 'order.placed'",
+    ] {
+        assert_eq!(db.number(others).await, orders, "{others}");
+    }
+});
+
+db_test!(d3_a_broken_refund_gives_back_once_or_not_at_all, |options| impatient(options), async |db: TestDb| {
+    let server = TestServer::with(&db, |config| config.store.payment = Collection::Balance).await;
+    let games = sell_many(&server, &db, 250, "1.00 EUR").await;
+    let owner = Terminal::registered(&server).await;
+    owner.top_up(&server, "1000.00 EUR").await;
+    let fresh = async |number: usize| {
+        let placed = owner.order(&server, &games[number], "1.00 EUR").await.unwrap();
+        owner.sealed(&server, &request(&server, refund_operation(&owner, placed.order_id)), None)
+    };
+    break_everywhere(&db, &server, fresh, async || db.number("SELECT count(*) FROM orders WHERE state = 'ended'").await).await;
+    let ended = db.number("SELECT count(*) FROM orders").await;
+    assert_eq!(db.number("SELECT amount FROM balance").await, 100_000);
+    for others in [
+        "SELECT count(*) FROM license WHERE state = 'ended'",
+        "SELECT count(*) FROM entitlement WHERE state = 'ended' AND devices = 0",
+        "SELECT count(*) FROM balance_entry WHERE reason = 'refund'",
+        "SELECT count(*) FROM inbox",
+    ] {
+        assert_eq!(db.number(others).await, ended, "{others}");
+    }
 });
 
 db_test!(a_broken_inspect_gives_no_verdict, |options| impatient(options), async |db: TestDb| {
