@@ -22,7 +22,7 @@ use crate::metrics;
 use crate::problem;
 use crate::roles::ServerRole;
 use crate::web::account::{self, entrance, keys, security};
-use crate::web::{self, assets, buy, devices, shop as clerks, transfer};
+use crate::web::{self, assets, buy, devices, publish, shop as clerks, transfer};
 
 /// Every route: path, the roles that serve it, whom it admits, handler.
 fn table(app: &App) -> Table<'_> {
@@ -101,6 +101,10 @@ fn table(app: &App) -> Table<'_> {
         .page("/devices", FORM, get(devices::list).post(devices::announce))
         .page("/transfer", FORM, get(transfer::form).post(transfer::carry_out))
         .page("/transfer/preview", GET, get(transfer::preview))
+        .page("/publish", GET, get(publish::titles))
+        .page("/publish/sign-in", POST, counted(post(publish::sign_in)))
+        .page("/publish/sign-out", POST, post(publish::sign_out))
+        .page("/publish/titles/{title}", FORM, get(publish::form).post(publish::save))
         .page("/shop", GET, get(clerks::form))
         .page("/shop/sign-in", POST, counted(post(clerks::sign_in)))
         .page("/shop/sign-out", POST, post(clerks::sign_out))

@@ -40,28 +40,48 @@ async fn document(tx: &mut Tx, id: &TitleId) -> Result<ListingDocument, DbError>
     Ok(ListingDocument::of(id, listing, picture::list(tx, id).await?, updated_at))
 }
 
+/// Who lists a title, and when.
+#[derive(Clone, Debug)]
+pub struct By {
+    /// As in the audit log.
+    pub actor: String,
+    /// Whose titles.
+    pub scope: Scope,
+    /// Milliseconds UTC.
+    pub now: i64,
+}
+
 /// Writes a listing in place of the one before; the same again changes nothing.
 ///
 /// # Errors
 /// `not_found`; `unprocessable`.
 pub async fn put(app: &App, caller: &Caller, once: &Once, id: TitleId, new: NewListing) -> Result<Reply, Problem> {
     let listing = check(new)?;
-    let now = app.clock.now().0;
-    let (actor, scope, family) = (caller.actor(), caller.scope(), title::family(&id));
-    once.write(app, "put_listing", family.clone(), async move |tx: &mut Tx| {
-        title::get(tx, &scope, &id).await?.ok_or(ApiCode::NotFound)?;
-        let there = listing::get(tx, &id).await?;
-        if there.is_none_or(|(there, _)| there != listing) {
-            listing::put(tx, &id, &listing, now).await?;
-            let detail = json!({ "on_sale": listing.on_sale, "prices": listing.prices, "policy": listing.policy });
-            audit::append(tx, &family, now, &actor, "title.listed", &detail).await?;
-        }
-        Ok(Reply::ok(&document(tx, &id).await?))
-    })
-    .await
+    let by = By { actor: caller.actor(), scope: caller.scope(), now: app.clock.now().0 };
+    once.write(app, "put_listing", title::family(&id), async move |tx: &mut Tx| Ok(Reply::ok(&put_within(tx, &by, &id, &listing).await?)))
+        .await
 }
 
-fn check(new: NewListing) -> Result<Listing, Problem> {
+/// The same within a transaction of the title's family.
+///
+/// # Errors
+/// `not_found`, or a failure of the database.
+pub async fn put_within(tx: &mut Tx, by: &By, id: &TitleId, listing: &Listing) -> Result<ListingDocument, Problem> {
+    title::get(tx, &by.scope, id).await?.ok_or(ApiCode::NotFound)?;
+    let there = listing::get(tx, id).await?;
+    if there.is_none_or(|(there, _)| there != *listing) {
+        listing::put(tx, id, listing, by.now).await?;
+        let detail = json!({ "on_sale": listing.on_sale, "prices": listing.prices, "policy": listing.policy });
+        audit::append(tx, &title::family(id), by.now, &by.actor, "title.listed", &detail).await?;
+    }
+    Ok(document(tx, id).await?)
+}
+
+/// A listing as it is kept, where it is one that can be meant.
+///
+/// # Errors
+/// `unprocessable`.
+pub fn check(new: NewListing) -> Result<Listing, Problem> {
     let NewListing { summary, description, on_sale, mut prices, policy } = new;
     check_text(&summary)?;
     let description = description.replace("\r\n", "\n").trim().to_owned();

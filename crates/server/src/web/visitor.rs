@@ -116,6 +116,11 @@ async fn body(request: Request<Body>) -> Result<axum::body::Bytes, Problem> {
 pub struct Fields(Vec<(String, String)>);
 
 impl Fields {
+    /// As if they had been sent.
+    pub fn of(fields: Vec<(String, String)>) -> Self {
+        Self(fields)
+    }
+
     /// Reads a query, or a body of the same form.
     pub fn parse(bytes: &[u8]) -> Self {
         Self(form_urlencoded::parse(bytes).into_owned().collect())
