@@ -2,14 +2,19 @@
 
 mod world;
 
+mod buying;
 mod claims;
 mod damage;
+mod installing;
+mod licensing;
 mod moving;
 mod playing;
 mod pressing;
 mod publishing;
 mod registration;
 mod resuming;
+mod selling;
 mod several;
+mod shop;
 mod stores;
 mod surroundings;
