@@ -14,6 +14,7 @@ use serde_json::json;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::install;
+use crate::license::State;
 use crate::progress::Progress;
 use crate::units;
 
@@ -102,25 +103,34 @@ impl List {
     pub fn run(self, context: &Context) -> Result<(), Failure> {
         let terminal = context.terminal()?;
         let library = self.which.open(&terminal)?;
-        let titles = library.list()?;
-        let value = json!({ "library": library.path(), "titles": titles.iter().map(listed).collect::<Vec<_>>() });
+        let with_state = |title: Listed| {
+            let state = State::of(&terminal, &library, &title);
+            (title, state)
+        };
+        let titles: Vec<_> = library.list()?.into_iter().map(with_state).collect();
+        let value = json!({ "library": library.path(), "titles": titles.iter().map(|(title, state)| listed(title, state.as_ref())).collect::<Vec<_>>() });
         context.output.result(&value, || match titles.is_empty() {
             true => format!("no titles in {}\n", library.path().display()),
-            false => titles.iter().map(line).collect(),
+            false => titles.iter().map(|(title, state)| line(title, state.as_ref())).collect(),
         })
     }
 }
 
-fn listed(title: &Listed) -> serde_json::Value {
+fn listed(title: &Listed, license: Option<&State>) -> serde_json::Value {
     json!({
         "title": title.title, "name": title.name, "kind": title.kind, "release": title.release, "entry": title.entry,
         "size": title.size, "packed": title.packed, "files": title.files, "medium_id": title.origin.medium(), "license_id": title.origin.license(), "grant_id": title.grant_id,
         "copied_at": units::moment(title.copied_at), "complete": title.complete,
+        "license": license.map(State::value),
     })
 }
 
-fn line(title: &Listed) -> String {
-    let state = if title.complete { "" } else { "  (copy not finished)" };
+fn line(title: &Listed, license: Option<&State>) -> String {
+    let state = match license {
+        Some(license) => format!("  ({})", license.words),
+        None if title.complete => String::new(),
+        None => "  (not finished)".to_owned(),
+    };
     let (size, files) = (units::bytes(title.size), units::count(title.files, "file", "files"));
     format!(
         "{:<24} {:<12} {:<6} {size:>10}  {files}  {}{state}\n",

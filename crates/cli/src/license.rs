@@ -7,7 +7,7 @@ use counterfoil_core::rules::run::{Facts, Permission, decide};
 use counterfoil_core::{Code, DeviceId, License, Refusal, Timestamp, TitleId};
 use counterfoil_format::jwt::{KeyList, LEEWAY};
 use counterfoil_terminal::clock::{Clock as _, SystemClock};
-use counterfoil_terminal::{LicenseFile, Terminal, verify_license};
+use counterfoil_terminal::{Library, LicenseFile, Listed, Permitted, Terminal, permitted, verify_license};
 use serde_json::{Value, json};
 
 use crate::context::Context;
@@ -198,13 +198,47 @@ fn rows(license: &License) -> Vec<(&'static str, String)> {
     rows
 }
 
+/// What a list says of the license of a title; nothing of one that was copied from a medium.
+pub struct State {
+    /// `good`, `grace`, or the code of why it does not start.
+    pub state: &'static str,
+    /// In words.
+    pub words: String,
+    good_until: Option<i64>,
+    trial: bool,
+}
+
+impl State {
+    /// As far as is known here; nobody is asked.
+    pub fn of(terminal: &Terminal, library: &Library, title: &Listed) -> Option<Self> {
+        if !title.complete || title.origin.license().is_none() {
+            return None;
+        }
+        Some(match permitted(terminal, library, &title.title) {
+            Ok(permitted) => {
+                let permitted = permitted?;
+                let grace = matches!(permitted.permission, Permission::Grace { .. });
+                let words = if grace { "in its grace period: connect to the network".to_owned() } else { good_until(&permitted.license) };
+                let Permitted { license: License { exp, trial, .. }, .. } = permitted;
+                State { state: if grace { "grace" } else { "good" }, words, good_until: exp, trial }
+            }
+            Err(error) => State { state: error.code(), words: error.to_string(), good_until: None, trial: false },
+        })
+    }
+
+    /// For programs.
+    pub fn value(&self) -> Value {
+        json!({ "state": self.state, "good_until": self.good_until.map(moment), "trial": self.trial })
+    }
+}
+
 /// Until when, in words.
 pub fn good_until(license: &License) -> String {
     let trial = if license.trial { "trial, " } else { "" };
     match license.exp {
         None => format!("{trial}good for good"),
         Some(exp) if license.ends => format!("{trial}good until {}", moment(exp)),
-        Some(exp) => format!("{trial}good until {}, and renewed before that whenever the network is there", moment(exp)),
+        Some(exp) => format!("{trial}good until {}; renewed whenever the network is there", moment(exp)),
     }
 }
 

@@ -1,14 +1,15 @@
 //! `status`: who and what this is, without asking anybody.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use counterfoil_terminal::card_show;
-use counterfoil_terminal::default_library;
+use counterfoil_core::TitleId;
+use counterfoil_terminal::{Library, Terminal, card_show, default_library};
 use serde_json::{Value, json};
 
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::license::State;
 
 /// Show who you are here: home, authority, card, user, device, drive (offline)
 #[derive(Args, Debug)]
@@ -53,8 +54,21 @@ impl Status {
                 Ok(read) => row("drive", json!({ "id": read.id, "source": read.source }), format!("{} (from {})", read.id, read.source)),
                 Err(error) => row("drive", Value::Null, error.to_string()),
             }
+            let licensed = licenses(&terminal, &library);
+            if !licensed.is_empty() {
+                let value: Vec<Value> = licensed.iter().map(|(title, state)| json!({ "title": title, "license": state.value() })).collect();
+                let words: Vec<String> = licensed.iter().map(|(title, state)| format!("{title}: {}", state.words)).collect();
+                row("licenses", value.into(), words.join(&format!("\n{:<10} ", "")));
+            }
         }
         let value: serde_json::Map<String, Value> = rows.iter().map(|(name, value, _)| ((*name).to_owned(), value.clone())).collect();
         context.output.result(&value, || rows.iter().map(|(name, _, words)| format!("{name:<10} {words}\n")).collect())
     }
+}
+
+/// Titles of the library that have a license, and how it stands as far as is known here.
+fn licenses(terminal: &Terminal, library: &Path) -> Vec<(TitleId, State)> {
+    let Ok(library) = Library::open(terminal, library) else { return vec![] };
+    let listed = library.list().unwrap_or_default();
+    listed.into_iter().filter_map(|title| Some((title.title.clone(), State::of(terminal, &library, &title)?))).collect()
 }

@@ -187,7 +187,8 @@ mod tests {
 
     #[test]
     fn a_device_is_found_by_name_or_by_the_beginning_of_its_id_if_that_is_clear() {
-        let known = DevicesResult { devices: vec![device(1, Some("desk")), device(2, Some("Laptop")), device(3, None), device(4, Some("desk"))] };
+        let known =
+            DevicesResult { devices: vec![device(1, Some("desk")), device(2, Some("Laptop")), device(3, None), device(4, Some("desk"))] };
         let id = known.devices[1].id.to_string();
         let found = |wanted: &str| find(&known, wanted).map(|device| device.id).map_err(|failure| failure.code);
         for wanted in ["laptop", &id, &id.to_lowercase(), &id.replace('-', ""), &id[..9]] {

@@ -49,7 +49,7 @@ pub use inbox::{acknowledge, listen};
 pub use inspect::inspect;
 pub use install::{Control, Downloaded, InstallError, InstallOptions, Installed, download, install, uninstall_control};
 pub use library::{Library, LibraryError, Listed, default_library};
-pub use license::{LicenseFile, Permitted, note_run, verify_license};
+pub use license::{LicenseFile, Permitted, note_run, permitted, verify_license};
 pub use medium::{IDENTITY_TYP, Medium, MediumError, Signature, layout};
 pub use mount::{Mounted, mount, mount_private};
 pub use order::{order, orders, refund};

@@ -172,6 +172,15 @@ pub(crate) fn permit(terminal: &Terminal, library: &Library, copy: &Copy, listed
     }
 }
 
+/// Whether a title of the library may be started now, as far as is known here; none where it was copied from a medium.
+///
+/// # Errors
+/// [`Code::RunNotPermitted`] (D7), [`Code::LicenseInvalid`], [`Code::LicenseEnded`], [`Code::LicenseExpired`]; [`crate::LibraryError`].
+pub fn permitted(terminal: &Terminal, library: &Library, title: &TitleId) -> Result<Option<Permitted>> {
+    let copy = library.complete(title)?;
+    permit(terminal, library, &copy, &copy.record()?.listed)
+}
+
 /// Notes that licenses have ended on this device (D10): what was installed by them stays where it is, and starts no more.
 ///
 /// # Errors
