@@ -156,8 +156,9 @@ fn target(route: &str, things: &Things, exists: bool) -> (String, Vec<u8>) {
             bare(route.split_once(' ').unwrap().1.replace("{order}", &counterfoil_core::OrderId::from_bytes([1; 16]).to_string()))
         }
         "GET /store/{title}/buy" | "POST /store/{title}/buy" => bare(format!("/store/{title}/buy")),
-        // For whoever is signed in: tests/accounts.rs tries them as such.
-        page if ["/account", "/devices", "/transfer", "/shop"].iter().any(|begin| page.split_once(' ').unwrap().1.starts_with(begin)) => {
+        "GET /publish/titles/{title}" | "POST /publish/titles/{title}" => bare(format!("/publish/titles/{title}")),
+        // For whoever is signed in: tests/accounts.rs (and tests/store_catalogue.rs for /publish) tries them as such.
+        page if ["/account", "/devices", "/transfer", "/shop", "/publish"].iter().any(|begin| page.split_once(' ').unwrap().1.starts_with(begin)) => {
             bare(route.split_once(' ').unwrap().1.to_owned())
         }
         "GET /assets/{file}" => bare(if exists { counterfoil_server::web::assets::address("style.css") } else { "/assets/x".to_owned() }),
