@@ -194,6 +194,7 @@ async fn more_copies_than_allowed(db: &Db) -> Result<Vec<Violation>, DbError> {
 pub fn sentences() -> impl Iterator<Item = &'static str> {
     INVARIANTS
         .iter()
+        .chain(licenses::INVARIANTS)
         .map(|(sentence, _)| *sentence)
         .chain(orders::sentences())
         .chain(across::sentences())

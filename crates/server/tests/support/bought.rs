@@ -19,6 +19,8 @@ pub const BOUGHT: &[&str] = &[
        VALUES ('usr-1', 'ent-1', 'order', 'ord-1', 't', 'active', '{\"devices\":1,\"transfers\":1}', 1, 1, 1)",
     "INSERT INTO entitlement (user_id, entitlement_id, source, order_id, title_id, state, policy, devices, transfers, created_at, ended_at)
        VALUES ('usr-1', 'ent-2', 'order', 'ord-2', 'u', 'ended', '{}', 0, 0, 1, 2)",
+    "INSERT INTO user_device (user_id, device_id, sign_key, seal_key, secret, created_at)
+       VALUES ('usr-1', 'dev-1', CAST('e' AS BYTEA), CAST('e' AS BYTEA), CAST('e' AS BYTEA), 1)",
     "INSERT INTO license (user_id, license_id, entitlement_id, title_id, device_id, state, moves, created_at)
        VALUES ('usr-1', 'lic-1', 'ent-1', 't', 'dev-1', 'registered', 1, 1)",
     "INSERT INTO license (user_id, license_id, entitlement_id, title_id, device_id, state, moves, created_at, ended_at)
@@ -27,6 +29,8 @@ pub const BOUGHT: &[&str] = &[
        VALUES ('usr-1', 1, 1, 'x', 'order.placed', '{}', CAST('p' AS BYTEA), CAST('h' AS BYTEA))",
     "INSERT INTO audit (family, seq, at, actor, event, detail, prev, hash)
        VALUES ('usr-1', 2, 1, 'x', 'order.placed', '{}', CAST('p' AS BYTEA), CAST('h' AS BYTEA))",
+    "INSERT INTO audit (family, seq, at, actor, event, detail, prev, hash)
+       VALUES ('usr-1', 3, 1, 'x', 'license.transferred', '{}', CAST('p' AS BYTEA), CAST('h' AS BYTEA))",
 ];
 
 /// The tables that hold it, those first that name others.
@@ -39,6 +43,11 @@ const ENTITLEMENT: &str = "an order has one entitlement, which is active until t
 const ORDER: &str = "an entitlement that is no medium's has an order behind it";
 const DEVICES: &str = "an entitlement counts as many devices as have licenses by it";
 const TERMS: &str = "an entitlement has no more devices and transfers than its terms allow";
+const HELD: &str = "a license that has not ended is at a registered device of its user";
+const BEHIND: &str = "a license that has not ended is by an active entitlement to its title";
+const ONE: &str = "one entitlement has one license at a device, and one transaction ID names one license";
+const STATES: &str = "a license has a transaction ID once it is issued, keys exactly while they are out, and times as its state says";
+const RECORDED: &str = "no license is fetched or moved without its record in the audit log";
 
 /// What is done to it, and which sentence it breaks.
 pub const PLANTED: &[(&[&str], &str)] = &[
@@ -80,4 +89,29 @@ pub const PLANTED: &[(&[&str], &str)] = &[
     (&["UPDATE entitlement SET transfers = 2 WHERE entitlement_id = 'ent-1'"], TERMS),
     (&["UPDATE entitlement SET policy = NULL WHERE entitlement_id = 'ent-1'"], TERMS),
     (&["DELETE FROM audit WHERE family = 'usr-1' AND seq = 2"], "nothing is ordered without its record in the audit log"),
+    (&["UPDATE license SET device_id = 'dev-9' WHERE license_id = 'lic-1'"], HELD),
+    (&["DELETE FROM user_device WHERE user_id = 'usr-1'"], HELD),
+    (&["UPDATE license SET entitlement_id = 'ent-2'"], BEHIND),
+    (&["UPDATE license SET title_id = 'u' WHERE license_id = 'lic-1'"], BEHIND),
+    // Nothing but these indexes keeps two processes from it, so they go first.
+    (
+        &[
+            "DROP INDEX license_at_device",
+            "INSERT INTO license (user_id, license_id, entitlement_id, title_id, device_id, state, moves, created_at)
+               VALUES ('usr-1', 'lic-3', 'ent-1', 't', 'dev-1', 'registered', 0, 1)",
+        ],
+        ONE,
+    ),
+    (&["DROP INDEX license_transaction", "UPDATE license SET transaction_id = 'txn-1'"], ONE),
+    (&["UPDATE license SET state = 'issued' WHERE license_id = 'lic-1'"], STATES),
+    (&["UPDATE license SET transaction_id = 'txn-1' WHERE license_id = 'lic-1'"], STATES),
+    (&["UPDATE license SET library_key = CAST('k' AS BYTEA) WHERE license_id = 'lic-2'"], STATES),
+    (&["UPDATE license SET ended_at = NULL"], STATES),
+    (&["UPDATE license SET settled_at = 1 WHERE license_id = 'lic-1'"], STATES),
+    (&["UPDATE audit SET event = 'other' WHERE event = 'license.transferred'"], RECORDED),
+    (
+        &["UPDATE license SET state = 'delivered', transaction_id = 'txn-1', generation = 1, grant_id = 'grt-2', holder_id = 'key-1',
+             library_key = CAST('k' AS BYTEA), lease_until = 1, issued_at = 1 WHERE license_id = 'lic-1'"],
+        RECORDED,
+    ),
 ];
