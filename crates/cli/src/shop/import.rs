@@ -144,9 +144,10 @@ impl Import {
                 registered += 1
             }
             results.serialize(result).map_err(unwritable)?;
+            // Whoever looks at it meanwhile, or after the power has failed, sees how far it came.
+            results.flush().map_err(|error| cannot(&error))?;
             progress.add(1);
         }
-        results.flush().map_err(|error| cannot(&error))?;
         let file = results.into_inner().map_err(|error| cannot(error.error()))?;
         file.sync_all().map_err(|error| cannot(&error))?;
         Ok((registered, failed))
