@@ -225,7 +225,8 @@ impl Writer<'_> {
     fn known(&mut self, bytes: &[u8]) -> Result<()> {
         let mut there = vec![0; bytes.len()];
         if self.there()? >= bytes.len() as u64 && self.file.read_exact_at(&mut there, self.at).is_ok() && there == bytes {
-            return Ok(self.reused(bytes.len() as u64));
+            self.reused(bytes.len() as u64);
+            return Ok(());
         }
         self.file.set_len(self.at).map_err(IoFailure::at("write", self.path))?;
         self.write(bytes)
