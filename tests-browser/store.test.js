@@ -79,3 +79,30 @@ test("the store is used with the keyboard alone", async () => {
   await page.waitForURL("**/store/night-songs");
   await tabTo(page, "Get it");
 });
+
+test("d2: a publisher edits a listing in the browser, without scripts", async () => {
+  const page = await open(browser, authority.url, { javaScriptEnabled: false });
+  await page.goto("/publish");
+  await page.getByLabel("Token").fill(authority.token);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByRole("link", { name: "Night Songs" }).click();
+  await page.getByLabel("Summary").fill("Thirteen songs for the small hours");
+  await page.getByLabel("Prices").fill("3 EUR");
+  await page.getByLabel("Devices that may run it at once").fill("5");
+  await page.getByRole("button", { name: "Save" }).click();
+  await page.getByRole("link", { name: "See it in the store" }).click();
+  assert.equal(await page.locator(".price").innerText(), "3.00 EUR");
+  assert.ok(await page.getByText("It runs on up to 5 of your devices at a time.").isVisible());
+  assert.deepEqual(page.complaints, []);
+});
+
+test("the publisher's pages are accessible and fit a phone", async () => {
+  const page = await open(browser, authority.url);
+  await page.goto("/publish");
+  await look(page, "publish-sign-in");
+  await page.getByLabel("Token").fill(authority.token);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await look(page, "publish");
+  await page.goto("/publish/titles/sky-raider");
+  await look(page, "publish-title");
+});
