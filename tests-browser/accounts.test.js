@@ -61,7 +61,7 @@ test("d2: signed up, bought, announced and moved without scripts, on pages that 
   assert.ok(await page.getByText("not registered yet").isVisible());
   await done(laptop.run("register", "--user", user, "--name", "The laptop"));
   await page.goto("/devices");
-  await page.getByRole("link", { name: "Move something" }).first().click();
+  await page.getByRole("link", { name: "Move to another device" }).first().click();
   await page.getByLabel("Sky Raider").check();
   await page.getByLabel("The laptop").check();
   await page.getByRole("button", { name: "See what will happen" }).click();
