@@ -14,6 +14,7 @@ pub mod goods;
 pub mod ground;
 mod household;
 pub mod kill;
+pub mod licenses;
 pub mod overload;
 pub mod quota;
 pub mod race;

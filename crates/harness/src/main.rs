@@ -1,7 +1,7 @@
 //! The harness's command line.
 
 use clap::{Parser, Subcommand};
-use counterfoil_harness::{Common, claims, failover, kill, overload, race, walk};
+use counterfoil_harness::{Common, claims, failover, kill, licenses, overload, race, walk};
 use std::process::ExitCode;
 
 /// Kills, races and measures real servers; fails when one of them did not keep its word.
@@ -48,6 +48,8 @@ enum What {
     Overload(overload::Options),
     /// Claims per second, latency and CPU of the servers per claim (bench.md).
     Claims(claims::Options),
+    /// Licenses issued and fetched a second, and CPU of the servers for each (bench.md).
+    Licenses(licenses::Options),
 }
 
 fn main() -> ExitCode {
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
         What::Failover(options) => failover::run(&command.common, &options),
         What::Overload(options) => overload::run(&command.common, &options),
         What::Claims(options) => claims::run(&command.common, &options),
+        What::Licenses(options) => licenses::run(&command.common, &options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
