@@ -68,9 +68,12 @@ impl Choice {
     }
 }
 
-/// What people call a device: its name, or its make, or its ID.
+/// What people call a device: its name, or its make, or the end of its ID.
 pub(super) fn called(device: &UsersDevice) -> String {
-    device.name.clone().or_else(|| made(device)).unwrap_or_else(|| device.id.to_string())
+    device.name.clone().or_else(|| made(device)).unwrap_or_else(|| {
+        let id = device.id.to_string();
+        format!("Device …{}", id.rsplit('-').next().unwrap_or(&id))
+    })
 }
 
 fn made(device: &UsersDevice) -> Option<String> {

@@ -174,7 +174,7 @@ fn told(
 fn in_words(moved: &MovedLicense, source: &str, done: bool) -> String {
     let moves = if done { "has moved" } else { "moves" };
     let end = match moved.source_runs_until {
-        None => format!("{source} never fetched it"),
+        None => format!("{source} never fetched it, so there is nothing to stop"),
         Some(Timestamp::FOREVER) => format!("{source} stops running it when it next reaches the network"),
         Some(until) => format!("{source} stops running it when it next reaches the network, and on {} at the latest", day(until)),
     };

@@ -212,10 +212,19 @@ pub fn next(fields: &Fields) -> &str {
     if ours { path } else { "/account" }
 }
 
-/// What the browser calls itself, for the list of sessions.
+/// What the browser calls itself, for the list of sessions: `Firefox on Windows` where that can be told.
 pub fn agent(headers: &HeaderMap) -> String {
-    let named = headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or("unknown");
-    named.chars().take(200).collect()
+    let named = headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    // All of them say that they are several others as well; whoever says most is named first.
+    let browsers = [("Edg", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari")];
+    let systems =
+        [("Android", "Android"), ("iPhone", "iPhone"), ("iPad", "iPad"), ("Windows", "Windows"), ("Mac OS", "macOS"), ("Linux", "Linux")];
+    let find = |known: &[(&str, &'static str)]| known.iter().find(|(part, _)| named.contains(part)).map(|(_, name)| *name);
+    match (find(&browsers), find(&systems)) {
+        (Some(browser), Some(system)) => format!("{browser} on {system}"),
+        _ if named.is_empty() => "A browser that does not say what it is".to_owned(),
+        _ => named.chars().take(60).collect(),
+    }
 }
 
 #[cfg(test)]
@@ -235,6 +244,23 @@ mod tests {
         ] {
             let query: String = form_urlencoded::Serializer::new(String::new()).append_pair("next", given).finish();
             assert_eq!(next(&Fields::parse(query.as_bytes())), goes, "{given}");
+        }
+    }
+
+    #[test]
+    fn browsers_are_named_as_people_know_them() {
+        for (said, named) in [
+            ("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", "Firefox on Linux"),
+            (
+                "Mozilla/5.0 (Linux; Android 15) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Mobile Safari/537.36",
+                "Chrome on Android",
+            ),
+            ("Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1 Version/18.0 Safari/604.1", "Safari on iPhone"),
+            ("curl/8.5", "curl/8.5"),
+            ("", "A browser that does not say what it is"),
+        ] {
+            let headers = HeaderMap::from_iter([(USER_AGENT, HeaderValue::from_static(said))]);
+            assert_eq!(agent(&headers), named);
         }
     }
 

@@ -3,6 +3,9 @@
 use counterfoil_core::Timestamp;
 use counterfoil_core::UserId;
 
+use counterfoil_server::clock::Rng;
+use counterfoil_server::keys::{Purpose, RootKey, RootSource, rotate};
+
 use super::browser::{Browser, EMAIL, PASSWORD, ada, code, codes, later, text, turn_codes_on};
 use super::catalogue::TestServer;
 use super::support::{TestDb, db_test};
@@ -112,6 +115,10 @@ db_test!(one_time_codes_are_a_second_step_and_a_recovery_code_stands_for_one, as
     let (_, mut browser, recovery) = ada(&server).await;
     let secret = turn_codes_on(&server, &mut browser).await;
     assert!(text(&browser.get(&server, "/account/security").await).contains("Turn codes off"));
+    // The secret outlives the key that it was wrapped under.
+    let root = RootSource::Given(RootKey::generate(1, &mut Rng::seeded(7)).reveal());
+    let rotated = rotate::kek(&db.db, &root, &server.app.keys, Purpose::Device, server.app.clock.now(), &Rng::System).await.unwrap();
+    assert_eq!(rotated, (2, 2), "the device's secret and this one");
     let mut other = Browser::default();
     // The code that turned them on is spent.
     for (wait, good) in [(0, false), (30_000, true)] {
