@@ -14,6 +14,8 @@ mod terminal;
 
 #[path = "licenses/faults.rs"]
 mod faults;
+#[path = "licenses/guards.rs"]
+mod guards;
 #[path = "licenses/issued.rs"]
 mod issued;
 #[path = "licenses/moved.rs"]

@@ -3,6 +3,7 @@
 //! Several processes may work on one family at once, and on PostgreSQL each statement sees what was committed before it. So the end of the
 //! family's audit log is read first and its record is appended before anything else is written: where another record came in between, what
 //! was decided stands on something that has changed, and the transaction is run again. From then on the row of the head keeps others out.
+//! ([`audit::hold`] does the same by waiting from the start; here two seldom meet, and nothing is written to find that out.)
 
 use std::cell::Cell;
 
