@@ -148,6 +148,8 @@ echo "$1" >> /data/log
 (echo x > /tmp/x) 2>/dev/null && echo wrote-tmp >> /data/log
 ls / > /data/root
 cat /proc/net/dev > /data/net
+command -v curl > /dev/null && echo has-curl >> /data/log
+curl -s -m 5 SERVER/healthz > /dev/null && echo reached-server >> /data/log
 grep -E '^(NoNewPrivs|CapEff)' /proc/self/status > /data/status
 ls /proc | grep -c '^[0-9]' > /data/processes
 env > /data/env
@@ -159,7 +161,7 @@ exit 0
 scenario!(d4_a_control_program_runs_on_installation_and_removal_and_reaches_nothing_else, |world| {
     let tree = world.path("controlled");
     write(&tree.join("bin/game"), b"#!/bin/sh\necho played\n");
-    write(&tree.join("setup"), CONTROL);
+    write(&tree.join("setup"), String::from_utf8_lossy(CONTROL).replace("SERVER", &world.url).as_bytes());
     set_mode(&tree.join("bin/game"), 0o755);
     set_mode(&tree.join("setup"), 0o755);
     write(&tree.join("data/level"), b"level one\n");
@@ -173,7 +175,7 @@ scenario!(d4_a_control_program_runs_on_installation_and_removal_and_reaches_noth
     let installed = in_library(&anna, &["install", "sky-raider", "--json"]).done();
     assert_eq!(installed.json()["control"], "ran", "{installed}");
     let read = |name: &str| fs::read_to_string(data.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
-    assert_eq!(read("log"), "install\nsees-title\nwrote-tmp\n");
+    assert_eq!(read("log"), "install\nsees-title\nwrote-tmp\nhas-curl\n");
     let root: Vec<String> = read("root").lines().map(str::to_owned).collect();
     assert!(
         root.iter()
