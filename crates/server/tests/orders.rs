@@ -366,3 +366,15 @@ db_test!(a_balance_takes_what_it_can_hold_and_only_of_users_who_are_known, async
     assert_eq!(server.post(&server.fox, &path, &Value::Null).await.status.as_u16(), 403);
     is_sound(&db).await;
 });
+
+db_test!(prices_in_the_operators_currency_are_named_first, async |db: TestDb| {
+    let server = TestServer::with(&db, |config| config.store.currency = "JPY".parse().unwrap()).await;
+    sell(&server, &db, "sky-raider", &["19.99 EUR", "2100 JPY", "21.00 USD"], json!({})).await;
+    let names =
+        |prices: &Value| prices.as_array().unwrap().iter().map(|price| price["currency"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    let one = server.get("", "/v1/store/titles/sky-raider").await.expect(200);
+    let all = server.get("", "/v1/store/titles").await.expect(200);
+    for prices in [&one["prices"], &all["items"][0]["prices"]] {
+        assert_eq!(names(prices), ["JPY", "EUR", "USD"]);
+    }
+});

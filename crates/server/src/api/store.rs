@@ -189,7 +189,17 @@ pub async fn shelves(app: &App, words: String, query: PageQuery) -> Result<Page<
     }
     let (after, rows) = (query.after(), query.rows());
     let found = app.db.read_lagging("search_store", async move |tx: &mut Tx| listing::search(tx, &words, &after, rows).await).await?;
-    Ok(Page::of(found, &query, |row| row.title.to_string(), Into::into))
+    let shown = |mut row: Shelved| {
+        row.prices = named_first(app, row.prices);
+        row.into()
+    };
+    Ok(Page::of(found, &query, |row| row.title.to_string(), shown))
+}
+
+/// The price in the operator's currency, and then the others.
+fn named_first(app: &App, mut prices: Vec<Money>) -> Vec<Money> {
+    prices.sort_by_key(|price| price.currency != app.config.store.currency);
+    prices
 }
 
 /// One title that is sold.
@@ -210,5 +220,6 @@ pub async fn sold(app: &App, id: &str) -> Result<StoreTitle, Problem> {
     let id: TitleId = id.parse().map_err(|_| ApiCode::NotFound)?;
     let name = id.clone();
     let found = app.db.find_lagging("store_title", async move |tx: &mut Tx| listing::shown(tx, &name).await).await?;
-    Ok(StoreTitle::of(id, found.ok_or(ApiCode::NotFound)?))
+    let title = StoreTitle::of(id, found.ok_or(ApiCode::NotFound)?);
+    Ok(StoreTitle { prices: named_first(app, title.prices), ..title })
 }
