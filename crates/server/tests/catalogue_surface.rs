@@ -109,7 +109,9 @@ fn target(route: &str, things: &Things, exists: bool) -> (String, Vec<u8>) {
         | "GET /v1/publishers"
         | "GET /v1/titles"
         | "GET /v1/batches" => bare(route[4..].to_owned()),
-        "POST /v1/terminal/exchange" => json("/v1/terminal/exchange".into(), json!({ "kid": "x", "enc": "x", "ct": "x" })),
+        "POST /v1/terminal/exchange" | "POST /v1/terminal/inbox" => {
+            json(route.split_once(' ').unwrap().1.to_owned(), json!({ "kid": "x", "enc": "x", "ct": "x" }))
+        }
         "POST /v1/tokens" => json("/v1/tokens".into(), json!({ "role": "operator", "name": "new" })),
         "DELETE /v1/tokens/{id}" => bare(format!("/v1/tokens/{token}")),
         "POST /v1/publishers" => json("/v1/publishers".into(), json!({ "id": "new-one", "name": "New" })),
@@ -158,7 +160,10 @@ fn target(route: &str, things: &Things, exists: bool) -> (String, Vec<u8>) {
         "GET /store/{title}/buy" | "POST /store/{title}/buy" => bare(format!("/store/{title}/buy")),
         "GET /publish/titles/{title}" | "POST /publish/titles/{title}" => bare(format!("/publish/titles/{title}")),
         // For whoever is signed in: tests/accounts.rs (and tests/store_catalogue.rs for /publish) tries them as such.
-        page if ["/account", "/devices", "/transfer", "/shop", "/publish"].iter().any(|begin| page.split_once(' ').unwrap().1.starts_with(begin)) => {
+        page if ["/account", "/devices", "/transfer", "/shop", "/publish"]
+            .iter()
+            .any(|begin| page.split_once(' ').unwrap().1.starts_with(begin)) =>
+        {
             bare(route.split_once(' ').unwrap().1.to_owned())
         }
         "GET /assets/{file}" => bare(if exists { counterfoil_server::web::assets::address("style.css") } else { "/assets/x".to_owned() }),
