@@ -92,6 +92,13 @@ struct Picture {
     alt: String,
 }
 
+/// A picture to be sent.
+struct Given<'a> {
+    kind: &'static str,
+    bytes: Vec<u8>,
+    alt: &'a str,
+}
+
 #[derive(Deserialize)]
 struct Releases {
     items: Vec<Release>,
@@ -147,7 +154,7 @@ impl Edit {
             "prices": changed.prices, "policy": changed.policy,
         });
         // Pictures first: nobody shall see the title without them.
-        for (position, (kind, bytes, alt)) in (1..).zip(&pictures) {
+        for (position, Given { kind, bytes, alt }) in (1..).zip(&pictures) {
             api.put_bytes(&format!("{}?alt={}", picture_of(&self.title, position), encoded(alt)), kind, bytes)?;
         }
         if !pictures.is_empty() {
@@ -183,7 +190,7 @@ impl Edit {
     }
 
     /// Read before anything is sent, so that a path that was mistyped changes nothing.
-    fn read_pictures(&self) -> Result<Vec<(&'static str, Vec<u8>, &str)>, Failure> {
+    fn read_pictures(&self) -> Result<Vec<Given<'_>>, Failure> {
         if self.pictures.len() != self.alts.len() {
             return Err(Failure::usage(format!(
                 "{} pictures and {} texts: `--alt` says of each what it shows",
@@ -201,7 +208,7 @@ impl Edit {
             };
             Ok((kind, limited(path, MOST_PICTURE)?))
         };
-        self.pictures.iter().zip(&self.alts).map(|(path, alt)| read(path).map(|(kind, bytes)| (kind, bytes, alt.as_str()))).collect()
+        self.pictures.iter().zip(&self.alts).map(|(path, alt)| read(path).map(|(kind, bytes)| Given { kind, bytes, alt })).collect()
     }
 }
 

@@ -44,11 +44,11 @@ pub fn paragraphs(text: &str, _: &dyn Values) -> Filtered<Vec<String>> {
     Ok(paragraphs)
 }
 
-/// `22 November 2026`, in UTC, of a moment as the API writes it.
+/// `22 Nov 2026`, in UTC, of a moment as the API writes it.
 #[askama::filter_fn]
 pub fn day(moment: &str, _: &dyn Values) -> Filtered<String> {
     let Ok(at) = moment.parse::<Timestamp>() else { return Ok(moment.to_owned()) };
-    Ok(at.to_zoned(TimeZone::UTC).strftime("%-d %B %Y").to_string())
+    Ok(at.to_zoned(TimeZone::UTC).strftime("%-d %b %Y").to_string())
 }
 
 /// `1.4 GB`, in powers of ten as shops count.
@@ -61,4 +61,36 @@ pub fn bytes(size: &u64, _: &dyn Values) -> Filtered<String> {
         (shown, unit) = (shown / 1000.0, next);
     }
     Ok(if unit == "bytes" { format!("{size} bytes") } else { format!("{shown:.1} {unit}") })
+}
+
+#[cfg(test)]
+mod tests {
+    use askama::Template;
+    use counterfoil_core::Kind;
+
+    use super::super::filters;
+
+    #[derive(Template)]
+    #[template(
+        source = "{% for p in text|paragraphs %}<{{ p }}>{% endfor %} {{ at|day }} {{ size|bytes }} {{ name|initial }} {{ kind|named }}",
+        ext = "txt"
+    )]
+    struct All<'a> {
+        text: &'a str,
+        at: &'a str,
+        size: u64,
+        name: &'a str,
+        kind: Kind,
+    }
+
+    fn shown(text: &str, at: &str, size: u64, name: &str) -> String {
+        All { text, at, size, name, kind: Kind::Movie }.render().expect("filled in")
+    }
+
+    #[test]
+    fn texts_days_and_sizes_are_written_for_people() {
+        assert_eq!(shown("a\nb\n\n \n\nc\n", "2026-01-01T23:59:59.9Z", 999, "élan"), "<a\nb><c> 1 Jan 2026 999 bytes É Film");
+        assert_eq!(shown("", "2026-11-22T00:00:00Z", 999_950, ""), " 22 Nov 2026 1.0 MB  Film");
+        assert_eq!(shown("", "no moment", 1_400_000_000, "x"), " no moment 1.4 GB X Film");
+    }
 }
