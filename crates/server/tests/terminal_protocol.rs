@@ -402,7 +402,7 @@ db_test!(a1_a3_a7_a11_inspect_gives_a_verdict_on_each_thing_that_proves_itself, 
     owner.claim(&server, &medium).await.unwrap();
     while jobs::deliver(&server.app).await.unwrap() > 0 {}
     let after = look(&owner).await;
-    assert_eq!(after.user.unwrap().titles[0].medium_id, medium.id);
+    assert_eq!(after.user.unwrap().titles[0].medium_id.as_ref(), Some(&medium.id));
     assert!(after.medium.unwrap().yours);
     let theirs = look(&other).await.medium.unwrap();
     assert_eq!((theirs.copies_left, theirs.yours), (0, false));
@@ -428,7 +428,7 @@ db_test!(a_damaged_library_is_healed_with_the_keys_of_its_chunks_and_by_nobody_e
     let heal = |terminal: &Terminal| {
         let chunks = chunks.iter().map(|chunk| to_base64url(&chunk.0)).collect();
         let (user_id, device_id) = (terminal.user.unwrap(), terminal.device_id());
-        Operation::Heal(Heal { user_id, medium_id: medium.id.clone(), grant_id: grants[0].grant_id, device_id, chunks })
+        Operation::Heal(Heal { user_id, medium_id: Some(medium.id.clone()), grant_id: grants[0].grant_id, device_id, chunks })
     };
     let result: HealResult = serde_json::from_value(owner.ask(&server, heal(&owner), None).await.unwrap()).unwrap();
     let sealed: SealedBox = serde_json::from_value(result.keys).unwrap();

@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::db::Tx;
 use crate::problem::Problem;
 use crate::store::request::{self, Once, Recorded};
-use crate::store::{person, user};
+use crate::store::{audit, user};
 
 /// Decides an announcement and carries it out. A device that is in the entry already may be announced as well, to no effect.
 ///
@@ -32,7 +32,7 @@ pub async fn run(app: &App, asked: &Asked, ask: &AddDevice, now: Timestamp) -> R
     let (policy, request_id, digest) = (app.config.registration.clone(), asked.request_id.to_string(), asked.digest);
     app.db
         .write("add device", family.clone(), async move |tx: &mut Tx| -> Result<Decided, Problem> {
-            person::hold(tx, user).await?;
+            audit::hold(tx, &family).await?;
             let decided = match request::once(tx, &family, &request_id, &digest, now.0).await? {
                 Once::Repeat(_) => return Ok(Ok(result.clone())),
                 Once::Mismatch => Err(Code::RequestMismatch.into()),

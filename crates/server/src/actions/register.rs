@@ -177,7 +177,8 @@ async fn enter(
         (asked.request_id.to_string(), asked.digest, user::family(user), holder::family(registrant.holder));
     app.db
         .write("register user", family.clone(), async move |tx: &mut Tx| -> Result<Decided, Problem> {
-            person::hold(tx, user).await?;
+            // Of two at once at two processes the second one decides on what the first has left.
+            audit::hold(tx, &family).await?;
             let decided = match request::once(tx, &family, &request_id, &digest, now.0).await? {
                 Once::Repeat(recorded) => return Ok(Ok(serde_json::from_slice(&recorded.answer).map_err(Problem::internal)?)),
                 Once::Mismatch => Err(Code::RequestMismatch.into()),

@@ -49,14 +49,3 @@ pub async fn insert(tx: &mut Tx, user: UserId, person: &PersonRow, actor: &str, 
 pub async fn find(tx: &mut Tx, user: UserId) -> Result<Option<PersonRow>, DbError> {
     tx.query("SELECT name, email, address FROM user_info WHERE user_id = $1").bind(user.to_string()).opt().await
 }
-
-/// Has every other transaction that counts this user's devices wait for this one, so that what is counted after it stays so. Says whether
-/// there is such a user.
-///
-/// # Errors
-/// A failure of the database.
-pub async fn hold(tx: &mut Tx, user: UserId) -> Result<bool, DbError> {
-    let assigned = tx.query("UPDATE user_info SET name = name WHERE user_id = $1").bind(user.to_string()).execute().await?;
-    let entered = tx.query("UPDATE user_entry SET state = state WHERE user_id = $1").bind(user.to_string()).execute().await?;
-    Ok(assigned + entered > 0)
-}
