@@ -8,11 +8,12 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::time::Duration;
 
 use clap::Args;
+use counterfoil_core::Code;
 use counterfoil_core::wire::{Job, Work};
 use counterfoil_format::secret::{Random as _, SystemRandom};
 use counterfoil_terminal::transport::TransportError;
 use counterfoil_terminal::{
-    CardChoice, Carried, Contact, Error, Library, Terminal, acknowledge, carry_out, default_library, listen, renew_due,
+    CardChoice, Carried, Contact, Error, Library, Terminal, acknowledge, carry_out, default_library, listen, renew_all, renew_due,
 };
 use serde_json::{Value, json};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -139,6 +140,14 @@ impl Listener {
     }
 }
 
+/// Which licenses: those that are due, or all.
+type Renewal = fn(&Terminal, &Library, &CardChoice) -> Result<Vec<(counterfoil_core::TitleId, Contact)>, Error>;
+
+/// Whether the authority has said that the device is none of the user's any more.
+fn is_taken_out(error: &Error) -> bool {
+    matches!(error, Error::Refused(refusal) if refusal.code == Code::DeviceNotRegistered)
+}
+
 /// Doubles from try to try.
 fn backoff(failures: u32) -> Duration {
     FIRST.saturating_mul(1 << failures.saturating_sub(1).min(20)).min(LONGEST)
@@ -184,7 +193,7 @@ impl Worker<'_> {
             }
             jobs = left.jobs;
         }
-        self.renew()?;
+        self.renew(renew_due)?;
         refused.map_or(Ok(()), Err)
     }
 
@@ -194,16 +203,21 @@ impl Worker<'_> {
             format!("installing into {library}; interrupt (Ctrl-C) to end")
         })?;
         let (mut open, mut failures) = (Vec::new(), 0);
-        self.renew()?;
+        self.renew(renew_due)?;
         loop {
             let patience = if open.is_empty() { LOOK } else { jittered(backoff(failures).max(FIRST * 15)) };
             match woken.recv_timeout(patience) {
                 Ok(Wake::Jobs(jobs)) => open = jobs,
+                // It cannot be said whose jobs these would be, and what was licensed to this device is so no more.
+                Ok(Wake::Lost(error)) if is_taken_out(&error) => {
+                    self.renew(renew_all)?;
+                    return Err(error.into());
+                }
                 Ok(Wake::Lost(error)) => {
                     self.event("lost", told(&error), || format!("waiting for the network: {error}"))?;
                     continue;
                 }
-                Err(RecvTimeoutError::Timeout) => self.renew()?,
+                Err(RecvTimeoutError::Timeout) => self.renew(renew_due)?,
                 Err(RecvTimeoutError::Disconnected) => return Err(Failure::operation("io", "nobody listens to the authority any more")),
             }
             let left = self.work(std::mem::take(&mut open))?;
@@ -266,9 +280,9 @@ impl Worker<'_> {
         Ok(carried)
     }
 
-    /// Renews what is past its half; silent where nobody can be reached.
-    fn renew(&self) -> Result<(), Failure> {
-        for (title, contact) in renew_due(self.terminal, self.library, self.card)? {
+    /// Renews licenses; silent where nobody can be reached.
+    fn renew(&self, which: Renewal) -> Result<(), Failure> {
+        for (title, contact) in which(self.terminal, self.library, self.card)? {
             match contact {
                 Contact::Renewed => self.event("renewed", json!({ "title": title }), || format!("renewed the license of {title}"))?,
                 Contact::Ended => self.event("ended", json!({ "title": title }), || format!("{title} runs here no more"))?,

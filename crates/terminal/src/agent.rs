@@ -95,9 +95,26 @@ fn is_final(error: &Error) -> bool {
 /// # Errors
 /// What is wrong with the library. That one license cannot be renewed is no error, and keeps none of the others from it.
 pub fn renew_due(terminal: &Terminal, library: &Library, card: &CardChoice) -> Result<Vec<(TitleId, Contact)>> {
+    renew_some(terminal, library, card, &|listed| is_due(terminal, library, listed))
+}
+
+/// Asks for every license, due or not.
+///
+/// # Errors
+/// As [`renew_due`].
+pub fn renew_all(terminal: &Terminal, library: &Library, card: &CardChoice) -> Result<Vec<(TitleId, Contact)>> {
+    renew_some(terminal, library, card, &|_| Ok(true))
+}
+
+fn renew_some(
+    terminal: &Terminal,
+    library: &Library,
+    card: &CardChoice,
+    wanted: &dyn Fn(&Listed) -> Result<bool>,
+) -> Result<Vec<(TitleId, Contact)>> {
     let mut renewed = Vec::new();
     for listed in library.list()?.into_iter().filter(|listed| listed.complete && listed.origin.license().is_some()) {
-        if !is_due(terminal, library, &listed)? {
+        if !wanted(&listed)? {
             continue;
         }
         let contact = renew(terminal, library, &listed.title, card).unwrap_or_else(|error| Contact::Unanswered(Box::new(error)));

@@ -36,7 +36,7 @@ mod transfer;
 pub mod transport;
 mod verify;
 
-pub use agent::{Carried, carry_out, renew_due};
+pub use agent::{Carried, carry_out, renew_all, renew_due};
 pub use card::{CardChoice, CardGrant, CardInfo, card_new, card_show};
 pub use copy::{Copied, CopyError, CopyOptions, copy};
 pub use devices::{add_device, devices};

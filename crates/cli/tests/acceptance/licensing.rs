@@ -227,7 +227,7 @@ scenario!(d8_d9_d10_a_title_moves_with_its_license_and_without_a_charge, |world|
     in_library(&laptop, &["agent", "--once"]).done();
     run(&laptop).done();
     let ordered = world.api("GET", "/v1/orders?state=due", None).1;
-    assert_eq!(ordered["orders"].as_array().map(Vec::len), Some(1), "charged once: {ordered}");
+    assert_eq!(ordered["items"].as_array().map(Vec::len), Some(1), "charged once: {ordered}");
     let before = crate::world::files_below(&desk.library).len();
     world.kill();
     refuses_to_run(&desk, Code::LicenseEnded);
@@ -336,7 +336,7 @@ scenario!(d10_what_the_operator_takes_back_is_refused_at_the_next_contact_and_of
     let user = anna.run(["card", "show", "--json"]).done().json()["user_id"].as_str().expect("registered").to_owned();
     let license = in_library(&anna, &["license", "show", TITLE, "--json"]).done().json()["license_id"].as_str().expect("an ID").to_owned();
     let (status, said) =
-        world.api("POST", &format!("/v1/users/{user}/licenses/{license}/revoke"), Some(serde_json::json!({ "reason": "a test" })));
+        world.api("POST", &format!("/v1/users/{user}/licenses/{license}/revoke"), Some(serde_json::json!({ "note": "a test" })));
     assert!((200..300).contains(&status), "{status} {said}");
     refuses_to_run(&anna, Code::LicenseEnded);
     world.kill();

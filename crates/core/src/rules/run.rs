@@ -85,7 +85,9 @@ fn expired(license: &License, end: Timestamp, now: Timestamp) -> Refusal {
     };
     let (what, hint) = match (license.ends, license.trial) {
         (false, _) => ("its lease ended", None),
-        (true, false) => ("what was bought ended", Some("Buy it again: `counterfoil buy TITLE`. If the clock of this device is wrong, set it.")),
+        (true, false) => {
+            ("what was bought ended", Some("Buy it again: `counterfoil buy TITLE`. If the clock of this device is wrong, set it."))
+        }
         (true, true) => ("the trial ended", Some("Buy it: `counterfoil buy TITLE`. If the clock of this device is wrong, set it.")),
     };
     let refusal = Refusal::with(Code::LicenseExpired, format!("{what} {since}, as this device tells the time"));
