@@ -14,15 +14,16 @@ mod terminal;
 use std::time::Duration;
 
 use catalogue::TestServer;
+use counterfoil_core::DeviceId;
 use counterfoil_core::rules::order::Collection;
-use counterfoil_core::wire::{ClaimResult, Inspect, Operation};
+use counterfoil_core::wire::{AddDevice, ClaimResult, Inspect, Operation};
 use counterfoil_server::auditor;
 use counterfoil_server::db::{DbOptions, Fault, Lasting};
 use counterfoil_server::store::audit;
 use sales::{order_operation, refund_operation, sell_many};
 use serde_json::{Value, json};
 use support::{TestDb, db_test};
-use terminal::{Medium, Terminal, answer, exchange, media, request, send};
+use terminal::{Medium, Terminal, answer, exchange, media, random, request, send};
 
 /// Statements in an operation, at most: whoever needs more has this test to tell.
 const MOST: u64 = 60;
@@ -80,6 +81,39 @@ db_test!(a_broken_registration_is_made_whole_by_its_repeat, |options| impatient(
     let entries = db.number("SELECT count(*) FROM user_entry").await;
     assert_eq!(db.number("SELECT count(*) FROM user_device").await, entries);
     assert_eq!(db.number("SELECT count(*) FROM holder").await, entries);
+});
+
+db_test!(d1_a_broken_registration_of_an_announced_device_is_made_whole_by_its_repeat, |options| impatient(options), async |db: TestDb| {
+    let server = TestServer::new(&db).await;
+    let fresh = async |_| {
+        let terminal = Terminal { card: None, drive: None, ..Terminal::new() };
+        let sold = json!({ "name": "Ada Lovelace", "device": { "device_id": terminal.device_id() } });
+        let user = server.post(&server.operator, "/v1/users", &sold).await.expect(201)["user_id"].as_str().unwrap().parse().unwrap();
+        terminal.sealed(&server, &request(&server, terminal.register_operation(Some(user))), None)
+    };
+    break_everywhere(&db, &server, fresh, async || db.number("SELECT count(*) FROM user_device").await).await;
+    let entries = db.number("SELECT count(*) FROM user_entry").await;
+    for others in ["SELECT count(*) FROM holder", "SELECT count(*) FROM user_info", "SELECT count(*) FROM device_info"] {
+        assert_eq!(db.number(others).await, entries, "{others}");
+    }
+});
+
+db_test!(d1_a_broken_announcement_is_made_once_or_not_at_all, |options| impatient(options), async |db: TestDb| {
+    let server = TestServer::with(&db, |config| config.registration.max_devices = 1000).await;
+    let owner = Terminal::registered(&server).await;
+    let fresh = async |_| {
+        let operation = Operation::AddDevice(AddDevice {
+            user_id: owner.user.unwrap(),
+            card_id: owner.card_id(),
+            device_id: owner.device_id().unwrap(),
+            new_device_id: DeviceId::from_bytes(random()),
+            name: None,
+        });
+        owner.sealed(&server, &request(&server, operation), None)
+    };
+    break_everywhere(&db, &server, fresh, async || db.number("SELECT count(*) FROM device_info").await).await;
+    let announced = db.number("SELECT count(*) FROM device_info").await;
+    assert_eq!(db.number("SELECT count(*) FROM audit WHERE event = 'device.announced'").await, announced);
 });
 
 db_test!(c8_a_broken_claim_grants_once_or_not_at_all, |options| impatient(options), async |db: TestDb| {
