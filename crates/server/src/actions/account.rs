@@ -41,7 +41,9 @@ pub enum Why {
     #[error("The password is wrong. After ten attempts, nobody is let in for fifteen minutes.")]
     Password,
     /// Sign-up: no such user, or one with an account.
-    #[error("There is no user of this ID who could still make an account. It is on the shop's receipt, and `counterfoil register` has shown it.")]
+    #[error(
+        "There is no user of this ID who could still make an account. It is on the shop's receipt, and `counterfoil register` has shown it."
+    )]
     User,
     /// Sign-up and change of address.
     #[error("This e-mail address cannot be used here.")]

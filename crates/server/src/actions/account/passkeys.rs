@@ -5,8 +5,8 @@ use counterfoil_format::encoding::to_base64url;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use webauthn_rs::prelude::{
-    CredentialID, DiscoverableAuthentication, DiscoverableKey, Passkey, PasskeyRegistration, PublicKeyCredential,
-    RegisterPublicKeyCredential, Url, Uuid, Webauthn, WebauthnBuilder,
+    DiscoverableAuthentication, DiscoverableKey, Passkey, PasskeyRegistration, PublicKeyCredential, RegisterPublicKeyCredential, Url, Uuid,
+    Webauthn, WebauthnBuilder,
 };
 
 use super::sessions::SignedIn;
@@ -74,7 +74,7 @@ pub async fn begin(app: &App, by: &SignedIn, name: &str, given: &password::Given
             Ok(passkey::list(tx, user).await?)
         })
         .await?;
-    let known = known.iter().filter_map(|row| counterfoil_format::encoding::from_base64url(&row.id)).map(CredentialID::from).collect();
+    let known = known.iter().filter_map(|row| counterfoil_format::encoding::from_base64url(&row.id)).collect();
     let handle = Uuid::from_bytes(*user.as_bytes());
     let (options, state) = relying_party(app)?.start_passkey_registration(handle, email, email, Some(known)).map_err(Problem::internal)?;
     let mut options = serde_json::to_value(options).map_err(Problem::internal)?;
