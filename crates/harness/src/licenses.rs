@@ -61,7 +61,8 @@ pub fn run(common: &Common, options: &Options) -> Result<(), Failure> {
     let title = list_for_nothing(&authority, cluster.token())?;
     let share = usize::try_from(options.licenses).unwrap_or(usize::MAX).div_ceil(common.terminals).max(1);
     let urls = cluster.urls();
-    let mut streams = (0..common.terminals).map(|stream| Stream::new(common, &authority.at(&urls[stream % urls.len()]), stream)).collect();
+    let mut streams: Vec<Stream> =
+        (0..common.terminals).map(|stream| Stream::new(common, &authority.at(&urls[stream % urls.len()]), stream)).collect();
 
     side_by_side(&mut streams, |stream| stream.buy(&title, share))?;
     let issue = measured(&cluster, &mut streams, |stream| stream.seal(|buyer| buyer.license(&title)), Stream::issue)?;
@@ -180,7 +181,7 @@ fn granted<T: DeserializeOwned>(authority: &Authority, envelope: &Envelope) -> R
     }
 }
 
-fn side_by_side(streams: &mut Vec<Stream>, work: impl Fn(&mut Stream) -> Result<(), Failure> + Sync) -> Result<(), Failure> {
+fn side_by_side(streams: &mut [Stream], work: impl Fn(&mut Stream) -> Result<(), Failure> + Sync) -> Result<(), Failure> {
     std::thread::scope(|scope| {
         let running: Vec<_> = streams.iter_mut().map(|stream| scope.spawn(|| work(stream))).collect();
         running.into_iter().try_for_each(|one| one.join().unwrap_or_else(|_| Err(Failure::Broken("a terminal panicked".into()))))
@@ -204,7 +205,7 @@ impl Measured {
 #[expect(clippy::disallowed_methods, reason = "measuring is what this is for")]
 fn measured(
     cluster: &Cluster,
-    streams: &mut Vec<Stream>,
+    streams: &mut [Stream],
     prepare: impl Fn(&mut Stream) -> Result<(), Failure> + Sync,
     work: impl Fn(&mut Stream) -> Result<(), Failure> + Sync,
 ) -> Result<Measured, Failure> {
