@@ -143,6 +143,14 @@ fn target(route: &str, things: &Things, exists: bool) -> (String, Vec<u8>) {
         "POST /v1/users/{user_id}/devices" => {
             json(format!("/v1/users/{user}/devices"), json!({ "device_id": counterfoil_core::DeviceId::from_bytes([1; 16]) }))
         }
+        "GET /v1/orders" => bare("/v1/orders".into()),
+        "POST /v1/users/{user_id}/balance" => json(format!("/v1/users/{user}/balance"), json!({ "amount": 100, "currency": "EUR" })),
+        // None of anybody is there: tests/idempotency_routes.rs sends them about orders and licenses that are.
+        order if order.starts_with("POST /v1/users/{user_id}/orders/") || order.starts_with("POST /v1/users/{user_id}/licenses/") => {
+            let path = order.split_once(' ').unwrap().1.replace("{user_id}", &user.to_string());
+            let path = path.replace("{order_id}", &counterfoil_core::OrderId::from_bytes([1; 16]).to_string());
+            json(path.replace("{license_id}", &counterfoil_core::LicenseId::from_bytes([1; 16]).to_string()), json!({ "note": "x" }))
+        }
         "GET /v1/users/{user_id}" => bare(format!("/v1/users/{user}")),
         "GET /v1/audit" => bare(format!("/v1/audit?family=title:{title}")),
         "GET /v1/titles/{title}/listing" => bare(format!("/v1/titles/{title}/listing")),
