@@ -7,6 +7,7 @@
 pub mod authority;
 pub mod claims;
 pub mod cluster;
+pub mod contest;
 pub mod database;
 pub mod failover;
 pub mod fleet;

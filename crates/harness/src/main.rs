@@ -1,7 +1,7 @@
 //! The harness's command line.
 
 use clap::{Parser, Subcommand};
-use counterfoil_harness::{Common, claims, failover, kill, licenses, overload, race, walk};
+use counterfoil_harness::{Common, claims, contest, failover, kill, licenses, overload, race, walk};
 use std::process::ExitCode;
 
 /// Kills, races and measures real servers; fails when one of them did not keep its word.
@@ -40,6 +40,18 @@ enum What {
         #[arg(long)]
         plant: Option<race::Plant>,
     },
+    /// Licenses moved, fetched and asked for by several devices at once.
+    Contest {
+        /// How many licenses.
+        #[arg(long, default_value_t = 300)]
+        licenses: u64,
+        /// Server processes; more than one needs PostgreSQL.
+        #[arg(long, default_value_t = 1)]
+        servers: usize,
+        /// Plant a bug that the run must catch; it then succeeds only if it does.
+        #[arg(long)]
+        plant: Option<contest::Plant>,
+    },
     /// Households order, license, transfer and give back at random, and a small model says what must come of it (testing.md row 9).
     Walk(walk::Options),
     /// The PostgreSQL primary changes, dies and freezes under load; nobody restarts the servers (testing.md row 20).
@@ -57,6 +69,7 @@ fn main() -> ExitCode {
     let outcome = match command.what {
         What::Kill { kills, servers, plant } => kill::run(&command.common, kills, servers, plant),
         What::Race { media, servers, plant } => race::run(&command.common, media, servers, plant),
+        What::Contest { licenses, servers, plant } => contest::run(&command.common, licenses, servers, plant),
         What::Walk(options) => walk::run(&command.common, &options),
         What::Failover(options) => failover::run(&command.common, &options),
         What::Overload(options) => overload::run(&command.common, &options),
