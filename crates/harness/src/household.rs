@@ -6,7 +6,7 @@
 
 use crate::{
     authority::{Authority, Failure},
-    goods::{Goods, euros},
+    goods::Goods,
     random::Dice,
     terminal::Terminal,
 };
@@ -317,9 +317,4 @@ fn definite<T: DeserializeOwned>(answer: Answer) -> Result<Result<T, Code>, Fail
 /// Any of them, or none where there are none.
 fn one_of<T: Copy>(choice: &[T], dice: &mut Dice) -> Option<T> {
     (!choice.is_empty()).then(|| choice[dice.below(choice.len() as u64) as usize])
-}
-
-/// In the currency of everything here.
-fn money(cents: u64) -> counterfoil_core::Money {
-    euros(cents)
 }

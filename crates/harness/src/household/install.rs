@@ -158,7 +158,7 @@ impl Household {
         let here = self.licenses[license].device;
         let device = if self.dice.chance(70) { here } else { self.any_device() };
         let held = device == here && matches!(self.licenses[license].state, State::Delivered(_) | State::Settled(_));
-        let want = self.is_registered(device).and_then(|()| if held { Ok(()) } else { Err(Code::LicenseEnded) });
+        let want = self.is_registered(device).and(if held { Ok(()) } else { Err(Code::LicenseEnded) });
         let terminal = &self.devices[device].terminal;
         let operation = Operation::Renew(wire::Renew {
             user_id: terminal.user_id(),

@@ -1,7 +1,7 @@
 //! Orders and refunds (D2, D3).
 
-use super::{Household, License, Link, Order, State, money, one_of};
-use crate::authority::Failure;
+use super::{Household, License, Link, Order, State, one_of};
+use crate::{authority::Failure, goods::euros};
 use counterfoil_core::{
     Code, OrderId,
     wire::{self, Operation, OrderResult, RefundResult},
@@ -22,13 +22,13 @@ impl Household {
             card_id: Some(terminal.card_id()),
             device_id: terminal.device_id(),
             title: self.goods[goods].title.clone(),
-            price: (!trial).then(|| money(price - u64::from(cheated))),
+            price: (!trial).then(|| euros(price - u64::from(cheated))),
             trial,
         });
         let got = self.effected::<OrderResult>(link, device, operation)?;
         let Some(result) = self.agree("order", want, got)? else { return Ok(()) };
         let cents = if trial { 0 } else { price };
-        if result.charged != (!trial).then(|| money(price)) {
+        if result.charged != (!trial).then(|| euros(price)) {
             return Err(self.wrong("charge", &price, &result.charged));
         }
         if self.orders.iter().any(|order| order.id == result.order_id || order.entitlement == result.entitlement_id) {
@@ -88,7 +88,7 @@ impl Household {
         self.dice.fill(&mut unknown);
         let order_id = order.map_or(OrderId::from_bytes(unknown), |order| self.orders[order].id);
         let open = order.is_some_and(|order| !self.orders[order].ended && !self.orders[order].trial);
-        let want = self.is_registered(device).and_then(|()| if open { Ok(()) } else { Err(Code::RefundNotAllowed) });
+        let want = self.is_registered(device).and(if open { Ok(()) } else { Err(Code::RefundNotAllowed) });
         let terminal = &self.devices[device].terminal;
         let operation = Operation::Refund(wire::Refund {
             user_id: terminal.user_id(),
@@ -101,7 +101,7 @@ impl Household {
         let cents = self.orders[order].cents;
         let expected: BTreeSet<_> = self.of(order).map(|license| self.licenses[license].id.to_string()).collect();
         let ended: BTreeSet<_> = result.ended.iter().map(ToString::to_string).collect();
-        if ended != expected || result.credited != Some(money(cents)) {
+        if ended != expected || result.credited != Some(euros(cents)) {
             return Err(self.wrong("refund", &(expected, cents), &(ended, result.credited)));
         }
         self.balance += cents;
