@@ -43,6 +43,7 @@ test("d1: a shop registers a buyer and their device, and the device completes it
   user = await page.getByRole("status").locator(".code").innerText();
   assert.match(user, /^usr-/);
   await done(laptop.run("register", "--user", user, "--no-card", "--library", laptop.library));
+  assert.equal(JSON.parse(await done(laptop.run("status", "--json"))).user, user, "as the page for accounts says");
   assert.deepEqual(page.complaints, []);
 });
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use counterfoil_core::TitleId;
-use counterfoil_terminal::{Library, Terminal, card_show, default_library};
+use counterfoil_terminal::{Library, Terminal, card_show, default_library, registered_user};
 use serde_json::{Value, json};
 
 use crate::context::Context;
@@ -33,11 +33,7 @@ impl Status {
             Err(error) => row("authority", Value::Null, error.to_string()),
         }
         match card_show(&terminal, &context.card_choice(false)) {
-            Ok(card) => {
-                row("card", json!(card.card_id), card.card_id.to_string());
-                let user = card.user_id.map_or_else(|| "not registered".to_owned(), |user| user.to_string());
-                row("user", json!(card.user_id), user);
-            }
+            Ok(card) => row("card", json!(card.card_id), card.card_id.to_string()),
             Err(error) => row("card", Value::Null, error.to_string()),
         }
         match terminal.hardware().device() {
@@ -48,6 +44,10 @@ impl Status {
             Some(path) => Some(path),
             None => default_library(&terminal).ok().flatten(),
         };
+        match registered_user(&terminal, &context.card_choice(false), library.as_deref()) {
+            Ok(user) => row("user", json!(user), user.to_string()),
+            Err(_) => row("user", Value::Null, "not registered".to_owned()),
+        }
         if let Some(library) = library {
             row("library", json!(library), library.display().to_string());
             match terminal.hardware().drive(&library) {

@@ -226,3 +226,11 @@ pub fn card_show(terminal: &Terminal, choice: &CardChoice) -> Result<CardInfo> {
     };
     Ok(FileHolder::open(terminal.io().clone(), &path, HolderKind::Card)?.info())
 }
+
+/// Who is registered here: by the card, or where there is none by the keys in the device's own store or the drive's. Asks nobody.
+///
+/// # Errors
+/// [`counterfoil_core::Code::UserInvalid`] where nobody is; [`HolderError`]; what the system said.
+pub fn registered_user(terminal: &Terminal, choice: &CardChoice, library: Option<&Path>) -> Result<UserId> {
+    file::open_user(&terminal.holder(choice, library)?)
+}

@@ -37,7 +37,7 @@ pub mod transport;
 mod verify;
 
 pub use agent::{Carried, carry_out, renew_all, renew_due};
-pub use card::{CardChoice, CardGrant, CardInfo, card_new, card_show};
+pub use card::{CardChoice, CardGrant, CardInfo, card_new, card_show, registered_user};
 pub use copy::{Copied, CopyError, CopyOptions, copy};
 pub use devices::{add_device, devices};
 pub use error::{Error, Result};
