@@ -222,6 +222,7 @@ db_test!(a_title_is_tried_once_and_bought_after, async |db: TestDb| {
     assert_eq!(db.number("SELECT count(*) FROM license WHERE state <> 'ended'").await, 1);
     let trial = anna.orders(&server).await.orders.into_iter().find(|order| order.charged.is_none()).unwrap();
     assert_eq!((trial.state, trial.reason.as_deref()), (OrderState::Ended, Some("bought")));
+    assert_eq!(db.number("SELECT count(*) FROM audit WHERE event = 'order.ended'").await, 1, "what ends has its record");
     assert_eq!(refused(anna.try_out(&server, "sky-raider").await), Code::AlreadyLicensed);
     // Nor is it tried again when it was given back.
     let bought = anna.orders(&server).await.orders.into_iter().find(|order| order.charged.is_some()).unwrap();

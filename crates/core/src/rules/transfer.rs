@@ -45,17 +45,16 @@ pub struct Held {
     pub at_destination: bool,
     /// Whether the source has fetched it since it came there.
     pub fetched: bool,
-    /// How often it was moved before.
-    pub moves: u32,
     /// The latest moment that any device was told it may run it until, without asking again.
     pub runs_until: Option<Timestamp>,
 }
 
 impl Held {
-    /// Until when the source may still start it, if it never reaches the network again: absent where it cannot. It may have been there
-    /// before, be moved away, come back, and not be fetched again; then what was promised in between is assumed to have been promised to it.
+    /// Until when the source may still start it, if it never reaches the network again: absent where it cannot. It may have fetched it, have
+    /// asked for it anew, and not fetched it again; or have been moved away from and come back to: what was promised in between is assumed
+    /// to have been promised to it.
     fn source_runs_until(&self, now: Timestamp) -> Option<Timestamp> {
-        self.runs_until.filter(|until| self.fetched || (self.moves > 0 && *until > now))
+        self.runs_until.filter(|until| self.fetched || *until > now)
     }
 }
 
@@ -197,7 +196,6 @@ mod tests {
             expires_at: None,
             at_destination: false,
             fetched: false,
-            moves: 0,
             runs_until: None,
         }
     }
@@ -225,8 +223,8 @@ mod tests {
         assert_eq!(told(Held { fetched: true, runs_until: soon, ..held(1, "a") }), soon);
         assert_eq!(told(Held { fetched: true, runs_until: past, ..held(1, "a") }), past);
         assert_eq!(told(held(1, "a")), None, "never fetched");
-        assert_eq!(told(Held { moves: 2, runs_until: soon, ..held(1, "a") }), soon, "it may have been here before");
-        assert_eq!(told(Held { moves: 2, runs_until: past, ..held(1, "a") }), None);
+        assert_eq!(told(Held { runs_until: soon, ..held(1, "a") }), soon, "it may have been here before, or be asked for anew");
+        assert_eq!(told(Held { runs_until: past, ..held(1, "a") }), None);
     }
 
     #[test]

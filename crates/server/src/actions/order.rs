@@ -101,7 +101,7 @@ pub async fn place(app: &App, buyer: &Buyer, basket: &Basket, now: Timestamp) ->
                             Refusal { detail: price, ..Code::PaymentRefused.into() }
                         }
                         Ok(decision) => {
-                            end_trials(tx, &buyer, &decision, &had, now).await?;
+                            end_trials(tx, &buyer, &basket, &decision, &had, now).await?;
                             return write(tx, &buyer, &basket, &decision, fresh, now).await.map(Ok);
                         }
                     }
@@ -138,14 +138,23 @@ async fn charge(tx: &mut Tx, buyer: &Buyer, decision: &Decision, fresh: Fresh, n
     }
 }
 
-/// Who buys what is being tried on the same device has one license of it there, not two.
-async fn end_trials(tx: &mut Tx, buyer: &Buyer, decision: &Decision, had: &[Had], now: Timestamp) -> Result<(), Problem> {
+/// Who buys what is being tried on the same device has one license of it there, not two. Other devices that try it by the same order stop.
+async fn end_trials(tx: &mut Tx, buyer: &Buyer, basket: &Basket, decision: &Decision, had: &[Had], now: Timestamp) -> Result<(), Problem> {
+    let user = buyer.user;
     let trials = had.iter().filter(|had| decision.kind == OrderKind::Purchase && had.kind == OrderKind::Trial && had.here);
     for trial in trials {
-        crate::store::order::end(tx, buyer.user, trial.order, Why::Bought, now).await?;
-        for license in refund::end_entitlement(tx, buyer.user, trial.entitlement, now).await? {
-            inbox::withdraw(tx, buyer.user, license.device, license.license, now).await?;
+        crate::store::order::end(tx, user, trial.order, Why::Bought, now).await?;
+        let ended = refund::end_entitlement(tx, user, trial.entitlement, now).await?;
+        for license in &ended {
+            if license.device == basket.device {
+                inbox::withdraw(tx, user, license.device, license.license, now).await?;
+            } else {
+                inbox::end(tx, user, license.device, license.license, &license.title, now).await?;
+            }
         }
+        let ended: Vec<LicenseId> = ended.into_iter().map(|row| row.license).collect();
+        let detail = json!({ "order": trial.order, "why": Why::Bought, "licenses": ended });
+        audit::append(tx, &user::family(user), now.0, &buyer.actor, "order.ended", &detail).await?;
     }
     Ok(())
 }

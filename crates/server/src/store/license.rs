@@ -133,7 +133,6 @@ impl LicenseRow {
             expires_at: self.expires_at,
             at_destination: there.iter().any(|other| other.entitlement == self.entitlement),
             fetched: self.grant.is_some(),
-            moves: self.moves,
             runs_until: self.runs_until,
         }
     }

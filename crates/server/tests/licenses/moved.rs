@@ -105,6 +105,36 @@ db_test!(a_license_that_was_never_asked_for_moves_as_registered, async |db: Test
     is_sound(&db).await;
 });
 
+db_test!(d10_a_device_that_tries_what_is_bought_for_another_is_told_that_the_trial_is_over, async |db: TestDb| {
+    let server = TestServer::new(&db).await;
+    sell(&server, &db, "sky-raider", &[PRICE], json!({ "trial_days": 7, "devices": 2 })).await;
+    let desk = Terminal::registered(&server).await;
+    let laptop = one_more(&server, &desk).await;
+    desk.try_out(&server, "sky-raider").await.unwrap();
+    desk.install(&server, "sky-raider").await.unwrap();
+    let (tried, _) = laptop.install(&server, "sky-raider").await.unwrap();
+    desk.order(&server, "sky-raider", PRICE).await.unwrap();
+    assert_eq!(refused(laptop.renew(&server, tried.license_id).await), Code::LicenseEnded);
+    let end = Work::End { title: "sky-raider".parse().unwrap(), license_id: tried.license_id };
+    assert_eq!(laptop.jobs(&server).await.into_iter().map(|job| job.work).collect::<Vec<_>>(), [end]);
+    assert!(desk.jobs(&server).await.is_empty(), "where it was bought for there is nothing to stop");
+    // It was bought for two devices.
+    laptop.install(&server, "sky-raider").await.unwrap();
+    is_sound(&db).await;
+});
+
+db_test!(d10_a_source_that_asked_for_its_license_anew_still_has_the_one_before_and_that_is_said, async |db: TestDb| {
+    let Moving { server, desk, laptop, issued, .. } = moving(&db, json!({})).await;
+    let runs_until = Timestamp((NOW.seconds() + 37 * 86_400) * 1000);
+    // Its grant is taken back for a new one that is never fetched; what it was promised lies on its disk all the same.
+    assert_eq!(desk.license_again(&server, "sky-raider").await.unwrap().transaction_id, issued.transaction_id);
+    let shown = laptop.preview(&server, &desk, &laptop, Some("sky-raider")).await.unwrap();
+    assert_eq!(shown.moved[0].source_runs_until, Some(runs_until));
+    let moved = laptop.transfer(&server, &desk, &laptop, Some("sky-raider")).await.unwrap();
+    assert_eq!(moved, shown);
+    is_sound(&db).await;
+});
+
 db_test!(d10_a_device_that_is_not_the_users_neither_gives_nor_receives_nor_asks, async |db: TestDb| {
     let Moving { server, desk, laptop, .. } = moving(&db, json!({})).await;
     let ben = Terminal::registered(&server).await;
