@@ -115,7 +115,7 @@ const COMMON: [&str; 47] = [
 /// A failure of this process.
 pub async fn hash(password: Given, rng: &Rng) -> Result<String, Problem> {
     let salt: [u8; 16] = rng.bytes();
-    blocking(move || hash_now(&password.0, &salt)).await
+    blocking(&AT_ONCE, move || hash_now(&password.0, &salt)).await
 }
 
 /// Whether this is the password that a hash was made of; where there is no hash, no, after as long a time.
@@ -123,15 +123,21 @@ pub async fn hash(password: Given, rng: &Rng) -> Result<String, Problem> {
 /// # Errors
 /// A failure of this process.
 pub async fn verify(hash: Option<String>, password: Given) -> Result<bool, Problem> {
-    blocking(move || {
+    blocking(&AT_ONCE, move || {
         let matches = argon2().verify_password(password.0.as_bytes(), hash.as_ref().unwrap_or(&NOBODY).as_str()).is_ok();
         matches && hash.is_some()
     })
     .await
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
-    let _place = AT_ONCE.acquire().await.map_err(Problem::internal)?;
+async fn blocking<T: Send + 'static>(places: &'static Semaphore, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+    let place = places.acquire().await.map_err(Problem::internal)?;
+    // The place goes with the work, which goes on when whoever asked hangs up: else a stranger who hangs up often computes as many at once
+    // as there are threads.
+    let work = move || {
+        let _place = place;
+        work()
+    };
     tokio::task::spawn_blocking(work).await.map_err(Problem::internal)
 }
 
@@ -164,5 +170,20 @@ mod tests {
         assert!(verify(Some(one.clone()), Given::new("correct horse")).await.unwrap());
         assert!(!verify(Some(one), Given::new("correct horsf")).await.unwrap());
         assert!(!verify(None, Given::new("")).await.unwrap(), "nobody has no password, not even the one of the hash that takes their time");
+    }
+
+    #[tokio::test]
+    async fn a_hash_that_nobody_waits_for_any_more_keeps_its_place_until_it_is_computed() {
+        use futures_util::FutureExt as _;
+        static PLACES: Semaphore = Semaphore::const_new(1);
+        let (begun, has_begun) = std::sync::mpsc::channel();
+        let (go_on, may_go_on) = std::sync::mpsc::channel::<()>();
+        let mut hashing = Box::pin(blocking(&PLACES, move || (begun.send(()), may_go_on.recv())));
+        assert!(hashing.as_mut().now_or_never().is_none());
+        has_begun.recv().unwrap();
+        drop(hashing);
+        assert_eq!(PLACES.available_permits(), 0, "it is still computed");
+        go_on.send(()).unwrap();
+        drop(PLACES.acquire().await.unwrap());
     }
 }
