@@ -122,12 +122,18 @@ db_test!(another_address_counts_when_its_mail_is_answered, async |db: TestDb| {
     deliver(&server).await;
     let mail = post.mails().remove(1);
     assert!(mail.contains("To: ada@lovelace.example"), "{mail}");
+    // Somebody who reads the old mailbox asks for a new password before that.
+    Browser::default().post(&server, "/account/forgotten", &[("email", EMAIL)]).await;
+    deliver(&server).await;
+    let reset = link(&post.mails()[2]);
+    assert_eq!(Browser::default().get(&server, &reset).await.status, 200);
     let done = browser.submit(&server, &link(&mail), "/account/link", &[]).await;
     assert_eq!(done.header("location"), "/account/security?done=email");
     assert_eq!(Browser::default().sign_in(&server, EMAIL, PASSWORD).await.status, 403);
     assert_eq!(Browser::default().sign_in(&server, "ada@lovelace.example", PASSWORD).await.status, 303);
+    assert_eq!(Browser::default().get(&server, &reset).await.status, 403, "the old mailbox opens the account no more");
     deliver(&server).await;
-    assert!(post.mails()[2].contains(&format!("To: {EMAIL}")), "the old address is told");
+    assert!(post.mails()[3].contains(&format!("To: {EMAIL}")), "the old address is told");
 });
 
 db_test!(a_mail_waits_while_no_server_takes_it_and_keeps_nothing_else_up, async |db: TestDb| {
