@@ -63,7 +63,12 @@ impl FromRequest<App> for Posted {
         if !kind.starts_with("application/x-www-form-urlencoded") {
             return Err(ApiCode::UnsupportedMediaType.into());
         }
-        Ok(Self(Fields::parse(&body(request).await?)))
+        let fields = Fields::parse(&body(request).await?);
+        // As in an address (`layers::without_nul`): no database keeps it in a text, and no person types it.
+        if fields.0.iter().any(|(name, value)| name.contains('\0') || value.contains('\0')) {
+            return Err(Problem::with(ApiCode::InvalidRequest, "the form holds a NUL character"));
+        }
+        Ok(Self(fields))
     }
 }
 

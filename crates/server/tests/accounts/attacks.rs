@@ -80,6 +80,14 @@ db_test!(no_other_site_can_send_a_form, async |db: TestDb| {
     assert_eq!(send(&[("origin", &origin), ("sec-fetch-site", "same-origin")], &own).await, StatusCode::SEE_OTHER);
 });
 
+db_test!(a_form_with_a_nul_is_refused_before_any_database_sees_it, async |db: TestDb| {
+    let server = TestServer::new(&db).await;
+    let (_, mut browser, _) = ada(&server).await;
+    let sent = browser.submit(&server, "/account/security", "/account/sessions/end", &[("id", "a\0b")]).await;
+    assert_eq!(sent.status, 400, "{}", text(&sent));
+    assert!(browser.is_in(&server).await);
+});
+
 db_test!(passwords_are_tried_ten_times_however_many_come_at_once_and_nobody_learns_who_has_an_account, async |db: TestDb| {
     let server = TestServer::new(&db).await;
     let (_, mut signed_in, _) = ada(&server).await;
