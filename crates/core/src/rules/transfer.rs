@@ -89,7 +89,8 @@ pub struct Move {
 pub struct Plan {
     /// Licenses that move.
     pub moves: Vec<Move>,
-    /// Licenses of a source that is taken out, which nobody could use at the destination: they end, and their places become free.
+    /// Licenses of a source that is taken out, which nobody could use at the destination: they end, and their places become free. Each that
+    /// has not run out counts as a transfer.
     pub ends: Vec<LicenseId>,
     /// Whether the source is taken out of the user entry (D10).
     pub deregister: bool,
@@ -142,13 +143,20 @@ fn one(title: &TitleId, held: &[Held], now: Timestamp) -> Result<Plan, Refusal> 
     Ok(plan)
 }
 
+/// What the destination has already ends at the source, and its place becomes free for another device. That is a transfer as well: else by
+/// taking devices out, again and again, as many as are wanted would hold what one order is for a few of.
 fn everything(held: &[Held], now: Timestamp) -> Result<Plan, Refusal> {
     let mut plan = Plan { deregister: true, ..Plan::default() };
     for held in held {
-        if held.at_destination || is_over(held.expires_at, now) {
+        if is_over(held.expires_at, now) {
+            plan.ends.push(held.license);
+            continue;
+        }
+        let moved = moved(held, now)?;
+        if held.at_destination {
             plan.ends.push(held.license);
         } else {
-            plan.moves.push(moved(held, now)?);
+            plan.moves.push(moved);
         }
     }
     Ok(plan)
@@ -261,9 +269,14 @@ mod tests {
     #[test]
     fn everything_moves_or_nothing() {
         let spent = Held { transfers: 3, transfers_since: Some(Timestamp(NOW.0 - Timestamp::DAY)), ..held(2, "b") };
-        let (code, detail) = refused(&ask(None), &[held(1, "a"), spent]);
+        let (code, detail) = refused(&ask(None), &[held(1, "a"), spent.clone()]);
         assert_eq!(code, Code::TransferNotAllowed);
         assert_eq!(detail, "b: no transfer is left in this period; the next period begins in 29 days");
+        // Nor is a place given up for another device without one.
+        let there = Held { at_destination: true, ..spent.clone() };
+        assert_eq!(refused(&ask(None), &[there]).0, Code::TransferNotAllowed);
+        let over = Held { expires_at: Some(NOW), ..spent };
+        assert!(decide(&ask(None), &[over], NOW).is_ok(), "what has run out holds nobody up");
     }
 
     #[test]

@@ -73,7 +73,8 @@ impl Household {
             }
         }
         let spent = |license: &usize| order_of(*license).transfers >= self.goods[order_of(*license).goods].policy.transfers;
-        if plan.moves.iter().any(spent) {
+        // What ends at the source frees a place for another device, and counts as well.
+        if plan.moves.iter().chain(&plan.ends).any(spent) {
             return refused;
         }
         plan.deregister = match goods {
@@ -92,7 +93,11 @@ impl Household {
             self.orders[license.order].transfers += 1;
             self.tally.moved += 1;
         }
-        plan.ends.iter().for_each(|license| self.licenses[*license].state = State::Ended);
+        for &license in &plan.ends {
+            let license = &mut self.licenses[license];
+            license.state = State::Ended;
+            self.orders[license.order].transfers += 1;
+        }
         self.devices[source].registered &= !plan.deregister;
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use counterfoil_core::rules::license::is_over;
 use counterfoil_core::rules::transfer::{self as rules, Plan};
 use counterfoil_core::wire::{MovedLicense, Transfer, TransferResult};
 use counterfoil_core::{DeviceId, LicenseId, Refusal, Timestamp, TitleId, UserId};
@@ -157,9 +158,12 @@ async fn give(tx: &mut Tx, turn: &Turn, row: &LicenseRow, source: DeviceId, dest
     inbox::install(tx, user, destination, row.license, &row.title, row.transaction, now).await
 }
 
-/// Ends what a device that is taken out leaves behind.
+/// Ends what a device that is taken out leaves behind. Where its place can be taken by another device, that counts.
 async fn end(tx: &mut Tx, turn: &Turn, row: &LicenseRow) -> Result<(), DbError> {
-    if !license::end(tx, turn.user, row.license, turn.now).await? || !entitlement::free_place(tx, turn.user, row.entitlement).await? {
+    let (user, policy, now) = (turn.user, &row.policy, turn.now);
+    let counted = is_over(row.expires_at, now)
+        || entitlement::count_transfer(tx, user, row.entitlement, policy.transfers, rules::period(policy), now).await?;
+    if !counted || !license::end(tx, user, row.license, now).await? || !entitlement::free_place(tx, user, row.entitlement).await? {
         return Err(tx.conflict("the license"));
     }
     inbox::end(tx, turn.user, row.device, row.license, &row.title, turn.now).await

@@ -198,8 +198,8 @@ db_test!(d10_everything_moves_and_the_source_is_taken_out_and_told_so_again, asy
     assert_eq!(shown, first);
     assert!(first.source_deregistered);
     assert_eq!(first.moved.iter().map(|moved| moved.title.as_str()).collect::<Vec<_>>(), ["sky-raider"]);
-    // What the destination has already is not there twice: its place is free again.
-    assert_eq!(db.number("SELECT count(*) FROM entitlement WHERE source = 'order' AND devices = 1").await, 2);
+    // What the destination has already is not there twice: its place is free again, which counts like a move.
+    assert_eq!(db.number("SELECT count(*) FROM entitlement WHERE source = 'order' AND devices = 1 AND transfers = 1").await, 2);
 
     // The answer was lost on its way; the device is nobody's by now.
     let again: TransferResult = serde_json::from_value(exchange(&server, &sealed).await.unwrap()).unwrap();
@@ -212,6 +212,25 @@ db_test!(d10_everything_moves_and_the_source_is_taken_out_and_told_so_again, asy
     laptop.install(&server, "sky-raider").await.unwrap();
     assert_eq!(db.number("SELECT count(*) FROM user_device").await, 1);
     assert_eq!(db.number("SELECT count(*) FROM device_info WHERE retired_at IS NOT NULL").await, 1);
+    is_sound(&db).await;
+});
+
+db_test!(d8_taking_devices_out_makes_no_more_holders_than_transfers_do, async |db: TestDb| {
+    let server = TestServer::new(&db).await;
+    sell(&server, &db, "sky-raider", &[PRICE], json!({ "devices": 2, "transfers": 1 })).await;
+    let desk = Terminal::registered(&server).await;
+    let (laptop, tablet) = (one_more(&server, &desk).await, one_more(&server, &desk).await);
+    desk.order(&server, "sky-raider", PRICE).await.unwrap();
+    desk.install(&server, "sky-raider").await.unwrap();
+    laptop.install(&server, "sky-raider").await.unwrap();
+    assert_eq!(refused(tablet.license(&server, "sky-raider").await), Code::NotEntitled);
+    // Each that is taken out runs it offline until its lease ends; one takes its place, and the next none.
+    desk.transfer(&server, &desk, &laptop, None).await.unwrap();
+    tablet.install(&server, "sky-raider").await.unwrap();
+    assert_eq!(refused(tablet.preview(&server, &tablet, &laptop, None).await), Code::TransferNotAllowed);
+    assert_eq!(refused(tablet.transfer(&server, &tablet, &laptop, None).await), Code::TransferNotAllowed);
+    server.app.clock.set(Timestamp(NOW.0 + 30 * DAY));
+    assert!(tablet.transfer(&server, &tablet, &laptop, None).await.unwrap().source_deregistered);
     is_sound(&db).await;
 });
 
