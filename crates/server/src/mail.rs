@@ -63,6 +63,8 @@ pub enum Letter {
     CodesOff,
     /// Everything to get in without was drawn anew.
     RecoveryCodesDrawn,
+    /// There is one more thing to get in with, which a new password does not end.
+    PasskeyKept,
 }
 
 impl Letter {
@@ -84,6 +86,7 @@ impl Letter {
             Self::PasswordChanged => "Your password was changed",
             Self::CodesOff => "One-time codes were turned off",
             Self::RecoveryCodesDrawn => "New recovery codes were made",
+            Self::PasskeyKept => "A passkey was made",
         }
     }
 
@@ -102,6 +105,9 @@ impl Letter {
             }
             Self::CodesOff => "Signing in to your account no longer asks for a one-time code.",
             Self::RecoveryCodesDrawn => "New recovery codes were made for your account; those from before are no longer good.",
+            Self::PasskeyKept => {
+                "A passkey was made for your account. Whoever has it signs in with it alone, after a change of the password too, until it is removed."
+            }
         }
     }
 }

@@ -3,9 +3,13 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use aws_lc_rs::digest::{SHA256, digest};
+use axum::body::Body;
+use axum::http::Method;
+use counterfoil_format::encoding::to_base64url;
 use counterfoil_server::mail;
 
-use super::browser::{Browser, EMAIL, PASSWORD, ada, later, text};
+use super::browser::{Browser, EMAIL, HOST, PASSWORD, ada, later, text};
 use super::catalogue::TestServer;
 use super::support::{TestDb, db_test};
 
@@ -134,6 +138,50 @@ db_test!(another_address_counts_when_its_mail_is_answered, async |db: TestDb| {
     assert_eq!(Browser::default().get(&server, &reset).await.status, 403, "the old mailbox opens the account no more");
     deliver(&server).await;
     assert!(post.mails()[3].contains(&format!("To: {EMAIL}")), "the old address is told");
+});
+
+/// What an authenticator answers that attests nothing: the point that P-256 begins at for a public key, which need not sign here.
+fn made(challenge: &str) -> serde_json::Value {
+    let hex = |text: &str| -> Vec<u8> { (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect() };
+    let (x, y) = (
+        hex("6b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296"),
+        hex("4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5"),
+    );
+    // Flags: somebody was there, proved who it is, and this is a new key. Then counter, model and credential ID (WebAuthn Level 3 §6.1).
+    let mut data = digest(&SHA256, b"test.example").as_ref().to_vec();
+    data.push(0x45);
+    data.extend([0; 4 + 16]);
+    data.extend([&[0, 16][..], &[7; 16], &hex("a5010203262001215820"), &x, &hex("225820"), &y].concat());
+    let length = u8::try_from(data.len()).unwrap();
+    let attestation = [&b"\xa3\x63fmt\x64none\x67attStmt\xa0\x68authData\x58"[..], &[length], &data].concat();
+    let client =
+        serde_json::json!({ "type": "webauthn.create", "challenge": challenge, "origin": "https://test.example", "crossOrigin": false });
+    serde_json::json!({
+        "id": to_base64url(&[7; 16]), "rawId": to_base64url(&[7; 16]), "type": "public-key", "extensions": {},
+        "response": { "clientDataJSON": to_base64url(client.to_string().as_bytes()), "attestationObject": to_base64url(&attestation) },
+    })
+}
+
+db_test!(a_passkey_that_was_made_is_told_by_mail, async |db: TestDb| {
+    let post = MailServer::start();
+    let server = server(&db, post.port).await;
+    let (_, mut browser, _) = ada(&server).await;
+    deliver(&server).await;
+    let page = text(&browser.get(&server, "/account/security").await);
+    let form = page.split("name=\"form\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let mut send = async |path: &str, document: serde_json::Value| {
+        let request = browser.request(Method::POST, path).header("origin", format!("https://{HOST}"));
+        let request = request.header("content-type", "application/json").body(Body::from(document.to_string())).unwrap();
+        let answer = browser.send(&server, request).await;
+        assert_eq!(answer.status, 200, "{}", text(&answer));
+        serde_json::from_str::<serde_json::Value>(&text(&answer)).unwrap()
+    };
+    let begun = send("/account/passkeys/begin", serde_json::json!({ "form": form, "name": "Phone", "password": PASSWORD })).await;
+    let credential = made(begun["options"]["publicKey"]["challenge"].as_str().unwrap());
+    send("/account/passkeys", serde_json::json!({ "form": form, "kept": begun["kept"], "credential": credential })).await;
+    assert_eq!(db.number("SELECT count(*) FROM passkey").await, 1);
+    assert_eq!(deliver(&server).await, 1);
+    assert!(post.mails()[1].contains("A passkey was made"));
 });
 
 db_test!(a_mail_waits_while_no_server_takes_it_and_keeps_nothing_else_up, async |db: TestDb| {

@@ -13,6 +13,7 @@ use super::sessions::SignedIn;
 use super::{Denied, Why, ask_password, between, password};
 use crate::app::App;
 use crate::db::Tx;
+use crate::mail::{self, Letter, Post};
 use crate::problem::Problem;
 use crate::store::passkey::{self, PasskeyRow};
 use crate::store::request::{self, Once, Recorded};
@@ -100,13 +101,14 @@ pub async fn finish(app: &App, by: &SignedIn, kept: &str, made: &RegisterPublicK
     })?;
     let document = serde_json::to_vec(&passkey).map_err(Problem::internal)?;
     let row = PasskeyRow { id: to_base64url(passkey.cred_id().as_ref()), document, name, created_at: now, used_at: None };
-    let actor = by.actor();
+    let (actor, post, email) = (by.actor(), Post::of(app), by.account.email.clone());
     app.db
         .write("keep passkey", user::family(user), async move |tx: &mut Tx| -> Result<(), Denied> {
             if !passkey::insert(tx, user, &row).await? {
                 let same = passkey::find(tx, user, &row.id).await?.is_some_and(|there| there.document == row.document);
                 return if same { Ok(()) } else { Err(Why::PasskeyKept.into()) };
             }
+            mail::enqueue(tx, &post, user, &email, Letter::PasskeyKept, None, now).await?;
             audit::append(tx, &user::family(user), now.0, &actor, "account.passkey_kept", &json!({ "passkey": row.id })).await?;
             Ok(())
         })
