@@ -93,7 +93,7 @@ pub struct TopUp {
     /// How much
     #[arg(value_name = "AMOUNT")]
     amount: Money,
-    /// What it is booked under; the same once more is booked once
+    /// What it is booked under; the same once more is booked once [default: made up, and shown]
     #[arg(long, value_name = "TEXT")]
     reference: Option<String>,
     #[command(flatten)]
@@ -223,13 +223,28 @@ impl TopUp {
             balance: Vec<Money>,
         }
         let api = self.access.connect(context)?;
-        let key = self.reference.as_ref().map(|reference| format!("top-up-{}", blake3::hash(reference.as_bytes()).to_hex()));
-        let key = key.unwrap_or_else(|| to_base64url(Secret::<16>::random(&mut SystemRandom).expose()));
-        let note = self.reference.clone().unwrap_or_default();
-        let body = json!({ "amount": self.amount.amount, "currency": self.amount.currency, "note": note });
-        let done: Balance = patiently(|| api.post(&format!("/v1/users/{}/balance", self.user), Some(&key), &body))?;
-        let words = || done.balance.iter().map(|money| format!("balance  {money}\n")).collect();
-        context.output.result(&json!({ "user_id": self.user, "balance": done.balance }), words)
+        // Made up where none is given, and said before anything is sent: whoever gets no answer can ask again under the same.
+        let made_up = || to_base64url(Secret::<16>::random(&mut SystemRandom).expose());
+        let reference = self.reference.clone().unwrap_or_else(made_up);
+        if self.reference.is_none() {
+            context.output.note(&format!("reference {reference}"));
+        }
+        let key = format!("top-up-{}", blake3::hash(reference.as_bytes()).to_hex());
+        let body = json!({ "amount": self.amount.amount, "currency": self.amount.currency, "note": reference });
+        let booked = patiently(|| api.post::<Balance>(&format!("/v1/users/{}/balance", self.user), Some(&key), &body));
+        let done = booked.map_err(|failure| not_booked(failure, &reference))?;
+        let value = json!({ "user_id": self.user, "balance": done.balance, "reference": reference });
+        context.output.result(&value, || done.balance.iter().map(|money| format!("balance  {money}\n")).collect())
+    }
+}
+
+/// Without an answer it may be booked all the same: then it is asked for again under the same reference, and under no other.
+fn not_booked(failure: Failure, reference: &str) -> Failure {
+    match failure.code.as_str() {
+        code @ "idempotency_mismatch" => Failure::refused(code, format!("something else was booked under the reference {reference}"))
+            .hint("It counts once, for one user and one amount. Give what is booked now a reference of its own."),
+        _ if failure.is_refusal() => failure,
+        _ => failure.hint(format!("It may have been booked. Repeat the command with `--reference '{reference}'`: it is booked once.")),
     }
 }
 
@@ -271,6 +286,16 @@ fn patiently<T>(mut ask: impl FnMut() -> Result<T, Failure>) -> Result<T, Failur
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_top_up_without_an_answer_names_the_reference_to_repeat_it_by() {
+        let lost = not_booked(Failure::operation("unreachable", "cannot reach it").hint("Repeating the command is safe."), "r-1");
+        assert_eq!(lost.hint.as_deref(), Some("It may have been booked. Repeat the command with `--reference 'r-1'`: it is booked once."));
+        let refused = not_booked(Failure::refused("not_found", "nobody"), "r-1");
+        assert_eq!((refused.message.as_str(), refused.hint), ("nobody", None));
+        let other = not_booked(Failure::refused("idempotency_mismatch", "this Idempotency-Key was used for another request"), "r-1");
+        assert_eq!(other.message, "something else was booked under the reference r-1");
+    }
 
     #[test]
     fn what_the_authority_had_no_time_for_is_tried_again_and_a_no_is_not() {

@@ -159,9 +159,14 @@ impl Import {
     }
 
     fn unreadable(&self, error: csv::Error) -> Failure {
+        let said = error.to_string();
         match error.into_kind() {
             csv::ErrorKind::Io(error) => Failure::file("read", &self.table, &error),
-            other => Failure::refused("table_invalid", format!("{} is not a CSV file: {other:?}", self.table.display())),
+            csv::ErrorKind::Utf8 { .. } => {
+                Failure::refused("table_invalid", format!("{} is no table: it is not UTF-8 text", self.table.display()))
+                    .hint("Save it as CSV in UTF-8.")
+            }
+            _ => Failure::refused("table_invalid", format!("{} is no table: {said}", self.table.display())),
         }
     }
 }
@@ -204,6 +209,9 @@ impl Line {
     }
 
     fn sale(&mut self, line: u64, row: Row) -> Result<Sale, String> {
+        if row.device_id.is_empty() {
+            return Err("device_id: it is missing".to_owned());
+        }
         let device_id: DeviceId = row.device_id.parse().map_err(|error| format!("device_id: {error}"))?;
         let user_id = given(row.user_id).map(|text| text.parse::<UserId>()).transpose().map_err(|error| format!("user_id: {error}"))?;
         if user_id.is_none() && row.user.is_empty() {
