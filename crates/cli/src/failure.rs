@@ -55,7 +55,7 @@ impl Failure {
     /// A file that could not be read or written.
     pub fn file(doing: &str, path: &std::path::Path, error: &std::io::Error) -> Self {
         use std::io::ErrorKind;
-        let failure = Self::operation("io", format!("cannot {doing} {}: {error}", path.display()));
+        let failure = Self::operation("io", format!("cannot {doing} {}: {}", path.display(), counterfoil_terminal::io::words(error)));
         match error.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
                 Self { code: "disk_full".into(), ..failure }.hint("Make room there, and repeat the command: it goes on where it was.")

@@ -123,11 +123,18 @@ impl IoFailure {
     }
 }
 
-fn words(source: &io::Error) -> String {
+/// What the system said, without the number that it has for it.
+pub fn words(source: &io::Error) -> String {
     match source.kind() {
         io::ErrorKind::StorageFull => "no space is left".into(),
         io::ErrorKind::WouldBlock => "it is in use".into(),
-        _ => source.to_string(),
+        _ => {
+            let said = source.to_string();
+            match said.rsplit_once(" (os error ") {
+                Some((words, _)) => words.to_owned(),
+                None => said,
+            }
+        }
     }
 }
 

@@ -8,6 +8,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::io::words;
+
 pub use agent::{Timeouts, agent};
 pub use download::{Part, download, resuming};
 pub use stream::{Event, Events};
@@ -281,7 +283,17 @@ fn is_guarded(url: &str) -> bool {
 }
 
 fn unreachable(url: &str, error: &ureq::Error) -> TransportError {
-    TransportError::Unreachable { url: url.to_owned(), reason: error.to_string() }
+    TransportError::Unreachable { url: url.to_owned(), reason: reason(error) }
+}
+
+/// Why there was no answer, for people.
+pub fn reason(error: &ureq::Error) -> String {
+    match error {
+        ureq::Error::Io(error) => words(error),
+        ureq::Error::Timeout(_) => "it does not answer in time".into(),
+        ureq::Error::HostNotFound => "there is no host of this name".into(),
+        other => other.to_string(),
+    }
 }
 
 /// Longest text of a problem that is shown, in characters, and most addresses in one that are tried.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use counterfoil_core::wire::AuthorityDocument;
-use counterfoil_terminal::transport::{Part, TransportError, download, resuming};
+use counterfoil_terminal::transport::{Part, TransportError, download, reason, resuming};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::Body;
@@ -195,21 +195,26 @@ impl Api {
 
 /// A request that got no answer.
 fn unreachable(server: &str, error: &ureq::Error) -> Failure {
-    Failure::operation("unreachable", format!("cannot reach {server}: {error}"))
+    Failure::operation("unreachable", format!("cannot reach {server}: {}", reason(error)))
         .hint("Check the address and the network; for a private certificate authority give `--ca FILE`. Repeating the command is safe.")
 }
 
+const ANOTHER_TOKEN: &str = "The token is wrong or was taken back. Ask the operator for another; publishers give it to `counterfoil publisher login`, shops with `--token-file`.";
+
 /// A "no", or a failure of the server.
 fn failed(server: &str, status: u16, problem: Option<Problem>) -> Failure {
-    let problem = problem.unwrap_or(Problem { code: None, title: None, detail: None, hint: None, request_id: None });
+    let mut problem = problem.unwrap_or(Problem { code: None, title: None, detail: None, hint: None, request_id: None });
     let mut message = match (problem.title, problem.detail) {
         (Some(title), Some(detail)) if title != detail => format!("{title}: {detail}"),
         (Some(text), _) | (None, Some(text)) => text,
         (None, None) => format!("{server} answered with status {status}"),
     };
+    if status == 401 {
+        // The server's own speaks of headers.
+        problem.hint = Some(ANOTHER_TOKEN.to_owned());
+    }
     if status < 500 {
         let hint = problem.hint.or_else(|| match status {
-            401 => Some("Run `counterfoil publisher login` with a token that is still good.".to_owned()),
             403 => Some("This takes a token with another role; the operator hands them out.".to_owned()),
             _ => None,
         });
@@ -243,6 +248,8 @@ mod tests {
         let failure = failed("http://x", 409, problem);
         assert_eq!((failure.code.as_str(), failure.message.as_str()), ("release_exists", "release exists"));
         assert_eq!(failure.hint.as_deref(), Some("use another version"));
+        let problem = serde_json::from_str(r#"{"title":"a token is needed","code":"unauthorized","hint":"Send a header."}"#).ok();
+        assert_eq!(failed("http://x", 401, problem).hint.as_deref(), Some(ANOTHER_TOKEN));
     }
 
     #[test]
