@@ -72,7 +72,7 @@ impl Buy {
         }
         let placed = order(&terminal, &card, &self.title, &wanted)?;
         match library {
-            None => context.output.result(&placed, || ordered(&shown, &placed)),
+            None => context.output.result(&units::dated(&placed), || ordered(&shown, &placed)),
             Some(path) => {
                 context.output.note(ordered(&shown, &placed).trim_end());
                 install::carry_out(context, &terminal, &self.title, &path, &InstallOptions { card, ..InstallOptions::default() })

@@ -70,7 +70,7 @@ impl List {
         let terminal = context.terminal()?;
         let found = devices(&terminal, &context.card_choice(self.no_card))?;
         let this = terminal.device_id()?;
-        context.output.result(&found, || words(&found, this))
+        context.output.result(&units::dated(&found), || words(&found, this))
     }
 }
 
@@ -78,7 +78,7 @@ impl Add {
     fn run(self, context: &Context) -> Result<(), Failure> {
         let terminal = context.terminal()?;
         let done = add_device(&terminal, &context.card_choice(self.no_card), self.device, self.name)?;
-        context.output.result(&done, || {
+        context.output.result(&units::dated(&done), || {
             format!(
                 "announced\ndevice ID  {}\nOn that device, `counterfoil register --user USER-ID` completes it; your user ID is the one that you have written down.\n",
                 done.device_id

@@ -29,10 +29,10 @@ impl Orders {
     pub fn run(self, context: &Context) -> Result<(), Failure> {
         let found = orders(&context.terminal()?, &context.card_choice(self.no_card))?;
         match self.order {
-            None => context.output.result(&found, || list(&found)),
+            None => context.output.result(&units::dated(&found), || list(&found)),
             Some(id) => {
                 let order = find(&found, id)?;
-                context.output.result(order, || words(order))
+                context.output.result(&units::dated(order), || words(order))
             }
         }
     }
@@ -67,7 +67,7 @@ impl Refund {
             }
         }
         let done = refund(&terminal, &card, self.order)?;
-        context.output.result(&done, || {
+        context.output.result(&units::dated(&done), || {
             let ended = units::count(done.ended.len() as u64, "license has ended", "licenses have ended");
             let mut text = format!("given back: {}\n{ended} with it\n", done.order_id);
             if let Some(money) = done.credited {

@@ -111,6 +111,13 @@ struct Release {
     created_at: String,
 }
 
+impl Release {
+    /// The day on which it was published, as the store shows it.
+    fn day(&self) -> &str {
+        self.created_at.split('T').next().unwrap_or_default()
+    }
+}
+
 impl TitleCommand {
     /// Does it.
     pub fn run(self, context: &Context) -> Result<(), Failure> {
@@ -132,7 +139,7 @@ impl Show {
             let mut text = words(&listing);
             for (number, release) in releases.items.iter().enumerate() {
                 let head = if number == 0 { "releases" } else { "" };
-                text += &format!("{head:<12}{} ({}), {}\n", release.version, release.channel, release.created_at);
+                text += &format!("{head:<12}{} ({}), {}\n", release.version, release.channel, release.day());
             }
             if listing.on_sale && releases.items.is_empty() {
                 text += "It is seen in the store as soon as it has a release: `counterfoil publish`.\n";

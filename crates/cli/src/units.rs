@@ -35,6 +35,30 @@ pub fn moment(at: counterfoil_core::Timestamp) -> String {
     jiff::Timestamp::from_second(at.seconds()).map_or_else(|_| format!("{} s after 1970", at.seconds()), |time| time.to_string())
 }
 
+/// A result of the protocol as JSON for programs, with its moments as everywhere on the command line: RFC 3339 in UTC, to the second.
+/// There they are whole numbers of milliseconds, in members `since` and `…_at` and `…_until`.
+pub fn dated(result: &impl serde::Serialize) -> serde_json::Value {
+    fn walk(value: &mut serde_json::Value) {
+        match value {
+            serde_json::Value::Array(items) => items.iter_mut().for_each(walk),
+            serde_json::Value::Object(members) => {
+                for (name, value) in members {
+                    match value.as_i64() {
+                        Some(at) if name == "since" || name.ends_with("_at") || name.ends_with("_until") => {
+                            *value = moment(counterfoil_core::Timestamp(at)).into();
+                        }
+                        _ => walk(value),
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut value = serde_json::to_value(result).expect("results are plain data with text keys");
+    walk(&mut value);
+    value
+}
+
 /// A moment, or a day: then its beginning, in UTC.
 pub fn read_moment(text: &str) -> Result<counterfoil_core::Timestamp, String> {
     let day = || Some(text.parse::<jiff::civil::Date>().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp());
@@ -68,5 +92,8 @@ mod tests {
         assert_eq!((duration(59), duration(61), duration(3_660)), ("59 s".into(), "1 min 1 s".into(), "1 h 1 min".into()));
         assert_eq!((count(1, "file", "files"), count(2, "file", "files")), ("1 file".into(), "2 files".into()));
         assert_eq!(moment(counterfoil_core::Timestamp(1_700_000_000_000)), "2023-11-14T22:13:20Z");
+        let result = serde_json::json!({ "orders": [{ "since": 1_700_000_000_000_u64, "ended_at": null, "amount": 1999 }] });
+        let shown = serde_json::json!({ "orders": [{ "since": "2023-11-14T22:13:20Z", "ended_at": null, "amount": 1999 }] });
+        assert_eq!(dated(&result), shown);
     }
 }
