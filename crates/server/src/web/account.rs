@@ -8,6 +8,7 @@ use counterfoil_core::rules::order::OrderState;
 use counterfoil_core::wire::{OrderedTitle, RefundResult};
 use counterfoil_core::{Money, OrderId, Timestamp, UserId};
 
+use super::devices;
 use super::visitor::{self, Fields, Person, Sent, see_other};
 use super::{Layout, Section, page, page_as};
 use crate::actions::account::sessions::{self, SignedIn};
@@ -27,10 +28,10 @@ pub(super) fn layout(app: &App, section: Section, by: &SignedIn) -> Layout {
     Layout { person: Some(by.account.email.clone()), ..Layout::new(&app.name, section) }
 }
 
-/// `22 November 2026`, in UTC.
+/// `22 Nov 2026`, in UTC, as the store writes days.
 pub(super) fn day(at: Timestamp) -> String {
     jiff::Timestamp::from_millisecond(at.0)
-        .map_or_else(|_| "never".to_owned(), |at| at.to_zoned(jiff::tz::TimeZone::UTC).strftime("%-d %B %Y").to_string())
+        .map_or_else(|_| "never".to_owned(), |at| at.to_zoned(jiff::tz::TimeZone::UTC).strftime("%-d %b %Y").to_string())
 }
 
 /// What a page says was done: the query names a sentence of this table, so that no link can put words on it.
@@ -162,7 +163,12 @@ async fn order_page(app: &App, by: &SignedIn, id: &str, told: Option<&'static st
     let found = ordered.orders.into_iter().find(|order| order.order_id == id).ok_or(ApiCode::NotFound)?;
     let status = if error.is_some() { StatusCode::CONFLICT } else { StatusCode::OK };
     let form = by.session.form_token();
-    page_as(status, &OrderPage { layout: layout(app, Section::Account, by), told, error, order: found.into(), form })
+    let mut order = ShownOrder::from(found);
+    if let Some(device) = devices::of(app, by.user()).await?.iter().find(|device| device.id.to_string() == order.device) {
+        // People know their devices by name; one that was taken out has its ID only.
+        order.device = devices::called(device);
+    }
+    page_as(status, &OrderPage { layout: layout(app, Section::Account, by), told, error, order, form })
 }
 
 /// Gives an order back.

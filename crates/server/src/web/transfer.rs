@@ -179,9 +179,9 @@ fn in_words(moved: &MovedLicense, source: &str, done: bool) -> String {
         Some(until) => format!("{source} stops running it when it next reaches the network, and on {} at the latest", day(until)),
     };
     let left = match moved.transfers_left {
-        0 => "then not again in this period".to_owned(),
-        1 => "once more in this period after that".to_owned(),
-        left => format!("{left} more times in this period after that"),
+        0 => "cannot be moved again in this period".to_owned(),
+        1 => "can be moved once more in this period after that".to_owned(),
+        left => format!("can be moved {left} more times in this period after that"),
     };
-    format!("{} {moves}; {end}. It can be moved {left}.", moved.name)
+    format!("{} {moves}; {end}. It {left}.", moved.name)
 }
