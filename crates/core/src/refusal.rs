@@ -87,7 +87,7 @@ codes! {
         "It is in the library that it was installed to. If that is gone: `counterfoil install TITLE --again`.";
     /// D10: transferred, given back or taken back.
     LicenseEnded = "license_ended", "this license has ended on this device",
-        "If the title was moved to another of your devices, it runs there; `counterfoil transfer TITLE --to THIS-DEVICE` brings it back.";
+        "It was moved, given back or taken back: `counterfoil devices` and `orders` show which. `counterfoil transfer TITLE --to THIS-DEVICE` brings back what was moved; `counterfoil install TITLE` installs what was bought after trying it.";
     /// D8: not by the terms under which it was bought.
     TransferNotAllowed = "transfer_not_allowed", "this transfer is not allowed",
         "The detail says why. `counterfoil devices` shows what can be moved, and from when.";
