@@ -32,7 +32,7 @@ pub fn stock(authority: &Authority, token: &str) -> Result<Vec<Goods>, Failure> 
     let goods = |title: &str, cents, policy| Goods { title: title.parse().expect("a name"), price: euros(cents), policy };
     let many = Policy { transfers: 1000, ..Policy::default() };
     let goods = vec![
-        goods("shared", 1999, Policy { devices: 2, transfers: 3, ..Policy::default() }),
+        goods("shared", 1999, Policy { devices: 2, transfers: 3, trial_days: 7, ..Policy::default() }),
         goods("single", 500, Policy { trial_days: 7, ..many.clone() }),
         goods("moving", 1000, Policy { source: SourceDevice::Deregistered, ..many }),
     ];
