@@ -19,7 +19,7 @@ pub struct Global {
     #[arg(long, global = true, env = "COUNTERFOIL_CARD", value_name = "FILE")]
     card: Option<PathBuf>,
     /// Address of the authority [default: the one known, or the one on the medium]
-    #[arg(long, global = true, env = "COUNTERFOIL_SERVER", value_name = "URL")]
+    #[arg(long, global = true, env = "COUNTERFOIL_SERVER", value_name = "URL", value_parser = address)]
     server: Option<String>,
     /// The certificate authority to trust instead of the public ones, PEM
     #[arg(long, global = true, env = "COUNTERFOIL_CA", value_name = "FILE")]
@@ -52,10 +52,19 @@ impl Global {
         Context {
             home: self.home.clone().unwrap_or_else(|| counterfoil_terminal::Setup::from_env().home),
             card: self.card.clone(),
-            server: self.server.clone(),
+            // A variable that is set to nothing says nothing.
+            server: self.server.clone().filter(|server| !server.is_empty()),
             ca: self.ca.clone(),
             output: Output { json: self.json, quiet: self.quiet },
         }
+    }
+}
+
+/// An address with its scheme, so that nobody is told later that something cannot be reached which is none.
+fn address(text: &str) -> Result<String, String> {
+    match text.is_empty() || text.starts_with("https://") || text.starts_with("http://") {
+        true => Ok(text.to_owned()),
+        false => Err("it begins with neither https:// nor http://".to_owned()),
     }
 }
 
