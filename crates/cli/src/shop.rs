@@ -224,7 +224,8 @@ impl TopUp {
         }
         let api = self.access.connect(context)?;
         // Made up where none is given, and said before anything is sent: whoever gets no answer can ask again under the same.
-        let made_up = || to_base64url(Secret::<16>::random(&mut SystemRandom).expose());
+        // With letters in front: an argument does not begin with a dash.
+        let made_up = || format!("top-up-{}", to_base64url(Secret::<16>::random(&mut SystemRandom).expose()));
         let reference = self.reference.clone().unwrap_or_else(made_up);
         if self.reference.is_none() {
             context.output.note(&format!("reference {reference}"));
