@@ -319,8 +319,7 @@ mod tests {
     #[test]
     fn a_device_that_was_taken_out_comes_back_only_when_it_is_announced_again() {
         for established in [false, true] {
-            let retired =
-                EntryFacts { holder: Some(HolderKind::Card), established, retired: true, devices: 1, ..EntryFacts::default() };
+            let retired = EntryFacts { holder: Some(HolderKind::Card), established, retired: true, devices: 1, ..EntryFacts::default() };
             assert_eq!(entry(&retired, HolderKind::Card, DEVICE, true), Err(Code::UserInvalid));
         }
         let again = EntryFacts { holder: Some(HolderKind::Card), established: true, expected: true, devices: 1, ..EntryFacts::default() };
@@ -365,9 +364,7 @@ mod tests {
     fn devices_and_drives_are_counted_apart() {
         let policy = Policy { max_devices: 2, ..Policy::default() };
         let facts = |devices, drives| EntryFacts { has_device: false, has_drive: false, devices, drives, ..THERE };
-        let add = |facts: EntryFacts| {
-            decide_entry(&policy, &facts, HolderKind::Card, DEVICE, DRIVE, true).map_err(|refusal| refusal.code)
-        };
+        let add = |facts: EntryFacts| decide_entry(&policy, &facts, HolderKind::Card, DEVICE, DRIVE, true).map_err(|refusal| refusal.code);
         assert!(add(facts(1, 1)).is_ok());
         assert_eq!(add(facts(2, 1)), Err(Code::TooManyDevices));
         assert_eq!(add(facts(1, 2)), Err(Code::TooManyDevices));

@@ -147,7 +147,12 @@ impl Terminal {
 
     pub fn confirm_operation(&self, medium: &Medium, grants: &[GrantDocument]) -> Operation {
         let grant_ids = grants.iter().map(|grant| grant.grant_id).collect();
-        Operation::Confirm(Confirm { user_id: self.user.unwrap(), medium_id: Some(medium.id.clone()), grant_ids, device_id: self.device_id() })
+        Operation::Confirm(Confirm {
+            user_id: self.user.unwrap(),
+            medium_id: Some(medium.id.clone()),
+            grant_ids,
+            device_id: self.device_id(),
+        })
     }
 
     pub async fn confirm(&self, server: &TestServer, medium: &Medium, grants: &[GrantDocument]) -> Result<Value, Refusal> {
