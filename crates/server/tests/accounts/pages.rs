@@ -54,6 +54,13 @@ db_test!(d2_d3_software_is_bought_for_a_device_and_given_back_in_the_browser, as
     list(&db, "sky-raider", &["29.99 EUR"], json!({})).await;
     let stale = browser.submit(&server, "/store/sky-raider/buy", "/store/sky-raider/buy", &fields).await;
     assert_eq!(stale.status, 409);
+    // After a no, what was chosen stays chosen: nobody pays in another currency at the second try.
+    list(&db, "sky-raider", &["29.99 EUR", "35.00 USD"], json!({})).await;
+    let dollars = [("device", device.as_str()), ("offer", "35.00 USD")];
+    let again = browser.submit(&server, "/store/sky-raider/buy", "/store/sky-raider/buy", &dollars).await;
+    assert_eq!(again.status, 409);
+    assert!(text(&again).contains("value=\"35.00 USD\" required checked"), "{}", text(&again));
+    assert!(!text(&again).contains("value=\"29.99 EUR\" required checked"));
     // Nobody else sees it, or learns that it is there.
     let other = Terminal::registered(&server).await;
     let (mut stranger, _) = Browser::sign_up(&server, other.user.unwrap(), "eve@example.org").await;
