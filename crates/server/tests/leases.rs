@@ -277,7 +277,7 @@ fn the_auditor_runs_by_itself_says_what_it_found_and_not_again_after_a_restart()
             let found = "counterfoil_audit_findings";
             wait("the auditor has run", Duration::from_secs(30), || first.figure(found).is_some());
             assert_eq!(first.figure(found), Some(1.0));
-            assert!(first.log().contains("a user's holder is that user's"), "{}", first.log());
+            assert!(first.log().contains("the holder of an entry is that user's"), "{}", first.log());
             wait("the log is signed", Duration::from_secs(30), || first.log().contains("the audit log was signed"));
             let doctor = Command::new(env!("CARGO_BIN_EXE_counterfoild")).arg("doctor").arg("--data").arg(data.path()).output().unwrap();
             let said = String::from_utf8_lossy(&doctor.stdout).into_owned();

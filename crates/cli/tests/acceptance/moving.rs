@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use counterfoil_core::Code;
 use serde_json::{Value, json};
@@ -40,11 +41,18 @@ struct Told {
 }
 
 fn work(world: &World, people: &[Device], discs: &[PathBuf], told: &Told) {
+    let moved = AtomicBool::new(false);
+    let moved = &moved;
     std::thread::scope(|scope| {
         for (place, person) in people.iter().enumerate() {
             let mine: Vec<_> = discs.iter().skip(place).step_by(people.len()).collect();
             scope.spawn(move || {
-                for disc in mine {
+                let last = mine.len() - 1;
+                for (number, disc) in mine.into_iter().enumerate() {
+                    // However quick they are, something is left to be tried where nobody takes it any more.
+                    if number == last {
+                        wait_until("the database is moved", || moved.load(Ordering::Acquire));
+                    }
                     let done = copy(person, disc).output.status.success();
                     let list = if done { &told.copied } else { &told.failed };
                     list.lock().expect("no panic").push((place, disc.clone()));
@@ -68,6 +76,7 @@ fn work(world: &World, people: &[Device], discs: &[PathBuf], told: &Told) {
         let mut moving = world.operator(["migrate-store", "--json", "--from"]);
         moving.arg(format!("sqlite:{}", world.path("server/counterfoil.db").display())).args(["--to", world.database()]);
         let moving = outcome(moving).done().json();
+        moved.store(true, Ordering::Release);
         assert!(moving["tables"].as_array().is_some_and(|tables| tables.len() > 20), "{moving}");
     });
 }
