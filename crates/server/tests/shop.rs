@@ -347,6 +347,11 @@ db_test!(as_many_devices_are_announced_as_the_policy_allows_however_many_ask_at_
     clean(&db).await;
 });
 
+/// Family by family, as everything is written.
+async fn forget_requests(db: &TestDb) {
+    while db.run("DELETE FROM request WHERE family = (SELECT min(family) FROM request)").await > 0 {}
+}
+
 db_test!(the_same_row_of_a_table_makes_one_user_however_often_it_is_sent, async |db: TestDb| {
     let server = TestServer::new(&db).await;
     let (device, other) = (DeviceId::from_bytes(random()), DeviceId::from_bytes(random()));
@@ -360,12 +365,12 @@ db_test!(the_same_row_of_a_table_makes_one_user_however_often_it_is_sent, async 
     let answers = join_all((0..20).map(|_| send("row 1", &row))).await;
     assert!(answers.into_iter().all(|answer| answer.expect(201) == first));
     // Long after the key is forgotten, as when a run is repeated next week.
-    db.run("DELETE FROM request").await;
+    forget_requests(&db).await;
     assert_eq!(send("row 1", &ada(Some(device))).await.expect(200), first);
     assert_eq!(db.number("SELECT count(*) FROM user_info").await, 1);
     // Another row is another user, and so is another key.
     assert_ne!(send("row 2", &ada(Some(device))).await.expect(201)["user_id"], first["user_id"]);
-    db.run("DELETE FROM request").await;
+    forget_requests(&db).await;
     assert_ne!(send("row 1", &ada(Some(other))).await.expect(201)["user_id"], first["user_id"]);
     assert_eq!(db.number("SELECT count(*) FROM user_info").await, 3);
 });

@@ -283,7 +283,11 @@ db_test!(a_fetched_license_survives_the_rotation_of_the_key_that_its_library_key
     ben.order(&server, "sky-raider", PRICE).await.unwrap();
     let other = ben.license(&server, "sky-raider").await.unwrap();
     ben.redeem(&server, other.transaction_id).await.unwrap();
-    db.run("UPDATE license SET library_key = (SELECT library_key FROM license ORDER BY license_id LIMIT 1)").await;
+    db.run(
+        "UPDATE license SET library_key = (SELECT library_key FROM license ORDER BY license_id LIMIT 1)
+         WHERE license_id <> (SELECT min(license_id) FROM license)",
+    )
+    .await;
     let first = send(&server, &anna.sealed(&server, &request(&server, anna.redeem_operation(issued.transaction_id)), None)).await;
     let second = send(&server, &ben.sealed(&server, &request(&server, ben.redeem_operation(other.transaction_id)), None)).await;
     assert_eq!(
