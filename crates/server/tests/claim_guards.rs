@@ -13,13 +13,8 @@ use std::collections::BTreeSet;
 use catalogue::TestServer;
 use counterfoil_core::wire::{ClaimResult, Operation};
 use counterfoil_core::{Code, Refusal, Timestamp};
-use counterfoil_server::app::{App, Parts};
-use counterfoil_server::blobs::Blobs;
-use counterfoil_server::clock::{Clock, Rng};
 use counterfoil_server::db::{DbError, Tx};
-use counterfoil_server::delivery::Delivery;
 use counterfoil_server::jobs::{self, ENTITLEMENT, Entitlement};
-use counterfoil_server::router::router;
 use counterfoil_server::store::medium::{self, MediumRow};
 use counterfoil_server::store::outbox;
 use counterfoil_server::{auditor, store};
@@ -67,31 +62,9 @@ db_test!(only_one_makes_the_row_of_a_medium_that_nobody_has_touched, async |db: 
     assert_eq!(row(&db, medium).await.copies_claimed, 1);
 });
 
-/// A process of its own on the same database: nothing in memory, and connections of its own.
-async fn another(server: &TestServer, db: &TestDb) -> TestServer {
-    let beside = server.beside(|_| ());
-    let config = server.app.config.clone();
-    let app = App::new(Parts {
-        db: db.second().await,
-        blobs: Blobs::connect(&config.contents).unwrap(),
-        delivery: Delivery::open(&config.contents).unwrap(),
-        keys: server.app.keys.clone(),
-        clock: Clock::fixed(server.app.clock.now()),
-        rng: Rng::seeded(9),
-        config,
-        name: server.app.name.clone(),
-        urls: server.app.urls.clone(),
-        batches: Default::default(),
-        outbox: Default::default(),
-        inbox: Default::default(),
-        lead: Default::default(),
-    });
-    TestServer { router: router(app.clone()), app, ..beside }
-}
-
 db_test!(c8_claims_at_two_processes_at_once_give_each_copy_once_and_each_request_one_answer, async |db: TestDb| {
     let server = TestServer::new(&db).await;
-    let other = another(&server, &db).await;
+    let other = server.another(&db, |_| ()).await;
     let media = media(&server, "sky-raider", 6, json!({ "copies": 2 })).await;
     let owners = [Terminal::registered(&server).await, Terminal::registered(&server).await, Terminal::registered(&server).await];
     for medium in &media {

@@ -17,11 +17,6 @@ use counterfoil_core::rules::order::{Collection, OrderState};
 use counterfoil_core::wire::{OrderResult, RefundResult};
 use counterfoil_core::{Code, Timestamp};
 use counterfoil_format::jws::Signer;
-use counterfoil_server::app::{App, Parts};
-use counterfoil_server::blobs::Blobs;
-use counterfoil_server::clock::{Clock, Rng};
-use counterfoil_server::delivery::Delivery;
-use counterfoil_server::router::router;
 use counterfoil_server::{auditor, store};
 use futures_util::future::join_all;
 use sales::{list, order_operation, refund_operation, sell, sell_many};
@@ -32,28 +27,6 @@ use terminal::{DAY, Terminal, envelope, exchange, refused, request};
 /// A server that takes charges from balances.
 async fn prepaid(db: &TestDb) -> TestServer {
     TestServer::with(db, |config| config.store.payment = Collection::Balance).await
-}
-
-/// A process of its own on the same database: nothing in memory, and connections of its own.
-async fn another(server: &TestServer, db: &TestDb) -> TestServer {
-    let beside = server.beside(|_| ());
-    let config = server.app.config.clone();
-    let app = App::new(Parts {
-        db: db.second().await,
-        blobs: Blobs::connect(&config.contents).unwrap(),
-        delivery: Delivery::open(&config.contents).unwrap(),
-        keys: server.app.keys.clone(),
-        clock: Clock::fixed(server.app.clock.now()),
-        rng: Rng::seeded(9),
-        config,
-        name: server.app.name.clone(),
-        urls: server.app.urls.clone(),
-        batches: Default::default(),
-        outbox: Default::default(),
-        lead: Default::default(),
-        inbox: Default::default(),
-    });
-    TestServer { router: router(app.clone()), app, ..beside }
 }
 
 async fn is_sound(db: &TestDb) {
@@ -153,7 +126,7 @@ db_test!(d3_a_balance_is_charged_once_and_never_below_zero, async |db: TestDb| {
 
 db_test!(d3_a_hundred_orders_at_once_take_what_is_there_and_no_more, async |db: TestDb| {
     let server = prepaid(&db).await;
-    let other = another(&server, &db).await;
+    let other = server.another(&db, |_| ()).await;
     let games = sell_many(&server, &db, 100, "1.99 EUR").await;
     let anna = Terminal::registered(&server).await;
     // Enough for 37 of them, and one cent less than for 38.
@@ -174,7 +147,7 @@ db_test!(d3_a_hundred_orders_at_once_take_what_is_there_and_no_more, async |db: 
 
 db_test!(d3_one_request_sent_a_hundred_times_is_one_order_and_one_charge, async |db: TestDb| {
     let server = prepaid(&db).await;
-    let other = another(&server, &db).await;
+    let other = server.another(&db, |_| ()).await;
     sell(&server, &db, "sky-raider", &["1.99 EUR"], json!({})).await;
     let anna = Terminal::registered(&server).await;
     anna.top_up(&server, "100.00 EUR").await;
@@ -192,7 +165,7 @@ db_test!(d3_one_request_sent_a_hundred_times_is_one_order_and_one_charge, async 
 
 db_test!(nobody_pays_twice_for_a_title_however_many_processes_are_asked_at_once, async |db: TestDb| {
     let server = prepaid(&db).await;
-    let other = another(&server, &db).await;
+    let other = server.another(&db, |_| ()).await;
     let games = sell_many(&server, &db, 12, "1.99 EUR").await;
     let anna = Terminal::registered(&server).await;
     anna.top_up(&server, "100.00 EUR").await;
@@ -209,7 +182,7 @@ db_test!(nobody_pays_twice_for_a_title_however_many_processes_are_asked_at_once,
 
 db_test!(a_title_is_tried_once_and_bought_after, async |db: TestDb| {
     let server = TestServer::new(&db).await;
-    let other = another(&server, &db).await;
+    let other = server.another(&db, |_| ()).await;
     sell(&server, &db, "sky-raider", &["19.99 EUR"], json!({ "trial_days": 7 })).await;
     let anna = Terminal::registered(&server).await;
     let answers = join_all([&server, &other, &server, &other].map(|at| anna.try_out(at, "sky-raider"))).await;
@@ -233,7 +206,7 @@ db_test!(a_title_is_tried_once_and_bought_after, async |db: TestDb| {
 
 db_test!(exactly_what_came_of_an_order_ends_with_it_and_once, async |db: TestDb| {
     let server = prepaid(&db).await;
-    let other = another(&server, &db).await;
+    let other = server.another(&db, |_| ()).await;
     for title in ["sky-raider", "moon-raider"] {
         sell(&server, &db, title, &["19.99 EUR"], json!({})).await;
     }
