@@ -6,6 +6,8 @@
 mod attacks;
 #[path = "accounts/browser.rs"]
 mod browser;
+#[path = "support/captured.rs"]
+mod captured;
 #[path = "support/catalogue.rs"]
 mod catalogue;
 #[path = "accounts/entrance.rs"]

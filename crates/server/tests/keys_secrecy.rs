@@ -2,17 +2,17 @@
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
+#[path = "support/captured.rs"]
+mod captured;
 #[path = "support/catalogue.rs"]
 mod catalogue;
 mod support;
 #[path = "support/terminal.rs"]
 mod terminal;
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
-
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use captured::Captured;
 use catalogue::{NOW, TestServer};
 use counterfoil_core::Timestamp;
 use counterfoil_core::wire::{ClaimResult, Operation};
@@ -24,21 +24,6 @@ use counterfoil_server::keys::{Keys, Purpose, RootKey, RootSource, SEALING_GRACE
 use serde_json::json;
 use support::{Engine, TestDb, db_test};
 use terminal::{Terminal, exchange, media, press, request, send};
-
-/// Collects what is logged.
-#[derive(Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Captured {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
 
 /// The ways in which a secret could have been written.
 fn spellings(secret: &[u8]) -> Vec<Vec<u8>> {

@@ -3,10 +3,9 @@
 use axum::body::Body;
 use axum::http::{Method, StatusCode};
 use futures_util::future::join_all;
-use std::io::Write;
-use std::sync::{Arc, Mutex};
 
 use super::browser::{Browser, EMAIL, HOST, PASSWORD, ada, code, later, text, turn_codes_on};
+use super::captured::Captured;
 use super::catalogue::TestServer;
 use super::support::{Engine, TestDb, db_test};
 use super::terminal::Terminal;
@@ -149,21 +148,6 @@ db_test!(a_one_time_code_lets_one_in_and_is_guessed_ten_times_at_most, async |db
     let late = Browser::default().submit_from(&server, &shown, "/account/sign-in/code", &[("code", &right)]).await;
     assert!(text(&late).contains("too long"), "{}", text(&late));
 });
-
-/// Collects what is logged.
-#[derive(Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Captured {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
 
 async fn everything_in(db: &TestDb) -> Vec<u8> {
     let mut all = vec![];
