@@ -1,0 +1,138 @@
+//! Every invariant of the auditor is broken on purpose, and it must say which.
+
+use crate::support;
+use crate::support::bought;
+
+use bought::BOUGHT;
+use counterfoil_core::HolderId;
+use counterfoil_format::holder::id_of;
+use counterfoil_server::auditor;
+use support::{TestDb, db_test};
+
+/// A publisher, a title, a batch, two users, one claimed and confirmed medium; everything as it should be.
+const GOOD: &[&str] = &[
+    "INSERT INTO publisher (publisher_id, name, sign_key, created_at) VALUES ('p', 'P', CAST('k' AS BYTEA), 1)",
+    "INSERT INTO title (title_id, publisher_id, name, kind, created_at) VALUES ('t', 'p', 'T', 'game', 1)",
+    "INSERT INTO batch (batch_id, publisher_id, name, origin, count, rights, claim_key, created_at)
+       VALUES ('bat-1', 'p', '', 'pressed', 10, '{\"copies\":2}', CAST('k' AS BYTEA), 1)",
+    "INSERT INTO batch_title (batch_id, position, title_id, version) VALUES ('bat-1', 0, 't', '1')",
+    "INSERT INTO holder (holder_id, kind, user_id, state, created_at) VALUES ('key-1', 'card', 'usr-1', 'registered', 1)",
+    "INSERT INTO holder (holder_id, kind, user_id, state, created_at) VALUES ('key-2', 'card', 'usr-2', 'registered', 1)",
+    "INSERT INTO user_entry (user_id, holder_id, holder_kind, sign_key, seal_key, state, created_at)
+       VALUES ('usr-1', 'key-1', 'card', CAST('s' AS BYTEA), CAST('s' AS BYTEA), 'active', 1)",
+    "INSERT INTO user_entry (user_id, holder_id, holder_kind, sign_key, seal_key, state, created_at)
+       VALUES ('usr-2', 'key-2', 'card', CAST('s' AS BYTEA), CAST('s' AS BYTEA), 'active', 1)",
+    // A user without a card, whose devices hold their own keys: the second of two, and the first was taken out of the entry.
+    "INSERT INTO holder (holder_id, kind, user_id, state, created_at) VALUES ('key-3', 'device', 'usr-5', 'registered', 1)",
+    "INSERT INTO holder (holder_id, kind, user_id, state, created_at) VALUES ('{holder}', 'device', 'usr-5', 'registered', 1)",
+    "INSERT INTO user_entry (user_id, holder_id, holder_kind, sign_key, seal_key, state, created_at)
+       VALUES ('usr-5', 'key-3', 'device', CAST('s' AS BYTEA), CAST('s' AS BYTEA), 'active', 1)",
+    "INSERT INTO user_device (user_id, device_id, sign_key, seal_key, secret, created_at)
+       VALUES ('usr-5', 'dev-1', CAST('d' AS BYTEA), CAST('d' AS BYTEA), CAST('d' AS BYTEA), 1)",
+    "INSERT INTO medium (medium_id, batch_id, serial, state, copies_claimed, epoch, created_at) VALUES ('med-1', 'bat-1', 1, 'claimed', 1, 0, 1)",
+    "INSERT INTO grants (medium_id, grant_id, copy, title_id, generation, user_id, holder_id, holder_kind, state, library_key, issued_at, settled_at)
+       VALUES ('med-1', 'grt-1', 1, 't', 1, 'usr-1', 'key-1', 'card', 'settled', CAST('k' AS BYTEA), 1, 2)",
+    "INSERT INTO audit (family, seq, at, actor, event, detail, prev, hash)
+       VALUES ('med-1', 1, 1, 'usr-1', 'claim.granted', '{}', CAST('p' AS BYTEA), CAST('h' AS BYTEA))",
+    "INSERT INTO entitlement (user_id, entitlement_id, source, medium_id, title_id, state, devices, transfers, created_at)
+     VALUES ('usr-1', 'grt-1', 'medium', 'med-1', 't', 'active', 1, 0, 1)",
+];
+
+/// What is done to it, and which sentence it breaks.
+const PLANTED: &[(&[&str], &str)] = &[
+    (&["UPDATE medium SET copies_claimed = 2"], "a medium counts as many copies as its live grants say"),
+    (&["UPDATE medium SET state = 'unclaimed'"], "a medium is claimed exactly when a copy of it is"),
+    (&["UPDATE medium SET state = 'lost'"], "a medium is claimed exactly when a copy of it is"),
+    (
+        &["INSERT INTO grants (medium_id, grant_id, copy, title_id, generation, user_id, holder_id, holder_kind, state, library_key, issued_at)
+             VALUES ('med-1', 'grt-2', 1, 't', 1, 'usr-2', 'key-2', 'card', 'delivered', CAST('k' AS BYTEA), 1)"],
+        "one copy belongs to one user, holder, device and drive",
+    ),
+    (
+        &["INSERT INTO grants (medium_id, grant_id, copy, title_id, generation, user_id, holder_id, holder_kind, state, library_key, issued_at)
+             VALUES ('med-1', 'grt-2', 1, 't', 1, 'usr-1', 'key-1', 'card', 'delivered', CAST('k' AS BYTEA), 1)"],
+        "one copy grants each title of its batch once",
+    ),
+    (&["UPDATE grants SET settled_at = NULL"], "a grant is settled exactly when it has a time of settlement"),
+    (&["UPDATE grants SET state = 'other'"], "a grant is settled exactly when it has a time of settlement"),
+    (&["UPDATE audit SET event = 'refused'"], "no key is out without its record in the audit log"),
+    (&["UPDATE grants SET user_id = 'usr-3'"], "a grant belongs to a user who is registered"),
+    (
+        &[
+            "DELETE FROM entitlement WHERE source = 'medium'",
+            "INSERT INTO outbox (family, operation_id, kind, payload, created_at, due_at, attempts)
+               VALUES ('med-1', 'grt-2', 'entitlement', '{}', 1, 1, 0)",
+        ],
+        "a user is told of every grant, or about to be",
+    ),
+    (&["UPDATE batch SET rights = '{\"copies\":0}'"], "a medium is claimed as often as its rights allow, at most"),
+    (&["DELETE FROM entitlement WHERE source = 'medium'"], "a user is told of every grant, or about to be"),
+    (&["UPDATE entitlement SET entitlement_id = 'grt-9' WHERE source = 'medium'"], "an entitlement from a medium has a grant behind it"),
+    (&["UPDATE entitlement SET user_id = 'usr-2' WHERE source = 'medium'"], "an entitlement from a medium has a grant behind it"),
+    (&["UPDATE holder SET user_id = 'usr-2'"], "the holder of an entry is that user's, and nobody else's"),
+    (&["UPDATE holder SET user_id = 'usr-1' WHERE user_id = 'usr-5'"], "a device in an entry without a card is a holder of that user, and of nobody else"),
+    (&["UPDATE user_device SET sign_key = CAST('other' AS BYTEA)"], "a device in an entry without a card is a holder of that user, and of nobody else"),
+    (&["DELETE FROM holder"], "the holder of an entry is that user's, and nobody else's"),
+    (
+        &[
+            "UPDATE medium SET copies_claimed = 3",
+            "INSERT INTO grants (medium_id, grant_id, copy, title_id, generation, user_id, holder_id, holder_kind, state, library_key, issued_at)
+               VALUES ('med-1', 'grt-2', 2, 't', 1, 'usr-2', 'key-2', 'card', 'delivered', CAST('k' AS BYTEA), 1)",
+            "INSERT INTO grants (medium_id, grant_id, copy, title_id, generation, user_id, holder_id, holder_kind, state, library_key, issued_at)
+               VALUES ('med-1', 'grt-3', 3, 't', 1, 'usr-2', 'key-2', 'card', 'delivered', CAST('k' AS BYTEA), 1)",
+        ],
+        "a medium is claimed as often as its rights allow, at most",
+    ),
+];
+
+async fn good(db: &TestDb) {
+    for sql in GOOD.iter().chain(BOUGHT) {
+        db.run(portable(db, sql)).await;
+    }
+}
+
+/// SQLite says BLOB where PostgreSQL says BYTEA; the statements are written once. `{holder}` follows from the device's keys.
+fn portable(db: &TestDb, sql: &'static str) -> &'static str {
+    let sql = sql.replace("{holder}", &HolderId::from_bytes(id_of(b"d", b"d")).to_string());
+    match db.engine() {
+        support::Engine::Postgres => sql.leak(),
+        support::Engine::Sqlite => sql.replace("AS BYTEA", "AS BLOB").leak(),
+    }
+}
+
+db_test!(what_is_as_it_should_be_is_not_complained_of, async |db| {
+    good(&db).await;
+    assert_eq!(auditor::check(&db).await.unwrap(), []);
+});
+
+db_test!(every_invariant_broken_on_purpose_is_named, async |db| {
+    good(&db).await;
+    for (damage, sentence) in PLANTED.iter().chain(bought::PLANTED) {
+        for sql in *damage {
+            db.run(portable(&db, sql)).await;
+        }
+        let found = auditor::check(&db).await.unwrap();
+        assert!(found.iter().any(|violation| violation.invariant == *sentence), "{sentence}: {damage:?} gave {found:?}");
+        for table in bought::TABLES.iter().chain(&[
+            "outbox",
+            "entitlement",
+            "grants",
+            "medium",
+            "user_device",
+            "user_entry",
+            "holder",
+            "audit",
+            "batch_title",
+            "batch",
+            "title",
+            "publisher",
+        ]) {
+            db.run(format!("DELETE FROM {table}").leak()).await;
+        }
+        good(&db).await;
+        assert_eq!(auditor::check(&db).await.unwrap(), [], "after {sentence}");
+    }
+    // A sentence that nothing here breaks would be one that nobody has seen fail.
+    let broken: std::collections::BTreeSet<_> = PLANTED.iter().chain(bought::PLANTED).map(|(_, sentence)| *sentence).collect();
+    assert_eq!(broken.len(), auditor::sentences().count());
+});

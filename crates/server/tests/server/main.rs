@@ -1,0 +1,37 @@
+//! All tests of the server in one program: each program of tests holds the whole server, and is linked whenever it changes.
+
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails, as it should")]
+
+mod support;
+
+mod accounts;
+mod auditor;
+mod auth_tokens;
+mod catalogue_api;
+mod catalogue_surface;
+mod claim_guards;
+mod contents_faults;
+mod contents_http;
+mod contents_process;
+mod contents_store;
+mod db_audit;
+mod db_backup;
+mod db_cluster;
+mod db_faults;
+mod db_schema;
+mod db_store;
+mod db_transactions;
+mod idempotency_routes;
+mod keys_commands;
+mod keys_secrecy;
+mod leases;
+mod licenses;
+mod migrate_store;
+mod one_family;
+mod orders;
+mod roles;
+mod shop;
+mod store_catalogue;
+mod terminal_attacks;
+mod terminal_faults;
+mod terminal_protocol;

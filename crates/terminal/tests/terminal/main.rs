@@ -1,0 +1,14 @@
+//! All tests of the terminal in one program, which is linked once.
+
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails, as it should")]
+
+mod common;
+
+mod faults;
+mod flows;
+mod hostile_identity;
+mod installing;
+mod licenses;
+mod media;
+mod registration;
+mod renewal;
