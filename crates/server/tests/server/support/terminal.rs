@@ -2,8 +2,8 @@
 
 use axum::http::Method;
 use counterfoil_core::wire::{
-    Answer, Claim, ClaimResult, Confirm, GrantDocument, HolderKind, IdentityArea, IdentityClaims, Operation, Outcome, Register,
-    RegisterDevice, RegisterDrive, RegisterResult, Request,
+    Answer, Claim, ClaimResult, Confirm, GrantDocument, IdentityArea, IdentityClaims, Operation, Outcome, Register, RegisterDevice,
+    RegisterDrive, RegisterResult, Request,
 };
 use counterfoil_core::{CardId, Code, DeviceId, DriveId, MediumId, Refusal, RequestId, Timestamp, UserId};
 use counterfoil_format::encoding::{from_base64url, to_base64url};
