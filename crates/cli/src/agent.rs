@@ -262,7 +262,7 @@ impl Worker<'_> {
                 self.event("installing", json!({ "title": title }), || format!("installing {title}"))?;
                 title
             }
-            Work::End { title, .. } => title,
+            Work::End { title, .. } | Work::Update { title, .. } => title,
         };
         let carried = carry_out(self.terminal, self.library, self.card, job, &|_| {});
         match &carried {

@@ -97,6 +97,15 @@ codes! {
     /// No such release, or none at all yet.
     ReleaseUnknown = "release_unknown", "there is no such release of this title",
         "Leave the release out to get the newest one.";
+    /// A5: the publisher has taken the release back, or does not let it be gone back to.
+    ReleaseWithdrawn = "release_withdrawn", "this release is not offered any more",
+        "Leave the release out to get the one that is.";
+    /// A2: nothing that could be sent: it is bought or copied for neither device.
+    NothingToSend = "nothing_to_send", "the other device may not have this title",
+        "Buy it for that device, or move it there: `counterfoil transfer TITLE --to DEVICE`.";
+    /// Terminal: what the publisher signed says otherwise, or is over; somebody keeps updates back or passes off old ones.
+    UpdateNotAuthentic = "update_not_authentic", "this update is not what the publisher signed last",
+        "Nothing was changed. Try again later or from another network; if it stays so, tell the publisher.";
     /// A grant that does not exist, or is somebody else's.
     GrantUnknown = "grant_unknown", "no such grant for this device",
         "Copy the medium again: `counterfoil copy`.";

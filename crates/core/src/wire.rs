@@ -5,6 +5,7 @@
 mod identity;
 mod request;
 mod result;
+mod update;
 
 pub use identity::{AuthorityDocument, AuthorityKeys, IdentityArea, IdentityClaims, PublisherOnMedium, SealingKeyDocument, TitleOnMedium};
 pub use request::{
@@ -15,4 +16,8 @@ pub use result::{
     AddDeviceResult, Answer, ClaimResult, ConfirmResult, DeviceVerdict, DevicesResult, GrantDocument, HealResult, HolderKind, InboxResult,
     InspectResult, Job, LicenseResult, LicensedTitle, MediumVerdict, MovedLicense, OrderResult, OrderedTitle, OrdersResult, Outcome,
     OwnedTitle, RedeemResult, RefundResult, RegisterResult, RenewResult, TitleOnOffer, TransferResult, UserVerdict, UsersDevice, Work,
+};
+pub use update::{
+    AskUpdate, Begun, ContentsServer, JobProgress, PatchOnOffer, Plan, ReleaseOnOffer, Report, ReportResult, Selected, Send, SendResult,
+    Sent, SentJob, SentResult, Status, UpdateResult, Variable, Variables, Way, WayKind,
 };

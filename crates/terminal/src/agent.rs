@@ -63,6 +63,7 @@ pub fn carry_out(
             }
         }
         Work::End { license_id, .. } => end(terminal, library, card, *license_id),
+        Work::Update { .. } => Ok(Carried::Stands),
     }
 }
 

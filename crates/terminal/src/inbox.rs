@@ -39,5 +39,5 @@ pub fn listen(
 }
 
 fn operation(asker: &Asker, done: Vec<JobDone>) -> Operation {
-    Operation::Inbox(Inbox { user_id: asker.user, device_id: asker.device, done })
+    Operation::Inbox(Inbox { user_id: asker.user, device_id: asker.device, done, progress: vec![] })
 }

@@ -1,5 +1,6 @@
 //! Requests: what the terminal signs and seals.
 
+use super::{AskUpdate, JobProgress, Report, Send, Sent};
 use crate::{
     CardId, DeviceId, DriveId, GrantId, JobId, LicenseId, MediumId, Money, OrderId, ReleaseVersion, RequestId, Timestamp, TitleId,
     TransactionId, UserId,
@@ -52,6 +53,14 @@ pub enum Operation {
     Transfer(Transfer),
     /// What there is to do for the device that asks.
     Inbox(Inbox),
+    /// A5, A6: what is held; answered with plans.
+    Report(Report),
+    /// A5: the keys to a release, for a grant that stands.
+    Update(AskUpdate),
+    /// A2: has another of the user's devices install or update a title.
+    Send(Send),
+    /// How far what was sent to other devices is.
+    Sent(Sent),
 }
 
 impl Operation {
@@ -73,6 +82,10 @@ impl Operation {
             Operation::AddDevice(_) => "add_device",
             Operation::Transfer(_) => "transfer",
             Operation::Inbox(_) => "inbox",
+            Operation::Report(_) => "report",
+            Operation::Update(_) => "update",
+            Operation::Send(_) => "send",
+            Operation::Sent(_) => "sent",
         }
     }
 
@@ -80,7 +93,7 @@ impl Operation {
     /// on a medium or a user (docs/decisions/0012).
     pub fn is_for_license_server(&self) -> bool {
         match self {
-            Operation::Confirm(_) | Operation::Heal(_) | Operation::Redeem(_) | Operation::Renew(_) => true,
+            Operation::Confirm(_) | Operation::Heal(_) | Operation::Redeem(_) | Operation::Renew(_) | Operation::Update(_) => true,
             Operation::Register(_)
             | Operation::Inspect(_)
             | Operation::Claim(_)
@@ -91,7 +104,10 @@ impl Operation {
             | Operation::Devices(_)
             | Operation::AddDevice(_)
             | Operation::Transfer(_)
-            | Operation::Inbox(_) => false,
+            | Operation::Inbox(_)
+            | Operation::Report(_)
+            | Operation::Send(_)
+            | Operation::Sent(_) => false,
         }
     }
 }
@@ -365,6 +381,9 @@ pub struct Inbox {
     /// Jobs that have come to their end since.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub done: Vec<JobDone>,
+    /// Jobs that are under way.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub progress: Vec<JobProgress>,
 }
 
 impl Inbox {

@@ -429,4 +429,12 @@ pub enum Work {
         /// Which.
         license_id: LicenseId,
     },
+    /// A2, A5: bring a title up to date, or to the release that is named.
+    Update {
+        /// What.
+        title: TitleId,
+        /// Which release; the one that its channel offers where none is named.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        release: Option<ReleaseVersion>,
+    },
 }

@@ -8,7 +8,8 @@ use counterfoil_format::envelope::{ANSWER_TYP, Envelope};
 
 use super::asked::{self, Asked, Decided};
 use super::{
-    add_device, claim, confirm, devices, heal, inbox, inspect, installed, license, order, orders, redeem, refund, register, renew, transfer,
+    add_device, claim, confirm, devices, heal, inbox, inspect, installed, license, order, orders, redeem, refund, register, renew, report,
+    send, transfer, update,
 };
 use crate::app::App;
 use crate::problem::{ApiCode, Problem};
@@ -91,5 +92,9 @@ async fn decide(app: &App, asked: &Asked, request: &Request, now: Timestamp) -> 
         Operation::AddDevice(add_device) => add_device::run(app, asked, add_device, now).await,
         Operation::Transfer(transfer) => transfer::run(app, asked, transfer, now).await,
         Operation::Inbox(inbox) => inbox::run(app, asked, inbox, now).await,
+        Operation::Report(report) => report::run(app, asked, report, now).await,
+        Operation::Update(update) => update::run(app, asked, update, now).await,
+        Operation::Send(send) => send::run(app, asked, send, now).await,
+        Operation::Sent(sent) => send::sent(app, asked, sent, now).await,
     }
 }

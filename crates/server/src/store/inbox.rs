@@ -71,7 +71,7 @@ pub async fn withdraw(tx: &mut Tx, user: UserId, device: DeviceId, license: Lice
     for (job, work) in rows {
         let of = match serde_json::from_str(&work) {
             Ok(Work::Install { license_id, .. } | Work::End { license_id, .. }) => Some(license_id),
-            Err(_) => None,
+            Ok(Work::Update { .. }) | Err(_) => None,
         };
         if of == Some(license) {
             close(tx, user, device, &JobDone { job_id: job, failed: None }, now).await?;

@@ -64,7 +64,7 @@ impl Terminal {
     }
 
     pub fn inbox_operation(&self, done: Vec<JobDone>) -> Operation {
-        Operation::Inbox(Inbox { user_id: self.who(), device_id: self.device_id().unwrap(), done })
+        Operation::Inbox(Inbox { user_id: self.who(), device_id: self.device_id().unwrap(), done, progress: vec![] })
     }
 
     async fn get<T: DeserializeOwned>(&self, server: &TestServer, operation: Operation) -> Result<T, Refusal> {
