@@ -53,6 +53,16 @@ impl Encoder {
         Ok(Self { zstd: zstd::bulk::Compressor::new(level)? })
     }
 
+    /// What compresses here, such as `zstd 1.5.7`: the same one at the same level gives the same chunks for the same bytes.
+    pub fn name() -> String {
+        format!("zstd {}", zstd::zstd_safe::version_string())
+    }
+
+    /// [`name`](Self::name) with its level, such as `zstd 1.5.7 level 3`.
+    pub fn name_at(level: i32) -> String {
+        format!("{} level {level}", Self::name())
+    }
+
     /// Writes the body of `plain` to the front of `out`, which has room for `plain.len() + 1`; returns the body's length.
     ///
     /// What does not shrink by at least a 64th is stored as it is: decompressing it at every read would cost more.

@@ -192,7 +192,7 @@ impl Manifest {
 }
 
 /// Appends a number as LEB128: seven bits a byte, lowest first, the top bit set on all but the last.
-fn put(out: &mut Vec<u8>, mut number: u64) {
+pub(super) fn put(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         out.push(number as u8 | 0x80);
         number >>= 7;
@@ -200,13 +200,13 @@ fn put(out: &mut Vec<u8>, mut number: u64) {
     out.push(number as u8);
 }
 
-fn put_text(out: &mut Vec<u8>, text: &str) {
+pub(super) fn put_text(out: &mut Vec<u8>, text: &str) {
     put(out, text.len() as u64);
     out.extend_from_slice(text.as_bytes());
 }
 
-struct Input<'a> {
-    rest: &'a [u8],
+pub(super) struct Input<'a> {
+    pub(super) rest: &'a [u8],
 }
 
 impl<'a> Input<'a> {
@@ -216,17 +216,17 @@ impl<'a> Input<'a> {
         Ok(taken)
     }
 
-    fn byte(&mut self) -> Result<u8, ManifestError> {
+    pub(super) fn byte(&mut self) -> Result<u8, ManifestError> {
         Ok(self.take(1)?[0])
     }
 
-    fn hash(&mut self) -> Result<[u8; 32], ManifestError> {
+    pub(super) fn hash(&mut self) -> Result<[u8; 32], ManifestError> {
         let mut hash = [0; 32];
         hash.copy_from_slice(self.take(32)?);
         Ok(hash)
     }
 
-    fn number(&mut self) -> Result<u64, ManifestError> {
+    pub(super) fn number(&mut self) -> Result<u64, ManifestError> {
         let mut number = 0_u64;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -246,12 +246,12 @@ impl<'a> Input<'a> {
         Err(ManifestError::NotCanonical("a number"))
     }
 
-    fn number32(&mut self) -> Result<u32, ManifestError> {
+    pub(super) fn number32(&mut self) -> Result<u32, ManifestError> {
         u32::try_from(self.number()?).map_err(|_| ManifestError::Limit("size of a number"))
     }
 
     /// A count of things that take at least `least` bytes each: what cannot all follow is not believed.
-    fn count(&mut self, least: usize) -> Result<usize, ManifestError> {
+    pub(super) fn count(&mut self, least: usize) -> Result<usize, ManifestError> {
         let count = self.number()?;
         if count > (self.rest.len() / least) as u64 {
             return Err(ManifestError::Truncated);
@@ -259,7 +259,7 @@ impl<'a> Input<'a> {
         Ok(count as usize)
     }
 
-    fn text(&mut self) -> Result<&'a str, ManifestError> {
+    pub(super) fn text(&mut self) -> Result<&'a str, ManifestError> {
         let length = self.number()?;
         if length > limits::PATH_BYTES as u64 {
             return Err(ManifestError::Limit("length of a path"));

@@ -5,12 +5,14 @@ use zeroize::Zeroize;
 
 use super::chunk::TAG_LEN;
 use super::names::ChunkId;
+use crate::encoding::frame;
 use crate::secret::Secret;
 
 /// BLAKE3 `derive_key` contexts (SPEC.md §1). One per use, so that no derived key can serve in another's place.
 const ID_CONTEXT: &str = "counterfoil 2026 content v1 chunk id";
 const CONTENT_SEAL_CONTEXT: &str = "counterfoil 2026 content v1 chunk seal";
 const CUT_CONTEXT: &str = "counterfoil 2026 content v1 cut";
+const PATCH_SEAL_CONTEXT: &str = "counterfoil 2026 content v1 patch seal";
 const LIBRARY_SEAL_CONTEXT: &str = "counterfoil 2026 library v1 chunk seal";
 const LIBRARY_WRAP_CONTEXT: &str = "counterfoil 2026 library v1 id key wrap";
 const LIBRARY_NONCE_CONTEXT: &str = "counterfoil 2026 library v1 id key nonce";
@@ -42,12 +44,28 @@ impl ContentKey {
         ChunkIdKey(derive(ID_CONTEXT, &self.0))
     }
 
+    /// What seals and opens patches between releases of the title.
+    pub fn patch_key(&self) -> PatchKey {
+        PatchKey(derive(PATCH_SEAL_CONTEXT, &self.0))
+    }
+
     /// Seed of the cutter, so that the lengths of chunks do not tell what public file was cut.
     pub(super) fn cut_seed(&self) -> u64 {
         let derived = derive(CUT_CONTEXT, &self.0);
         let mut first = [0; 8];
         first.copy_from_slice(&derived.expose()[..8]);
         u64::from_le_bytes(first)
+    }
+}
+
+/// Key that the segments of patches are sealed under (SPEC.md §10).
+pub struct PatchKey(Secret<32>);
+
+impl PatchKey {
+    /// The AES-256-GCM key of one segment. Salt, place and end go into it: a segment opens at its own place in its own patch only.
+    pub(super) fn segment_key(&self, salt: &[u8; 32], index: u64, is_last: bool) -> Secret<32> {
+        let framed = frame(&[salt, &index.to_le_bytes(), &[u8::from(is_last)]]);
+        Secret::new(*blake3::keyed_hash(self.0.expose(), &framed).as_bytes())
     }
 }
 

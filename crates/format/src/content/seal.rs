@@ -48,6 +48,6 @@ pub(super) fn open_with_key<'a>(
     Ok(body)
 }
 
-fn fixed_nonce() -> Nonce {
+pub(super) fn fixed_nonce() -> Nonce {
     Nonce::assume_unique_for_key([0; NONCE_LEN])
 }
