@@ -8,7 +8,7 @@ mod packs;
 use crate::card::SealedGrant;
 use crate::copy::CopyError;
 use crate::error::Result;
-use crate::io::{IoFailure, replace};
+use crate::io::IoFailure;
 use crate::library::{Copy, Library, Listed, Record};
 use crate::source::Source;
 use crate::terminal::Terminal;
@@ -124,7 +124,7 @@ impl Filling<'_> {
         check_space(self.terminal, self.library, found.missing + release.manifest.length)?;
         copy.begin(&record, self.token)?;
         if let Some(sealed) = fetched {
-            replace(&*copy.io, &copy.manifest_path(), &sealed, 0o644)?;
+            copy.store_manifest(&release.version, &sealed)?;
         }
         progress(Step::Title { title: on_medium.title.clone(), release: on_medium.release.clone(), resumed: found.any });
         let done = work.run(&found, jobs, &|bytes| progress(Step::Bytes(bytes)))?;
@@ -170,6 +170,7 @@ pub(crate) fn listed(terminal: &Terminal, on_medium: &TitleOnMedium, release: &R
         copied_at: terminal.clock().now(),
         entry: release.entry.clone(),
         complete: false,
+        previous: None,
     }
 }
 

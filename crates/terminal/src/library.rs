@@ -4,29 +4,28 @@
 //! library.json                                   what this is
 //! lock                                           one writer at a time
 //! titles/<title>/current                         which grant's copy is the complete one; replaced atomically, last of all
-//! titles/<title>/<grant>/title.json              what it is a copy of, with the title's `id` key sealed under the library key
-//! titles/<title>/<grant>/release.jws             as the publisher signed it
-//! titles/<title>/<grant>/manifest                sealed under the library key
-//! titles/<title>/<grant>/packs/<name>.pack       sealed under the library key; `.partial` while it is written
+//! titles/<title>/<grant>/                        the copy under a grant, see [`Copy`]
 //! ```
 //!
 //! A grant has its own library key, so its copy has its own directory: a second copy of a title does not touch the first before it is
 //! complete. The keys themselves are on the card; nothing here opens without it.
 
+mod copy;
+mod releases;
+
 use crate::error::Result;
-use crate::exchange::refused;
 use crate::io::{IoFailure, Lock, create_dirs, read_small, remove_all, replace};
 use crate::origin::Origin;
 use crate::terminal::{Terminal, absolute};
-use counterfoil_core::wire::PublisherOnMedium;
-use counterfoil_core::{Code, GrantId, Kind, ReleaseVersion, Timestamp, TitleId};
-use counterfoil_format::content::{ChunkKeys, LibraryKey, Manifest, ObjectName, Release, WRAPPED_ID_KEY_LEN};
-use counterfoil_format::encoding::{from_base64url, parse_strict};
-use counterfoil_format::sign::VerifyingKey;
+use counterfoil_core::{GrantId, Kind, ReleaseVersion, Timestamp, TitleId};
+use counterfoil_format::encoding::parse_strict;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+pub(crate) use copy::{Copy, Record};
+pub(crate) use releases::{KnownDamage, Pointer};
 
 const VERSION: u32 = 1;
 /// Longest of the small files, in bytes.
@@ -121,17 +120,9 @@ pub struct Listed {
     /// Whether it was copied to its end.
     #[serde(skip)]
     pub complete: bool,
-}
-
-/// `title.json`.
-#[derive(Clone, Serialize, Deserialize)]
-pub(crate) struct Record {
-    counterfoil_title: u32,
-    #[serde(flatten)]
-    pub listed: Listed,
-    pub publisher: PublisherOnMedium,
-    /// The title's `id` key, sealed under the library key.
-    pub id_key: String,
+    /// The release that was played before, where it is still here: `rollback` goes back to it.
+    #[serde(skip)]
+    pub previous: Option<ReleaseVersion>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -209,7 +200,9 @@ impl Library {
             let Some(title) = name.to_str().and_then(|name| name.parse::<TitleId>().ok()) else { continue };
             let current = self.current(&title)?;
             if let Some(grant) = current {
-                all.push(Listed { complete: true, ..self.copy(&title, grant).record()?.listed });
+                let copy = self.copy(&title, grant);
+                let previous = copy.pointer()?.and_then(|pointer| pointer.previous);
+                all.push(Listed { complete: true, previous, ..copy.record()?.listed });
                 continue;
             }
             for grant in self.grants(&title)? {
@@ -289,96 +282,6 @@ impl Library {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(vec![]),
             Err(error) => Err(IoFailure::at("read", path)(error).into()),
         }
-    }
-}
-
-/// The copy of a title under one grant: its directory.
-pub(crate) struct Copy {
-    pub io: Arc<dyn crate::io::Io>,
-    pub directory: PathBuf,
-}
-
-impl Copy {
-    pub fn packs(&self) -> PathBuf {
-        self.directory.join("packs")
-    }
-
-    pub fn pack(&self, name: &ObjectName) -> PathBuf {
-        self.packs().join(format!("{name}.pack"))
-    }
-
-    pub fn partial(&self, name: &ObjectName) -> PathBuf {
-        self.packs().join(format!("{name}.partial"))
-    }
-
-    pub fn manifest_path(&self) -> PathBuf {
-        self.directory.join("manifest")
-    }
-
-    /// Writes down what is going to be copied, before the first byte of it.
-    pub fn begin(&self, record: &Record, token: &str) -> Result<()> {
-        create_dirs(&*self.io, &self.packs(), 0o755)?;
-        replace(&*self.io, &self.directory.join("release.jws"), token.as_bytes(), 0o644)?;
-        let bytes = serde_json::to_vec_pretty(record).expect("a record is strings and numbers");
-        Ok(replace(&*self.io, &self.directory.join("title.json"), &bytes, 0o644)?)
-    }
-
-    pub fn record(&self) -> Result<Record> {
-        let path = self.directory.join("title.json");
-        self.record_if_any()?.ok_or_else(|| damaged(&path, "it is missing".into()))
-    }
-
-    fn record_if_any(&self) -> Result<Option<Record>> {
-        let path = self.directory.join("title.json");
-        let Some(bytes) = read_small(&*self.io, &path, LONGEST_RECORD)? else { return Ok(None) };
-        let record: Record = parse_strict(&bytes).map_err(|error| damaged(&path, error.to_string()))?;
-        if record.counterfoil_title != VERSION {
-            return Err(damaged(&path, format!("version {} is not known", record.counterfoil_title)));
-        }
-        Ok(Some(record))
-    }
-
-    /// The release as the publisher signed it.
-    pub fn release(&self, record: &Record) -> Result<Release> {
-        self.release_document(record).map(|(_, release)| release)
-    }
-
-    /// The same, with its token.
-    pub fn release_document(&self, record: &Record) -> Result<(String, Release)> {
-        let path = self.directory.join("release.jws");
-        let bytes = read_small(&*self.io, &path, LONGEST_RECORD)?.ok_or_else(|| damaged(&path, "it is missing".into()))?;
-        let token = String::from_utf8(bytes).map_err(|_| damaged(&path, "it is not text".into()))?;
-        let key: VerifyingKey = record.publisher.key.parse().map_err(|_| damaged(&path, "its publisher's key is none".into()))?;
-        let release = Release::verify(&token, |kid| (kid == record.publisher.id).then_some(key))
-            .map_err(|error| damaged(&path, error.to_string()))?;
-        if release.title != record.listed.title.as_str() {
-            return Err(damaged(&path, format!("it is of `{}`", release.title)));
-        }
-        Ok((token, release))
-    }
-
-    /// What opens its chunks, from the library key.
-    ///
-    /// # Errors
-    /// [`Code::PlayNotPermitted`]: the library key is not this copy's.
-    pub fn keys(&self, record: &Record, library_key: &LibraryKey) -> Result<ChunkKeys> {
-        let wrapped = from_base64url(&record.id_key).and_then(|bytes| <[u8; WRAPPED_ID_KEY_LEN]>::try_from(bytes).ok());
-        let id_key = wrapped.as_ref().and_then(|wrapped| library_key.unwrap_id_key(wrapped));
-        let id_key = id_key.ok_or_else(|| refused(Code::PlayNotPermitted, "the keys on the card are for another copy"))?;
-        Ok(library_key.chunk_keys(&id_key))
-    }
-
-    /// The manifest, opened and checked against the release.
-    pub fn manifest(&self, release: &Release, keys: &ChunkKeys) -> Result<Manifest> {
-        let path = self.manifest_path();
-        let mut sealed = read_small(&*self.io, &path, LONGEST_MANIFEST)?.ok_or_else(|| damaged(&path, "it is missing".into()))?;
-        release.open_manifest(keys, &mut sealed).map_err(|error| damaged(&path, error.to_string()))
-    }
-}
-
-impl Record {
-    pub fn new(listed: Listed, publisher: PublisherOnMedium, id_key: String) -> Self {
-        Self { counterfoil_title: VERSION, listed, publisher, id_key }
     }
 }
 

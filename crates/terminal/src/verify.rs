@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::exchange::{ExchangeError, exchange};
 use crate::fill::Progress;
 use crate::home::Authority;
-use crate::io::{Create, IoFailure, Sequential, replace};
+use crate::io::{Create, IoFailure, Sequential};
 use crate::library::{Library, LibraryError};
 use crate::play::{Unsealed, unseal};
 use crate::source::network::Network;
@@ -170,7 +170,7 @@ pub fn repair(
         let bad = |error: ChunkError| source.not_authentic(error.to_string());
         ask(&[reference.id])?.open_chunk(&reference.id, &mut sealed).map_err(bad)?;
         opened.keys.seal_in_place(&reference.id, &mut sealed);
-        replace(&*opened.copy.io, &opened.copy.manifest_path(), &sealed, 0o644)?;
+        opened.copy.store_manifest(&opened.release.version, &sealed)?;
         repaired.healed += 1;
         repaired.bytes += u64::from(damaged.length);
     }
