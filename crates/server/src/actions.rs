@@ -29,6 +29,7 @@ pub mod publisher;
 pub mod redeem;
 pub mod refund;
 pub mod register;
+pub mod release;
 pub mod renew;
 pub mod report;
 pub mod retire_medium;

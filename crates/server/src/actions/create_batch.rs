@@ -92,7 +92,8 @@ async fn choose(tx: &mut Tx, scope: &Scope, wanted: &[NewBatchTitle]) -> Result<
         }
         let release = match &want.version {
             Some(version) => {
-                release::get(tx, name, version).await?.ok_or_else(|| wrong(format_args!("title {name} has no release {version}")))?
+                let found = release::get(tx, name, version).await?.filter(|release| release.said.withdrawn_at.is_none());
+                found.ok_or_else(|| wrong(format_args!("title {name} has no release {version}, or it was withdrawn")))?
             }
             None => release::newest(tx, name, &Channel::default())
                 .await?

@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::auth::Scope;
 use crate::db::{DbError, Tx};
 use crate::problem::Problem;
-use crate::store::entitlement::{self, EntitlementRow};
+use crate::store::entitlement;
 use crate::store::license::{self, LicenseRow};
 use crate::store::release::{self, Release};
 use crate::store::{publisher, title};
@@ -34,7 +34,11 @@ pub async fn run(app: &App, asked: &Asked, ask: &AskLicense, now: Timestamp) -> 
     let offered = offered(app, ask).await?;
     let turn = Turn::of(asked, "license", ask.user_id, &recipient, now);
     let fresh = Fresh {
-        generation: offered.as_ref().map(|offered| offered.release.generation),
+        generation: match &offered {
+            None => Err(Code::ReleaseUnknown),
+            Some(offered) if offered.release.said.withdrawn_at.is_some() => Err(Code::ReleaseWithdrawn),
+            Some(offered) => Ok(offered.release.generation),
+        },
         license: LicenseId::from_bytes(app.rng.bytes()),
         transaction: TransactionId::from_bytes(app.rng.bytes()),
         ask: ask.clone(),
@@ -89,8 +93,8 @@ async fn offered(app: &App, ask: &AskLicense) -> Result<Option<Offered>, Problem
 #[derive(Clone)]
 struct Fresh {
     ask: AskLicense,
-    /// Of the release's content key; nothing where there is no release.
-    generation: Option<u32>,
+    /// Of the release's content key; or why there is no release.
+    generation: Result<u32, Code>,
     license: LicenseId,
     transaction: TransactionId,
 }
@@ -112,11 +116,11 @@ async fn issue(tx: &mut Tx, turn: &Turn, fresh: &Fresh) -> Result<Result<Issued,
     let mut at_device = license::at_device(tx, ask.user_id, ask.device_id).await?;
     at_device.retain(|row| row.title == ask.title);
     let facts: Vec<_> = at_device.iter().map(LicenseRow::facts).collect();
-    let places: Vec<_> = entitlement::active(tx, ask.user_id, &ask.title).await?.iter().map(places).collect();
+    let places: Vec<_> = entitlement::active(tx, ask.user_id, &ask.title).await?.iter().map(Places::from).collect();
     let decided = rules::ask(&facts, &places, ask.again, turn.now);
     let (decision, generation) = match (decided, generation) {
-        (Ok(decision), Some(generation)) => (decision, *generation),
-        (Ok(_), None) => return Ok(Err(Box::new(turn.refuse(tx, Code::ReleaseUnknown.into()).await?))),
+        (Ok(decision), Ok(generation)) => (decision, *generation),
+        (Ok(_), Err(code)) => return Ok(Err(Box::new(turn.refuse(tx, (*code).into()).await?))),
         (Err(refusal), _) => return Ok(Err(Box::new(turn.refuse(tx, refusal).await?))),
     };
     let issued = issued(fresh, decision, &at_device);
@@ -176,10 +180,6 @@ async fn take_place(
     }
     license::register(tx, turn.user, license, id, title, device, turn.now).await?;
     Ok(true)
-}
-
-fn places(row: &EntitlementRow) -> Places {
-    Places { entitlement: row.entitlement, used: row.devices, allowed: row.policy.devices, expires_at: row.expires_at }
 }
 
 fn event(decision: Ask) -> &'static str {

@@ -20,7 +20,7 @@ pub async fn newest(tx: &mut Tx, title: &TitleId) -> Result<Option<ReleaseVersio
     if let Some(stable) = release::newest(tx, title, &Channel::default()).await? {
         return Ok(Some(stable.version));
     }
-    Ok(release::list(tx, title, i64::MAX, 1).await?.pop().map(|release| release.version))
+    Ok(release::newest_of_all(tx, title).await?.map(|release| release.version))
 }
 
 /// Signs the license of `row` as it is since `grant` was fetched. What `lease` promises must have been written down before.

@@ -6,6 +6,7 @@ use counterfoil_core::{ReleaseVersion, TitleId};
 use counterfoil_format::content::{self as format, ObjectName};
 use serde_json::json;
 
+use super::release::{check_notes, check_rollout};
 use crate::api::releases::{NewRelease, ReleaseDocument};
 use crate::app::App;
 use crate::auth::Caller;
@@ -13,13 +14,15 @@ use crate::blobs::Blobs;
 use crate::db::Tx;
 use crate::idempotency::{Once, Reply};
 use crate::problem::{ApiCode, Problem};
-use crate::store::release::{self, Release, ReleaseObject};
+use crate::store::release::{self, Release, ReleaseObject, Said};
 use crate::store::{audit, content_key, publisher, title};
 
 /// Objects that one release may have: 3 TiB of packs.
 const MAX_OBJECTS: usize = 100_000;
 /// Missing objects that are named in an answer.
 const NAMED: usize = 20;
+/// Longest name of a compressor with its level, in characters.
+const MAX_ENCODER: usize = 64;
 
 /// Adds a release to a title; the same again changes nothing.
 ///
@@ -27,6 +30,7 @@ const NAMED: usize = 20;
 /// `not_found`; `unprocessable` for a document or objects that are not right; `release_exists` for another document of this version.
 pub async fn run(app: &App, caller: &Caller, once: &Once, id: TitleId, new: NewRelease) -> Result<Reply, Problem> {
     let now = app.clock.now().0;
+    let said = said(&new, now)?;
     let (scope, name, document) = (caller.scope(), id.clone(), new.document);
     let signed = app
         .db
@@ -54,7 +58,7 @@ pub async fn run(app: &App, caller: &Caller, once: &Once, id: TitleId, new: NewR
     check_objects(&app.blobs, &signed, &new.objects).await?;
 
     let (actor, family) = (caller.actor(), title::family(&id));
-    let (objects, channel) = (new.objects, new.channel);
+    let (objects, channel, encoder) = (new.objects, new.channel, new.encoder);
     once.write(app, "publish_release", family.clone(), async move |tx: &mut Tx| {
         if let Some(there) = release::get(tx, &id, &version).await? {
             if there.document != document || there.channel != channel {
@@ -64,19 +68,39 @@ pub async fn run(app: &App, caller: &Caller, once: &Once, id: TitleId, new: NewR
             return Ok(Reply::ok(&ReleaseDocument::of(&id, there, objects)));
         }
         let number = release::last_number(tx, &id).await? + 1;
-        let (version, channel) = (version.clone(), channel.clone());
-        let row = Release { version: version.clone(), channel, number, document: document.clone(), generation: signed.generation, created_at: now };
+        let row = Release {
+            version: version.clone(),
+            channel: channel.clone(),
+            number,
+            document: document.clone(),
+            generation: signed.generation,
+            created_at: now,
+            said: said.clone(),
+            encoder: encoder.clone(),
+        };
         if !release::insert(tx, &id, &row).await? {
             return Err(tx.conflict("the list of releases").into());
         }
         for object in &objects {
             release::insert_object(tx, &id, &version, object).await?;
         }
-        let detail = json!({ "version": version, "channel": row.channel, "number": number, "objects": objects.len(), "manifest": signed.manifest.object });
+        let detail = json!({ "version": version, "channel": row.channel, "number": number, "objects": objects.len(), "manifest": signed.manifest.object,
+                             "critical": said.critical, "rollout": said.rollout, "held": said.held_at.is_some() });
         audit::append(tx, &family, now, &actor, "release.published", &detail).await?;
         Ok(Reply::created(&ReleaseDocument::of(&id, row, objects.clone())))
     })
     .await
+}
+
+/// What is said with it from the start.
+fn said(new: &NewRelease, now: i64) -> Result<Said, Problem> {
+    check_notes(&new.notes)?;
+    check_rollout(new.rollout)?;
+    if new.encoder.len() > MAX_ENCODER || new.encoder.bytes().any(|byte| !(b' '..=b'~').contains(&byte)) {
+        return Err(wrong(format_args!("`encoder` is at most {MAX_ENCODER} printable ASCII characters, such as `zstd 1.5.7 level 3`")));
+    }
+    let (notes, critical, rollout) = (new.notes.clone(), new.critical, new.rollout);
+    Ok(Said { notes, critical, rollout, held_at: new.held.then_some(now), ..Said::default() })
 }
 
 /// The manifest is among the objects, no object is named twice, and each lies in the store with the length that it should have.

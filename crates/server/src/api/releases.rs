@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::page::{Page, PageQuery, rfc3339};
-use crate::actions::publish_release;
+use crate::actions::{publish_release, release as change_release};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::db::Tx;
 use crate::idempotency::{Once, Reply};
 use crate::problem::{ApiCode, Body, Problem};
-use crate::store::release::{self, Release, ReleaseObject};
+use crate::store::release::{self, Release, ReleaseObject, Said};
 use crate::store::title;
 
 /// A release to be.
@@ -29,6 +29,43 @@ pub struct NewRelease {
     #[serde(default)]
     #[schema(value_type = Option<String>, example = "stable")]
     pub channel: Channel,
+    /// For people: what is new.
+    #[serde(default)]
+    pub notes: String,
+    /// Whether it mends something dangerous.
+    #[serde(default)]
+    pub critical: bool,
+    /// Percent of the devices that it is offered to; 100 where nothing is said. Whoever has none yet gets the newest one of 100.
+    #[serde(default = "everybody")]
+    pub rollout: u32,
+    /// Whether it is offered to nobody for now; whoever names it gets it.
+    #[serde(default)]
+    pub held: bool,
+    /// What its chunks were compressed by, such as `zstd 1.5.7 level 3`. Only patches for devices that compress alike can be used.
+    #[serde(default)]
+    pub encoder: String,
+}
+
+fn everybody() -> u32 {
+    100
+}
+
+/// What is to be said otherwise of a release. What is left out stays.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseChange {
+    /// For people: what is new.
+    pub notes: Option<String>,
+    /// Whether it mends something dangerous.
+    pub critical: Option<bool>,
+    /// Percent of the devices that it is offered to. Devices that are in stay in as it grows.
+    pub rollout: Option<u32>,
+    /// Whether it is offered to nobody for now; whoever names it gets it.
+    pub held: Option<bool>,
+    /// Whether nobody gets it any more. Devices that have it are offered the newest good one, be it an earlier one.
+    pub withdrawn: Option<bool>,
+    /// Whether devices that have a later release may go back to it.
+    pub allow_back: Option<bool>,
 }
 
 /// An object of a release.
@@ -65,13 +102,43 @@ pub struct ReleaseDocument {
     pub objects: Vec<ReleaseObject>,
     /// Since when.
     pub created_at: String,
+    /// What its chunks were compressed by; empty where nobody said.
+    pub encoder: String,
+    /// What its publisher says of it now.
+    #[serde(flatten)]
+    pub said: SaidDocument,
+}
+
+/// What the publisher says of a release.
+#[derive(Serialize, ToSchema)]
+pub struct SaidDocument {
+    /// For people: what is new.
+    pub notes: String,
+    /// Whether it mends something dangerous.
+    pub critical: bool,
+    /// Percent of the devices that it is offered to.
+    pub rollout: u32,
+    /// Whether it is offered to nobody for now.
+    pub held: bool,
+    /// Whether nobody gets it any more.
+    pub withdrawn: bool,
+    /// Whether devices that have a later release may go back to it.
+    pub allow_back: bool,
+}
+
+impl From<Said> for SaidDocument {
+    fn from(said: Said) -> Self {
+        let Said { notes, critical, rollout, held_at, withdrawn_at, allow_back } = said;
+        Self { notes, critical, rollout, held: held_at.is_some(), withdrawn: withdrawn_at.is_some(), allow_back }
+    }
 }
 
 impl ReleaseDocument {
     /// A release with its objects.
     pub fn of(title: &TitleId, row: Release, objects: Vec<ReleaseObject>) -> Self {
-        let Release { version, channel, number, document, generation, created_at } = row;
-        Self { title: title.clone(), version, channel, number, generation, document, objects, created_at: rfc3339(created_at) }
+        let Release { version, channel, number, document, generation, created_at, said, encoder } = row;
+        let (title, created_at) = (title.clone(), rfc3339(created_at));
+        Self { title, version, channel, number, generation, document, objects, created_at, encoder, said: said.into() }
     }
 }
 
@@ -90,6 +157,41 @@ pub struct ReleaseSummary {
     pub generation: u32,
     /// Since when.
     pub created_at: String,
+    /// What its chunks were compressed by; empty where nobody said.
+    pub encoder: String,
+    /// What its publisher says of it now.
+    #[serde(flatten)]
+    pub said: SaidDocument,
+}
+
+impl From<Release> for ReleaseSummary {
+    fn from(row: Release) -> Self {
+        let Release { version, channel, number, generation, created_at, said, encoder, .. } = row;
+        Self { version, channel, number, generation, created_at: rfc3339(created_at), encoder, said: said.into() }
+    }
+}
+
+/// What holds for a channel.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewChannel {
+    /// The oldest release that is still good: to whoever has an older one, the update is critical. Null for none.
+    #[schema(value_type = Option<String>)]
+    pub minimum: Option<ReleaseVersion>,
+}
+
+/// A channel of a title.
+#[derive(Serialize, ToSchema)]
+pub struct ChannelDocument {
+    /// Of which title.
+    #[schema(value_type = String)]
+    pub title: TitleId,
+    /// By name.
+    #[schema(value_type = String)]
+    pub channel: Channel,
+    /// The oldest release that is still good; null where none was named.
+    #[schema(value_type = Option<String>)]
+    pub minimum: Option<ReleaseVersion>,
 }
 
 /// Publishes a release.
@@ -135,18 +237,7 @@ pub async fn list(
             Ok(release::list(tx, &id, before, rows).await?)
         })
         .await?;
-    Ok(Json(Page::of(
-        found,
-        &query,
-        |row| row.number.to_string(),
-        |Release { version, channel, number, generation, created_at, .. }| ReleaseSummary {
-            version,
-            channel,
-            number,
-            generation,
-            created_at: rfc3339(created_at),
-        },
-    )))
+    Ok(Json(Page::of(found, &query, |row| row.number.to_string(), ReleaseSummary::from)))
 }
 
 /// One release.
@@ -173,4 +264,68 @@ pub async fn get(
         })
         .await?;
     Ok(Json(document))
+}
+
+/// Says something else of a release: whether it is offered, to how many, and what it is good for.
+#[utoipa::path(
+    patch, path = "/v1/titles/{title}/releases/{version}", tag = "releases", operation_id = "change_release", request_body = ReleaseChange,
+    params(("title" = String, Path, description = "Its name"), ("version" = String, Path, description = "Which")),
+    responses((status = 200, body = ReleaseSummary), (status = 404), (status = 422)),
+)]
+pub async fn change(
+    State(app): State<App>,
+    caller: Caller,
+    once: Once,
+    Path((id, version)): Path<(String, String)>,
+    Body(change): Body<ReleaseChange>,
+) -> Result<Reply, Problem> {
+    let id: TitleId = id.parse().map_err(|_| ApiCode::NotFound)?;
+    let version: ReleaseVersion = version.parse().map_err(|_| ApiCode::NotFound)?;
+    change_release::change(&app, &caller, &once, id, version, change).await
+}
+
+/// What holds for a channel of a title.
+#[utoipa::path(
+    get, path = "/v1/titles/{title}/channels/{channel}", tag = "releases", operation_id = "get_channel",
+    params(("title" = String, Path, description = "Its name"), ("channel" = String, Path, description = "By name")),
+    responses((status = 200, body = ChannelDocument), (status = 404)),
+)]
+pub async fn channel(
+    State(app): State<App>,
+    caller: Caller,
+    Path((id, channel)): Path<(String, String)>,
+) -> Result<Json<ChannelDocument>, Problem> {
+    let id: TitleId = id.parse().map_err(|_| ApiCode::NotFound)?;
+    let channel: Channel = channel.parse().map_err(|_| ApiCode::NotFound)?;
+    let scope = caller.scope();
+    let document = app
+        .db
+        .read_lagging("get_channel", async move |tx: &mut Tx| -> Result<ChannelDocument, Problem> {
+            title::get(tx, &scope, &id).await?.ok_or(ApiCode::NotFound)?;
+            let minimum = match release::minimum(tx, &id, &channel).await? {
+                Some(number) => release::numbered(tx, &id, number).await?.map(|release| release.version),
+                None => None,
+            };
+            Ok(ChannelDocument { title: id.clone(), channel: channel.clone(), minimum })
+        })
+        .await?;
+    Ok(Json(document))
+}
+
+/// Names the oldest release that is still good on a channel, or none.
+#[utoipa::path(
+    put, path = "/v1/titles/{title}/channels/{channel}", tag = "releases", operation_id = "set_channel", request_body = NewChannel,
+    params(("title" = String, Path, description = "Its name"), ("channel" = String, Path, description = "By name")),
+    responses((status = 200, body = ChannelDocument), (status = 404), (status = 422)),
+)]
+pub async fn set_channel(
+    State(app): State<App>,
+    caller: Caller,
+    once: Once,
+    Path((id, channel)): Path<(String, String)>,
+    Body(new): Body<NewChannel>,
+) -> Result<Reply, Problem> {
+    let id: TitleId = id.parse().map_err(|_| ApiCode::NotFound)?;
+    let channel: Channel = channel.parse().map_err(|_| ApiCode::NotFound)?;
+    change_release::set_channel(&app, &caller, &once, id, channel, new).await
 }

@@ -66,6 +66,9 @@ pub async fn get(
             listed.filter(|(listing, _)| listing.on_sale).ok_or(ApiCode::NotFound)?;
             let title = title::get(tx, &Scope::All, &id).await?.ok_or(ApiCode::NotFound)?;
             let row = release::get(tx, &id, &version).await?.ok_or(ApiCode::NotFound)?;
+            if row.said.withdrawn_at.is_some() {
+                return Err(ApiCode::NotFound.into());
+            }
             let owner = publisher::get(tx, &Scope::All, &title.publisher).await?;
             let key = owner.and_then(|owner| owner.key).ok_or_else(|| Problem::internal(format!("{id} has a release and nobody's key")))?;
             let publisher = ReleasePublisher { id: title.publisher.into(), key: key.to_string() };

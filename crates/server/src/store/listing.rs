@@ -136,7 +136,8 @@ pub async fn search(tx: &mut Tx, words: &str, after: &str, limit: i64) -> Result
             "SELECT s.title_id, s.name, s.kind, s.publisher, s.summary, p.currency, p.amount, x.position, x.object, x.media_type, x.alt
              FROM (SELECT t.title_id, t.name, t.kind, b.name AS publisher, l.summary
                    FROM listing l JOIN title t ON t.title_id = l.title_id JOIN publisher b ON b.publisher_id = t.publisher_id
-                   WHERE l.on_sale = 1 AND l.title_id > $1 AND EXISTS (SELECT 1 FROM release r WHERE r.title_id = l.title_id)
+                   WHERE l.on_sale = 1 AND l.title_id > $1 AND EXISTS (SELECT 1 FROM release r
+                         WHERE r.title_id = l.title_id AND r.held_at IS NULL AND r.withdrawn_at IS NULL AND r.rollout = 100)
                      AND (lower(t.name) LIKE lower(CAST($2 AS TEXT)) ESCAPE '!' OR lower(l.summary) LIKE lower(CAST($2 AS TEXT)) ESCAPE '!'
                           OR lower(b.name) LIKE lower(CAST($2 AS TEXT)) ESCAPE '!')
                    ORDER BY l.title_id LIMIT $3) s
@@ -222,8 +223,10 @@ pub async fn shown(tx: &mut Tx, title: &TitleId) -> Result<Option<Shown>, DbErro
             "SELECT r.version, r.channel, r.created_at,
                 (SELECT CAST(sum(o.length) AS BIGINT) FROM release_object o WHERE o.title_id = r.title_id AND o.version = r.version)
              FROM release r
-             WHERE r.title_id = $1 AND (r.number > (SELECT max(l.number) FROM release l WHERE l.title_id = $1) - $2
-                 OR r.number = (SELECT max(c.number) FROM release c WHERE c.title_id = $1 AND c.channel = r.channel))
+             WHERE r.title_id = $1 AND r.held_at IS NULL AND r.withdrawn_at IS NULL AND r.rollout = 100
+               AND (r.number > (SELECT max(l.number) FROM release l WHERE l.title_id = $1) - $2
+                 OR r.number = (SELECT max(c.number) FROM release c WHERE c.title_id = $1 AND c.channel = r.channel
+                                  AND c.held_at IS NULL AND c.withdrawn_at IS NULL AND c.rollout = 100))
              ORDER BY r.number DESC",
         )
         .bind(title.as_str())

@@ -83,7 +83,9 @@ impl FromRow for OrderRow {
 pub async fn offer(tx: &mut Tx, title: &TitleId) -> Result<Option<Offer>, DbError> {
     let listed: Option<(i64, Policy, i64)> = tx
         .query(
-            "SELECT l.on_sale, l.policy, EXISTS (SELECT 1 FROM release r WHERE r.title_id = l.title_id) FROM listing l WHERE l.title_id = $1",
+            "SELECT l.on_sale, l.policy, EXISTS (SELECT 1 FROM release r
+                 WHERE r.title_id = l.title_id AND r.held_at IS NULL AND r.withdrawn_at IS NULL AND r.rollout = 100)
+             FROM listing l WHERE l.title_id = $1",
         )
         .bind(title.as_str())
         .opt()
