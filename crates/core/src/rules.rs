@@ -10,4 +10,5 @@ pub mod order;
 pub mod refund;
 pub mod register;
 pub mod run;
+pub mod send;
 pub mod transfer;

@@ -421,6 +421,9 @@ pub enum Work {
         /// The transaction ID of the license, where one was issued already.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         transaction_id: Option<TransactionId>,
+        /// Which release; the newest where none is named.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        release: Option<ReleaseVersion>,
     },
     /// A license has ended on this device: it was moved, given back or taken back.
     End {

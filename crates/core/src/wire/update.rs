@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{GrantDocument, TitleOnMedium};
-use crate::{Channel, DeviceId, DriveId, GrantId, JobId, MediumId, Refusal, ReleaseVersion, Timestamp, TitleId, UserId};
+use crate::{CardId, Channel, DeviceId, DriveId, GrantId, JobId, MediumId, Refusal, ReleaseVersion, Timestamp, TitleId, UserId};
 use serde::{Deserialize, Serialize};
 
 /// What a program or a medium keeps of its own progress: names of 1 to 64 of `a–z 0–9 _ . -` with texts, numbers or truth values.
@@ -255,6 +255,9 @@ pub struct UpdateResult {
 pub struct Send {
     /// As received at registration.
     pub user_id: UserId,
+    /// The card, where the entry has one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub card_id: Option<CardId>,
     /// The device that asks.
     pub device_id: DeviceId,
     /// The device that is to have it.

@@ -41,11 +41,11 @@ async fn admit(app: &App, asked: &Asked, ask: &Inbox, now: Timestamp) -> Result<
             return Ok(Err(refusal));
         }
     };
-    if ask.done.len() > Inbox::MOST {
+    if ask.done.len() > Inbox::MOST || ask.progress.len() > Inbox::MOST {
         let refusal = Refusal::with(Code::RateLimited, format!("at most {} ends in one request", Inbox::MOST));
         return Ok(Err(refusal));
     }
-    if !ask.done.is_empty() {
+    if !ask.done.is_empty() || !ask.progress.is_empty() {
         let (turn, ask) = (Turn::of(asked, "inbox", ask.user_id, &recipient, now), ask.clone());
         let family = turn.family.clone();
         app.db.write("inbox done", family, async move |tx: &mut Tx| done(tx, &turn, &ask).await).await?;
@@ -58,8 +58,12 @@ async fn jobs(app: &App, ask: &Inbox) -> Result<Vec<Job>, DbError> {
     app.db.read("inbox", async move |tx: &mut Tx| inbox::open(tx, user, device).await).await
 }
 
-/// Closes jobs; those that are closed already, or another device's, stay as they are.
+/// Closes jobs; those that are closed already, or another device's, stay as they are. How far a job is on the way decides nothing, and is
+/// in no audit log.
 async fn done(tx: &mut Tx, turn: &Turn, ask: &Inbox) -> Result<(), DbError> {
+    for at in &ask.progress {
+        inbox::progress(tx, turn.user, ask.device_id, at).await?;
+    }
     let mut closed = vec![];
     for done in &ask.done {
         if inbox::close(tx, turn.user, ask.device_id, done, turn.now).await? {

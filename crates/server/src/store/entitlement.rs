@@ -2,6 +2,7 @@
 //!
 //! Those that came from media are told by the medium's family, and are [`super::user`]'s.
 
+use counterfoil_core::rules::license::Places;
 use counterfoil_core::{EntitlementId, OrderId, Policy, Timestamp, TitleId, UserId};
 
 use crate::db::{DbError, FromRow, Row, Tx};
@@ -55,6 +56,12 @@ impl FromRow for EntitlementRow {
             expires_at: row.column()?,
             created_at: row.column()?,
         })
+    }
+}
+
+impl From<&EntitlementRow> for Places {
+    fn from(row: &EntitlementRow) -> Self {
+        Self { entitlement: row.entitlement, used: row.devices, allowed: row.policy.devices, expires_at: row.expires_at }
     }
 }
 

@@ -71,7 +71,7 @@ db_test!(d8_d9_d10_a_license_moves_with_its_transaction_id_and_the_source_is_lef
     let transaction_id = Some(issued.transaction_id);
     assert_eq!(
         jobs.iter().map(|job| job.work.clone()).collect::<Vec<_>>(),
-        [Work::Install { title, license_id: issued.license_id, transaction_id }]
+        [Work::Install { title, license_id: issued.license_id, transaction_id, release: None }]
     );
     let (again, fetched) = laptop.install(&server, "sky-raider").await.unwrap();
     assert_eq!((again.license_id, again.transaction_id), (issued.license_id, issued.transaction_id));
