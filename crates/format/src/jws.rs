@@ -6,12 +6,13 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::content::{FEED_TYP, MAX_FEED};
 use crate::encoding::{from_base64url, parse_strict, to_base64url};
 use crate::envelope::{ANSWER_TYP, MAX_ANSWER};
 use crate::secret::Secret;
 use crate::sign::{SigningKey, VerifyingKey};
 
-/// Longest token that is looked at, in bytes; an answer of the authority may be longer ([`MAX_ANSWER`]).
+/// Longest token that is looked at, in bytes; an answer of the authority ([`MAX_ANSWER`]) and a feed ([`MAX_FEED`]) may be longer.
 pub const MAX_TOKEN: usize = 64 * 1024;
 /// Longest protected header, in bytes of base64url.
 pub const MAX_HEADER: usize = 1024;
@@ -51,7 +52,7 @@ pub fn verify_compact_bytes(
     typ: &str,
     keys: impl FnOnce(&str) -> Option<VerifyingKey>,
 ) -> Result<(String, Vec<u8>), JwsError> {
-    if token.len() > if typ == ANSWER_TYP { MAX_ANSWER } else { MAX_TOKEN } {
+    if token.len() > longest(typ) {
         return Err(JwsError::TooLarge);
     }
     let (signed, signature) = token.rsplit_once('.').ok_or(JwsError::Shape)?;
@@ -65,6 +66,14 @@ pub fn verify_compact_bytes(
     key.verify(signed.as_bytes(), &signature).map_err(|_| JwsError::Signature)?;
     let payload = from_base64url(payload).ok_or(JwsError::Encoding)?;
     Ok((header.kid, payload))
+}
+
+fn longest(typ: &str) -> usize {
+    match typ {
+        ANSWER_TYP => MAX_ANSWER,
+        FEED_TYP => MAX_FEED,
+        _ => MAX_TOKEN,
+    }
 }
 
 /// What a signature was made with.

@@ -118,16 +118,10 @@ impl Release {
 
     /// Checks that every member has a possible value; [`verify`](Self::verify) has done so.
     pub fn check(&self) -> Result<(), ReleaseError> {
-        let is_slug = (1..=64).contains(&self.title.len())
-            && self.title.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-            && !self.title.starts_with('-')
-            && !self.title.ends_with('-');
-        if !is_slug {
+        if !is_slug(&self.title) {
             return Err(ReleaseError::Member("title"));
         }
-        let is_version =
-            (1..=64).contains(&self.version.len()) && self.version.bytes().all(|b| b.is_ascii_alphanumeric() || b".+-_~".contains(&b));
-        if !is_version {
+        if !is_version(&self.version) {
             return Err(ReleaseError::Member("version"));
         }
         if self.entry.as_deref().is_some_and(|entry| check_path(entry).is_err()) {
@@ -180,4 +174,22 @@ impl Release {
         let (expected, found) = (self.manifest.length, sealed.len() as u64);
         if expected == found { Ok(()) } else { Err(ReleaseError::Length { expected, found }) }
     }
+}
+
+/// A title's name: 1–64 lowercase letters, digits and inner hyphens.
+pub(super) fn is_slug(text: &str) -> bool {
+    is_label(text, 64)
+}
+
+/// Lowercase letters, digits and inner hyphens; at least one.
+pub(super) fn is_label(text: &str, longest: usize) -> bool {
+    (1..=longest).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
+
+/// A version: 1–64 of `A–Z a–z 0–9 . + - _ ~`.
+pub(super) fn is_version(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b".+-_~".contains(&b))
 }
