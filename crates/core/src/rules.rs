@@ -3,6 +3,7 @@
 pub mod binding;
 pub mod claim;
 pub mod confirm;
+pub mod feed;
 pub mod freshness;
 pub mod heal;
 pub mod license;
