@@ -3,7 +3,7 @@
 
 mod content_support;
 
-use std::io::{Read, Write};
+use std::io::Write;
 
 use content_support::*;
 use counterfoil_format::content::*;
@@ -35,9 +35,8 @@ fn seal(key: u8, header: &PatchHeader, text: &[u8], salt: u64) -> (Vec<u8>, Pack
 
 fn open(key: u8, sealed: &[u8]) -> Result<(PatchHeader, Vec<u8>), String> {
     let patch = SealedPatch::open(content_key(key).patch_key(), sealed.to_vec()).map_err(|error| error.to_string())?;
-    let mut text = Vec::new();
-    patch.text().read_to_end(&mut text).map_err(|error| error.to_string())?;
-    assert_eq!(text.len() as u64, patch.text_length());
+    let mut text = vec![0; patch.size().unwrap() as usize];
+    patch.read_exact_at(&mut text, 0).map_err(|error| error.to_string())?;
     Ok((patch.header().clone(), text))
 }
 
@@ -157,8 +156,29 @@ fn headers_that_lie_are_refused() {
     }
     // A header that is announced and does not come; nothing at all.
     assert!(open(1, &forge(&u32::MAX.to_le_bytes())).is_err());
-    assert!(open(1, &forge(&(64_u32 << 20).to_le_bytes())).unwrap_err().contains("cut off"));
+    assert!(open(1, &forge(&(64_u32 << 20).to_le_bytes())).unwrap_err().contains("longer than it can be"));
     assert!(open(1, &forge(&[0])).unwrap_err().contains("cut off"));
+}
+
+/// Several streams are read in turn, as the engine does: more of them than segments stay open.
+#[test]
+fn what_is_read_does_not_depend_on_the_order_of_reading() {
+    let text = noise(5, 10 * PATCH_SEGMENT);
+    let (sealed, _) = seal(1, &header(), &text, 0);
+    let patch = SealedPatch::open(content_key(1).patch_key(), sealed).unwrap();
+    let mut streams: Vec<usize> = (0..10).map(|at| at * PATCH_SEGMENT).collect();
+    for turn in 0..30 {
+        for at in &mut streams {
+            let length = (turn * 13_337 + 1).min(text.len() - *at);
+            let mut part = vec![0; length];
+            patch.read_exact_at(&mut part, *at as u64).unwrap();
+            assert_eq!(part, text[*at..*at + length]);
+            *at += length;
+        }
+    }
+    for (length, at) in [(1, text.len() as u64), (2, text.len() as u64 - 1), (1, u64::MAX)] {
+        assert_eq!(patch.read_exact_at(&mut vec![0; length], at).unwrap_err().kind(), std::io::ErrorKind::UnexpectedEof);
+    }
 }
 
 #[test]

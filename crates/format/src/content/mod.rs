@@ -41,7 +41,7 @@ pub use manifest::{ChunkRef, Entry, EntryKind, Manifest, ManifestBuilder, PackRe
 pub use names::{ChunkId, ObjectName};
 pub use object::{ObjectError, ObjectReader, ReadAt, check_object};
 pub use pack::{DirectorySink, PackSink, PackedObject};
-pub use patch::{PATCH_SEGMENT, PatchError, PatchHeader, PatchText, PatchWriter, SealedPatch, good_patch_bytes};
+pub use patch::{PATCH_SEGMENT, PatchError, PatchHeader, PatchWriter, SealedPatch, good_patch_bytes};
 pub use path::{PathError, PathRule, check_link, check_path, fold_name};
 pub use publish::{PublishError, PublishOptions, PublishProgress, Published, Reused, publish};
 pub use reader::{FileView, ReadError, Reader};

@@ -1,6 +1,7 @@
 //! Patches as objects: what turns the files of one release into those of another, sealed segment by segment (SPEC.md §10).
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::aead::Aad;
 use zeroize::Zeroize;
@@ -21,6 +22,8 @@ pub const PATCH_SEGMENT: usize = 1 << 20;
 const SEALED_SEGMENT: u64 = (PATCH_SEGMENT + TAG_LEN) as u64;
 const SALT_LEN: usize = 32;
 const MAGIC: &[u8; 8] = b"CFPATCH1";
+/// As many as there are streams in a patch, and some.
+const OPEN_SEGMENTS: usize = 8;
 /// Bytes that say how long the header is.
 const LENGTH_LEN: u64 = 4;
 /// Most bytes of a header: every entry of two of the largest manifests.
@@ -140,7 +143,9 @@ impl<W: Write> Write for PatchWriter<W> {
     }
 }
 
-/// A whole patch that lies somewhere sealed, and is opened segment by segment.
+/// A whole patch that lies somewhere sealed. Read at any offset, it gives the bytes that the difference engine wrote.
+///
+/// The engine's streams lie side by side in it and are each read forward: the last few segments stay open, 8 MiB.
 pub struct SealedPatch<S> {
     key: PatchKey,
     salt: [u8; SALT_LEN],
@@ -149,10 +154,21 @@ pub struct SealedPatch<S> {
     header: PatchHeader,
     /// Where the engine's bytes begin in the plaintext.
     start: u64,
+    /// Segments that were opened, the one that was used last at the end.
+    open: Mutex<Vec<(u64, Arc<Segment>)>>,
+}
+
+/// Plaintext of a segment, wiped when it is no longer needed.
+struct Segment(Vec<u8>);
+
+impl Drop for Segment {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
 }
 
 impl<S: ReadAt> SealedPatch<S> {
-    /// Reads salt and header. Memory: a segment, and the header as far as bytes justify it.
+    /// Reads salt and header. Memory: the header as far as bytes justify it.
     ///
     /// # Errors
     /// [`PatchError`] as `InvalidData`; what the source says.
@@ -161,20 +177,19 @@ impl<S: ReadAt> SealedPatch<S> {
         let mut salt = [0; SALT_LEN];
         source.read_exact_at(&mut salt, 0)?;
         let nothing = PatchHeader { from: ChunkId([0; 32]), to: ChunkId([0; 32]), encoder: String::new(), level: 0, old: vec![], new: vec![] };
-        let mut patch = Self { key, salt, source, layout, header: nothing, start: 0 };
+        let mut patch = Self { key, salt, source, layout, header: nothing, start: 0, open: Mutex::default() };
 
-        let mut text = patch.text();
-        let mut length = [0; LENGTH_LEN as usize];
-        text.read_exact(&mut length).map_err(cut_header)?;
-        let length = u64::from(u32::from_le_bytes(length));
-        if length > HEADER_BYTES {
-            return Err(PatchError::Header("longer than it can be").into());
-        }
-        let mut encoded = Vec::new();
-        text.take(length).read_to_end(&mut encoded)?;
-        if encoded.len() as u64 != length {
+        if patch.layout.plain < LENGTH_LEN {
             return Err(PatchError::Header("cut off").into());
         }
+        let mut length = [0; LENGTH_LEN as usize];
+        patch.read_plain(&mut length, 0)?;
+        let length = u64::from(u32::from_le_bytes(length));
+        if length > HEADER_BYTES || length > patch.layout.plain - LENGTH_LEN {
+            return Err(PatchError::Header("longer than it can be").into());
+        }
+        let mut encoded = vec![0; length as usize];
+        patch.read_plain(&mut encoded, LENGTH_LEN)?;
         patch.header = PatchHeader::parse(&encoded)?;
         patch.start = LENGTH_LEN + length;
         Ok(patch)
@@ -185,66 +200,49 @@ impl<S: ReadAt> SealedPatch<S> {
         &self.header
     }
 
-    /// How many bytes the engine has written.
-    pub fn text_length(&self) -> u64 {
-        self.layout.plain - self.start
+    fn read_plain(&self, mut buffer: &mut [u8], mut at: u64) -> io::Result<()> {
+        if at.checked_add(buffer.len() as u64).is_none_or(|end| end > self.layout.plain) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        while !buffer.is_empty() {
+            let segment = self.segment(at / PATCH_SEGMENT as u64)?;
+            let rest = &segment.0[(at % PATCH_SEGMENT as u64) as usize..];
+            let taken = rest.len().min(buffer.len());
+            buffer[..taken].copy_from_slice(&rest[..taken]);
+            buffer = &mut buffer[taken..];
+            at += taken as u64;
+        }
+        Ok(())
     }
 
-    /// The engine's bytes from the first on. Several can be read side by side; each keeps one segment in memory.
-    pub fn text(&self) -> PatchText<'_, S> {
-        self.text_from(0)
-    }
-
-    /// The engine's bytes from `offset` on.
-    pub fn text_from(&self, offset: u64) -> PatchText<'_, S> {
-        PatchText { patch: self, at: self.start.saturating_add(offset), open: None, buffer: Vec::new() }
+    fn segment(&self, index: u64) -> io::Result<Arc<Segment>> {
+        // Held while a segment is opened: whoever needs the same one would open it a second time.
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = open.iter().position(|(at, _)| *at == index);
+        let used = match found {
+            Some(place) => open.remove(place).1,
+            None => {
+                if open.len() == OPEN_SEGMENTS {
+                    open.remove(0);
+                }
+                let mut segment = Segment(Vec::new());
+                self.layout.open_segment(&self.key, &self.salt, index, &self.source, &mut segment.0)?;
+                Arc::new(segment)
+            }
+        };
+        open.push((index, Arc::clone(&used)));
+        Ok(used)
     }
 }
 
 impl<S: ReadAt> ReadAt for SealedPatch<S> {
-    /// Opens every segment that the range lies in: for few and long reads.
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.text_from(offset).read_exact(buffer)
+        self.read_plain(buffer, offset.saturating_add(self.start))
     }
 
+    /// How many bytes the engine has written.
     fn size(&self) -> io::Result<u64> {
-        Ok(self.text_length())
-    }
-}
-
-/// The engine's bytes, opened as they are read.
-pub struct PatchText<'a, S> {
-    patch: &'a SealedPatch<S>,
-    /// In the plaintext of all segments.
-    at: u64,
-    /// The segment that is in the buffer.
-    open: Option<u64>,
-    buffer: Vec<u8>,
-}
-
-impl<S: ReadAt> Read for PatchText<'_, S> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        if self.at >= self.patch.layout.plain || into.is_empty() {
-            return Ok(0);
-        }
-        let (index, within) = (self.at / PATCH_SEGMENT as u64, (self.at % PATCH_SEGMENT as u64) as usize);
-        if self.open != Some(index) {
-            self.open = None;
-            let SealedPatch { key, salt, source, layout, .. } = self.patch;
-            layout.open_segment(key, salt, index, source, &mut self.buffer)?;
-            self.open = Some(index);
-        }
-        let rest = &self.buffer[within..];
-        let taken = rest.len().min(into.len());
-        into[..taken].copy_from_slice(&rest[..taken]);
-        self.at += taken as u64;
-        Ok(taken)
-    }
-}
-
-impl<S> Drop for PatchText<'_, S> {
-    fn drop(&mut self) {
-        self.buffer.zeroize();
+        Ok(self.layout.plain - self.start)
     }
 }
 
@@ -388,10 +386,6 @@ fn entries(input: &mut Input<'_>) -> Result<Vec<u32>, PatchError> {
         next = entry + 1;
     }
     Ok(entries)
-}
-
-fn cut_header(error: io::Error) -> io::Error {
-    if error.kind() == io::ErrorKind::UnexpectedEof { PatchError::Header("cut off").into() } else { error }
 }
 
 impl From<PatchError> for io::Error {
