@@ -11,5 +11,6 @@ pub mod order;
 pub mod refund;
 pub mod register;
 pub mod run;
+pub mod selection;
 pub mod send;
 pub mod transfer;

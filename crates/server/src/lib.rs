@@ -22,6 +22,7 @@ pub mod metrics;
 pub mod problem;
 pub mod roles;
 pub mod router;
+pub mod select;
 pub mod server;
 pub mod store;
 pub mod web;

@@ -64,8 +64,8 @@ impl Condition {
         }
         cost::brackets(text, MOST_DEPTH)?;
         // A parser that was generated from a grammar gets whatever somebody writes: if it breaks, that is a condition that cannot be read.
-        let parsed = catch_unwind(|| ENV.parser().max_recursion_depth(4 * MOST_DEPTH).parse(text))
-            .map_err(|_| "it cannot be read".to_owned())?;
+        let parsed =
+            catch_unwind(|| ENV.parser().max_recursion_depth(4 * MOST_DEPTH).parse(text)).map_err(|_| "it cannot be read".to_owned())?;
         let expression = parsed.map_err(|errors| first(&errors))?;
         let cost = cost::of(&expression)?;
         Ok(Self { expression: Arc::new(expression), cost })
@@ -95,7 +95,8 @@ impl Subject {
     fn context(&self) -> Context<'static, 'static> {
         let mut context = Context::with_env(ENV.clone());
         let text = |text: &str| Value::from(text.to_owned());
-        let vars: std::collections::HashMap<String, Value> = self.vars.iter().map(|(name, value)| (name.clone(), variable(value))).collect();
+        let vars: std::collections::HashMap<String, Value> =
+            self.vars.iter().map(|(name, value)| (name.clone(), variable(value))).collect();
         context.add_variable_from_value("vars", vars);
         context.add_variable_from_value("release", text(self.release.as_ref().map_or("", ReleaseVersion::as_str)));
         context.add_variable_from_value("number", self.number);

@@ -3,8 +3,8 @@
 use cel::common::ast::{ComprehensionExpr, EntryExpr, Expr, LiteralValue, operators};
 use cel::parser::Expression;
 
-/// Most steps of one condition, for the largest status there can be: some ten milliseconds.
-pub const MOST_COST: u64 = 200_000;
+/// Most steps of one condition, for the largest status there can be: some tens of milliseconds.
+pub const MOST_COST: u64 = 500_000;
 /// Titles that a condition is told of; of whoever has more, those that come first by name.
 pub const MOST_OWNED: i64 = 1000;
 /// Deepest expression, operators in a row counted as well.
@@ -13,9 +13,9 @@ const MOST_DEPTH: usize = 120;
 /// What may be named, with the steps that it takes to look at all of it, and at one element.
 const NAMES: &[(&str, Size)] = &[
     // 256 names, and texts of 1,024 bytes.
-    ("vars", Size { all: 256 * 17, one: 1 }),
-    ("owns", Size { all: 1000, one: 1 }),
-    ("rights", Size { all: 100, one: 1 }),
+    ("vars", Size { all: 256 * 17, one: 1, value: 16, count: 256 }),
+    ("owns", Size { all: 1000, one: 1, value: 1, count: 1000 }),
+    ("rights", Size { all: 100, one: 1, value: 93, count: 7 }),
     ("release", TEXT),
     ("number", ONE),
     ("channel", ONE),
@@ -46,15 +46,27 @@ const OPERATORS: &[&str] = &[
     operators::NOT_STRICTLY_FALSE,
 ];
 
-/// How much a value is, in steps: all of it, and the largest of its elements when it is gone through.
+/// How much a value is, in steps.
 #[derive(Clone, Copy, Debug)]
 struct Size {
     all: u64,
+    /// The largest of what it gives when it is gone through: elements of a list, names of a map.
     one: u64,
+    /// The largest of what it gives when one of it is asked for.
+    value: u64,
+    /// How many it gives.
+    count: u64,
 }
 
-const ONE: Size = Size { all: 1, one: 1 };
-const TEXT: Size = Size { all: 16, one: 16 };
+const ONE: Size = Size::flat(1);
+const TEXT: Size = Size::flat(16);
+
+impl Size {
+    /// Of what may hold anything of so many steps.
+    const fn flat(all: u64) -> Self {
+        Self { all, one: all, value: all, count: all }
+    }
+}
 
 /// Refuses brackets nested deeper than `most`, before anything recursive looks at them.
 pub(super) fn brackets(text: &str, most: u16) -> Result<(), String> {
@@ -83,6 +95,17 @@ pub(super) fn of(expression: &Expression) -> Result<u64, String> {
         0..=MOST_COST => Ok(cost),
         _ => Err(format!("it can take {cost} steps on a large status; {MOST_COST} are the most: loops inside of loops are what costs")),
     }
+}
+
+/// Several values together.
+#[derive(Clone, Copy, Debug, Default)]
+struct Given {
+    all: u64,
+    largest: u64,
+    one: u64,
+    value: u64,
+    count: u64,
+    most: u64,
 }
 
 struct Walk<'a> {
@@ -114,26 +137,33 @@ impl Walk<'_> {
             Expr::Literal(_) => Ok((1, ONE)),
             Expr::Select(select) => {
                 let (cost, of) = self.visit(&select.operand)?;
-                Ok((cost + 1, Size { all: of.all.min(TEXT.all).max(1), one: 1 }))
+                Ok((cost + 1, Size::flat(of.value)))
             }
-            Expr::List(list) => self.all(list.elements.iter()),
+            Expr::List(list) => {
+                let (cost, given) = self.all(list.elements.iter())?;
+                Ok((cost, Size { all: given.all, one: given.largest, value: given.largest, count: list.elements.len() as u64 }))
+            }
             Expr::Map(map) => {
                 let mut both = vec![];
                 for entry in &map.entries {
                     let EntryExpr::MapEntry(entry) = &entry.expr else { return Err("it makes something that is no map".to_owned()) };
                     both.extend([&entry.key, &entry.value]);
                 }
-                self.all(both.into_iter())
+                let (cost, given) = self.all(both.into_iter())?;
+                Ok((cost, Size { all: given.all, one: given.largest, value: given.largest, count: map.entries.len() as u64 }))
             }
             Expr::Call(call) if OPERATORS.contains(&call.func_name.as_str()) || FUNCTIONS.contains(&call.func_name.as_str()) => {
                 let (cost, given) = self.all(call.target.iter().map(|target| &**target).chain(&call.args))?;
                 let comes_of_it = match call.func_name.as_str() {
-                    operators::ADD | operators::CONDITIONAL => given,
-                    operators::INDEX => Size { all: given.all, one: given.one },
+                    operators::ADD => Size { all: given.all, one: given.one, value: given.value, count: given.count },
+                    operators::CONDITIONAL => Size { all: given.largest, one: given.one, value: given.value, count: given.most },
+                    operators::INDEX => Size::flat(given.value),
                     "string" => TEXT,
                     _ => ONE,
                 };
-                Ok((cost.saturating_add(given.all), comes_of_it))
+                // Nothing is copied to look one thing up.
+                let handled = if call.func_name == operators::INDEX { 1 } else { given.all };
+                Ok((cost.saturating_add(handled), comes_of_it))
             }
             Expr::Call(call) => Err(format!("there is no `{}` here; there are {}", call.func_name, FUNCTIONS.join(", "))),
             Expr::Comprehension(comprehension) => self.go_through(comprehension),
@@ -141,14 +171,21 @@ impl Walk<'_> {
         }
     }
 
-    fn all<'e>(&mut self, parts: impl Iterator<Item = &'e Expression>) -> Result<(u64, Size), String> {
-        let (mut cost, mut size) = (1u64, Size { all: 1, one: 1 });
+    fn all<'e>(&mut self, parts: impl Iterator<Item = &'e Expression>) -> Result<(u64, Given), String> {
+        let (mut cost, mut given) = (1u64, Given { all: 1, ..Given::default() });
         for part in parts {
-            let (taken, given) = self.visit(part)?;
+            let (taken, size) = self.visit(part)?;
             cost = cost.saturating_add(taken);
-            size = Size { all: size.all.saturating_add(given.all), one: size.one.max(given.all) };
+            given = Given {
+                all: given.all.saturating_add(size.all),
+                largest: given.largest.max(size.all),
+                one: given.one.max(size.one),
+                value: given.value.max(size.value),
+                count: given.count.saturating_add(size.count),
+                most: given.most.max(size.count),
+            };
         }
-        Ok((cost, size))
+        Ok((cost, given))
     }
 
     /// `all`, `exists`, `exists_one`, `map`, `filter`: the step is taken once for each element, and may copy what has come together so far.
@@ -156,26 +193,30 @@ impl Walk<'_> {
         let (range_cost, range) = self.visit(&it.iter_range)?;
         let (init_cost, init) = self.visit(&it.accu_init)?;
         let outside = self.names.len();
-        let element = Size { all: range.one, one: range.one };
+        let element = Size::flat(range.one);
         self.names.push((it.iter_var.clone(), element));
-        self.names.extend(it.iter_var2.iter().map(|name| (name.clone(), Size { all: range.one.max(TEXT.all), one: range.one })));
-        // One step on nothing tells what a step adds. What has come together is handled by later steps too, no more than thrice in each.
+        self.names.extend(it.iter_var2.iter().map(|name| (name.clone(), Size::flat(range.value))));
+        // One step on nothing tells what a step adds. What has come together is copied by each further step.
         self.names.push((it.accu_var.clone(), ONE));
         let (step, added) = self.visit(&it.loop_step)?;
         let (condition, _) = self.visit(&it.loop_cond)?;
         let (result_cost, _) = self.visit(&it.result)?;
         let comes_of_it = match it.accu_init.expr {
-            Expr::List(_) | Expr::Map(_) => Size { all: init.all.saturating_add(range.all.saturating_mul(added.all)), one: added.all },
+            Expr::List(_) | Expr::Map(_) => Size {
+                all: init.all.saturating_add(range.count.saturating_mul(added.all)),
+                one: added.all,
+                value: added.all,
+                count: range.count,
+            },
             _ => ONE,
         };
         self.names.truncate(outside);
-        let step = condition.saturating_add(step).saturating_add(comes_of_it.all.saturating_mul(3));
-        let steps = range.all.saturating_mul(step);
+        let step = condition.saturating_add(step).saturating_add(comes_of_it.all);
+        let steps = range.count.saturating_mul(step);
         Ok((range_cost.saturating_add(init_cost).saturating_add(steps).saturating_add(result_cost), comes_of_it))
     }
 }
 
 fn of_bytes(bytes: usize) -> Size {
-    let all = bytes as u64 / 64 + 1;
-    Size { all, one: all }
+    Size::flat(bytes as u64 / 64 + 1)
 }
