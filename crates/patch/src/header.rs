@@ -1,0 +1,102 @@
+//! How a patch begins, and how it is divided into groups that are made and applied one after the other.
+
+use std::io::{self, Read};
+use std::ops::Range;
+
+use crate::codec::Entry;
+use crate::varint::{self, invalid};
+
+/// The first bytes: what this is, and which version.
+const MAGIC: [u8; 2] = [0xCF, 0x01];
+
+/// Neither side of a group is longer: positions fit 31 bits.
+pub(crate) const LONGEST_TEXT: u64 = 1 << 30;
+
+/// Streams of a group, in the order in which they lie in the patch.
+pub(crate) const STREAMS: [&str; 7] = ["gaps", "lengths", "jumps", "zeros", "counts", "differences", "literals"];
+
+/// What the files are.
+pub(crate) struct Header {
+    /// Length of the old files together: a patch for others is noticed at once.
+    pub old: u64,
+    /// Length of each new file.
+    pub new: Vec<u64>,
+}
+
+impl Header {
+    pub fn put(&self, out: &mut Vec<u8>) {
+        out.extend(MAGIC);
+        varint::put(out, self.old);
+        varint::put(out, self.new.len() as u64);
+        for length in &self.new {
+            varint::put(out, *length);
+        }
+    }
+
+    /// Reads it; refuses more than `files` new files or `bytes` in them.
+    pub fn read(from: &mut impl Read, files: usize, bytes: u64) -> io::Result<Self> {
+        let mut magic = [0; 2];
+        from.read_exact(&mut magic)?;
+        if magic != MAGIC {
+            return Err(invalid("it is no patch of this version"));
+        }
+        let old = varint::read(from)?;
+        let count = varint::read(from)?;
+        if count > files as u64 {
+            return Err(invalid("it has more files than are allowed"));
+        }
+        let mut header = Header { old, new: Vec::new() };
+        let mut total = 0u64;
+        for _ in 0..count {
+            let length = varint::read(from)?;
+            total =
+                total.checked_add(length).filter(|total| *total <= bytes).ok_or_else(|| invalid("it gives more bytes than are allowed"))?;
+            header.new.push(length);
+        }
+        Ok(header)
+    }
+
+    /// Length of the new files together.
+    pub fn total(&self) -> u64 {
+        self.new.iter().sum()
+    }
+}
+
+/// Part of the new files, made from part of the old ones.
+pub(crate) struct Group {
+    /// Of all old files, laid one after the other.
+    pub old: Range<u64>,
+    /// Of all new files.
+    pub new: Range<u64>,
+    /// How many covers it has.
+    pub covers: usize,
+    /// Its streams.
+    pub streams: [Entry; STREAMS.len()],
+}
+
+impl Group {
+    /// What precedes the entries of the streams.
+    pub fn put(old: &Range<u64>, new: &Range<u64>, covers: usize, out: &mut Vec<u8>) {
+        varint::put(out, old.start);
+        varint::put(out, old.end - old.start);
+        varint::put(out, new.end - new.start);
+        varint::put(out, covers as u64);
+    }
+
+    /// Reads the group whose new text begins at `at`.
+    pub fn read(from: &mut impl Read, header: &Header, at: u64) -> io::Result<Self> {
+        let (start, old_len, new_len) = (varint::read(from)?, varint::read(from)?, varint::read(from)?);
+        let end = start.checked_add(old_len).filter(|end| *end <= header.old && old_len <= LONGEST_TEXT);
+        let end = end.ok_or_else(|| invalid("a group lies beyond the old files"))?;
+        if new_len == 0 || new_len > LONGEST_TEXT || new_len > header.total() - at {
+            return Err(invalid("a group lies beyond the new files"));
+        }
+        let covers = usize::try_from(varint::read(from)?).map_err(|_| invalid("too many covers"))?;
+        let mut streams = [const { None }; STREAMS.len()];
+        for entry in &mut streams {
+            *entry = Some(Entry::read(from)?);
+        }
+        let streams = streams.map(|entry| entry.expect("each was read above"));
+        Ok(Group { old: start..end, new: at..at + new_len, covers, streams })
+    }
+}

@@ -1,0 +1,135 @@
+//! A suffix array over the old text, or over what no equal stretch took of it: finds the longest match of any text.
+
+use super::common;
+use crate::cover::Cover;
+
+/// So much of a stretch that is taken still belongs to the text, so that matches can begin and end in it.
+const MARGIN: usize = 256;
+
+/// Longer matches are not told apart.
+const LONGEST: usize = 64 << 10;
+
+/// Where less than this part of the new text is still to be found, only what is left of the old text is sorted.
+const SMALL_PART: usize = 64;
+
+pub(super) struct Suffixes<'a> {
+    old: &'a [u8],
+    /// The text that is sorted, where that is not all of the old one, and where its parts are in it.
+    spliced: Option<(Vec<u8>, Vec<Part>)>,
+    sorted: Vec<i32>,
+    /// Where the suffixes with a given beginning of two bytes start in `sorted`; one more at the end.
+    starts: Vec<u32>,
+}
+
+struct Part {
+    at: usize,
+    old: usize,
+}
+
+impl<'a> Suffixes<'a> {
+    /// Sorts what is needed to search for `missing` bytes of the new text.
+    pub fn of(old: &'a [u8], taken: &[Cover], missing: usize) -> Self {
+        let covered: usize = taken.iter().map(|cover| cover.len as usize).sum();
+        let spliced = (missing < (covered + missing) / SMALL_PART).then(|| splice(old, taken));
+        let text = if missing == 0 { &[][..] } else { spliced.as_ref().map_or(old, |(text, _)| text) };
+        let sorted = sort(text);
+        let mut starts = vec![0u32; (1 << 16) + 1];
+        for at in 0..text.len() {
+            starts[key(&text[at..]) + 1] += 1;
+        }
+        for k in 0..1 << 16 {
+            starts[k + 1] += starts[k];
+        }
+        Suffixes { old, spliced, sorted, starts }
+    }
+
+    /// Position in the old text and length of the longest match of the beginning of `sought`.
+    pub fn longest(&self, sought: &[u8]) -> (usize, usize) {
+        let text = self.text();
+        let sought = &sought[..sought.len().min(LONGEST)];
+        if sought.len() < 2 || self.sorted.is_empty() {
+            return (0, 0);
+        }
+        let key = key(sought);
+        let (mut low, mut high) = (self.starts[key] as usize, self.starts[key + 1] as usize);
+        if low >= high {
+            return (0, 0);
+        }
+        high -= 1;
+        // Between `low` and `high` all suffixes share with `sought` what both ends share with it.
+        let (mut shared_low, mut shared_high) = (0, 0);
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            let suffix = &text[self.sorted[middle] as usize..];
+            let known = shared_low.min(shared_high).min(suffix.len());
+            let shared = known + common(&suffix[known..], &sought[known..]);
+            let less = shared < sought.len() && suffix.get(shared).is_none_or(|byte| *byte < sought[shared]);
+            if less {
+                (low, shared_low) = (middle, shared);
+            } else {
+                (high, shared_high) = (middle, shared);
+            }
+        }
+        let match_of = |index: usize| {
+            let at = self.sorted[index] as usize;
+            (at, common(&text[at..], sought))
+        };
+        let (one, two) = (match_of(low), match_of(high));
+        let (at, len) = if one.1 >= two.1 { one } else { two };
+        if len == 0 {
+            return (0, 0);
+        }
+        let position = self.position(at);
+        // A match across two parts of a spliced text is none in the old one.
+        (position, common(&self.old[position..], &sought[..len]))
+    }
+
+    fn text(&self) -> &[u8] {
+        self.spliced.as_ref().map_or(self.old, |(text, _)| text)
+    }
+
+    fn position(&self, at: usize) -> usize {
+        match &self.spliced {
+            None => at,
+            Some((_, parts)) => {
+                let part = &parts[parts.partition_point(|part| part.at <= at) - 1];
+                part.old + (at - part.at)
+            }
+        }
+    }
+}
+
+fn sort(text: &[u8]) -> Vec<i32> {
+    if text.is_empty() {
+        return Vec::new();
+    }
+    libsais::SuffixArrayConstruction::for_text(text)
+        .in_owned_buffer32()
+        .single_threaded()
+        .run()
+        .expect("texts of a group are shorter than 2 GiB, and the buffer is made for the text")
+        .into_vec()
+}
+
+fn key(suffix: &[u8]) -> usize {
+    usize::from(suffix[0]) << 8 | usize::from(suffix.get(1).copied().unwrap_or(0))
+}
+
+/// What no cover took, with margins, and where it was.
+fn splice(old: &[u8], taken: &[Cover]) -> (Vec<u8>, Vec<Part>) {
+    let mut taken: Vec<(usize, usize)> =
+        taken.iter().map(|cover| (cover.old as usize + MARGIN, cover.old_end().saturating_sub(MARGIN))).collect();
+    taken.retain(|(from, to)| from < to);
+    taken.sort_unstable();
+    taken.push((old.len(), old.len()));
+    let (mut text, mut parts) = (Vec::new(), Vec::new());
+    let mut at = 0;
+    for (from, to) in taken {
+        if from > at {
+            parts.push(Part { at: text.len(), old: at });
+            text.extend_from_slice(&old[at..from]);
+        }
+        at = at.max(to);
+    }
+    (text, parts)
+}

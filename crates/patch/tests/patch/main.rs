@@ -1,0 +1,5 @@
+//! Patches made and applied: what comes out is what went in, and nothing else is accepted.
+
+mod hostile;
+mod round_trip;
+mod support;
