@@ -258,3 +258,58 @@ fn releases() {
     assert_eq!(failures(&cases, open_release), [""; 0]);
     assert!(!failures(&cases, open_release_of_any_manifest).is_empty());
 }
+
+// --- patches ---
+
+fn open_patch(case: &Value) -> String {
+    let key = ContentKey::new(Secret::new(secret(&case["content_key"]))).patch_key();
+    let opened = SealedPatch::open(key, unhex(&case["patch"])).and_then(|patch| {
+        let mut text = vec![0; patch.size()? as usize];
+        patch.read_exact_at(&mut text, 0)?;
+        Ok((patch.header().clone(), text))
+    });
+    match opened {
+        Ok((header, text)) => format!(
+            "{} to {}, {} level {}, {:?} to {:?}, text {}",
+            header.from,
+            header.to,
+            header.encoder,
+            header.level,
+            header.old,
+            header.new,
+            hex(&text)
+        ),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// An implementation that does not look whether a segment is the last one: what was cut at a boundary is whole to it.
+fn open_patch_without_its_end(case: &Value) -> String {
+    let patch = unhex(&case["patch"]);
+    let Some((salt, sealed)) = patch.split_first_chunk::<32>() else { return open_patch(case) };
+    let seal = blake3::derive_key("counterfoil 2026 content v1 patch seal", &secret(&case["content_key"]));
+    let opens = |last: u8| {
+        let framed = [&[0, 0, 0, 32], &salt[..], &[0, 0, 0, 8], &[0; 8], &[0, 0, 0, 1], &[last]].concat();
+        open_by_tag_alone(blake3::keyed_hash(&seal, &framed).as_bytes(), sealed).is_some()
+    };
+    if opens(0) { "accepted".to_owned() } else { open_patch(case) }
+}
+
+#[test]
+fn patches() {
+    let cases = load("patches.json", 12);
+    assert_eq!(failures(&cases, open_patch), [""; 0]);
+    assert_eq!(failures(&cases, open_patch_without_its_end), ["cut at a boundary"]);
+}
+
+#[test]
+fn patches_open_by_the_words_of_the_specification() {
+    let case = &load("patches.json", 12)[0];
+    let patch = unhex(&case["patch"]);
+    let seal = blake3::derive_key("counterfoil 2026 content v1 patch seal", &secret(&case["content_key"]));
+    let framed = [&[0, 0, 0, 32], &patch[..32], &[0, 0, 0, 8], &[0; 8], &[0, 0, 0, 1], &[1]].concat();
+    let plain = open_by_tag_alone(blake3::keyed_hash(&seal, &framed).as_bytes(), &patch[32..]).unwrap();
+    let header = u32::from_le_bytes(plain[..4].try_into().unwrap()) as usize;
+    assert!(plain[4..].starts_with(b"CFPATCH1"));
+    assert!(case["expect"].as_str().unwrap().ends_with(&format!("text {}", hex(&plain[4 + header..]))));
+}

@@ -1,15 +1,16 @@
 //! Makes the vector files: good cases, and what an attacker or a bad drive makes of them.
 
 use std::fs;
+use std::io::Write as _;
 
 use counterfoil_format::content::*;
-use counterfoil_format::secret::Secret;
+use counterfoil_format::secret::{Random, Secret};
 use counterfoil_format::sign::SigningKey;
 use serde_json::{Value, json};
 
-use crate::content_support::hostile::{RawManifest, open_by_tag_alone, two_key_ciphertext};
+use crate::content_support::hostile::{RawManifest, open_by_tag_alone, seal_by_key, two_key_ciphertext};
 use crate::content_support::*;
-use crate::{file, hex, open_chunk, open_release, parse_manifest, transcrypt};
+use crate::{file, hex, open_chunk, open_patch, open_release, parse_manifest, transcrypt};
 
 fn seal(keys: &ChunkKeys, body: &[u8]) -> (ChunkId, Vec<u8>) {
     let id = keys.id_key().id_of(body);
@@ -62,6 +63,12 @@ fn write_vectors() {
         "A release document and the manifest beside it (SPEC.md §5); publisher `pub-1` has the seed 51…51.",
         release_cases(),
         &open_release,
+    );
+    write(
+        "patches.json",
+        "A sealed patch of one segment (SPEC.md §10); expect: its header and what the engine wrote, or why it is refused.",
+        patch_cases(),
+        &open_patch,
     );
 }
 
@@ -331,5 +338,66 @@ fn release_cases() -> Vec<Value> {
         changed("another opened length", &|release| release.manifest.size += 1),
         changed("another size", &|release| release.size += 1),
         changed("another number of files", &|release| release.files += 1),
+    ]
+}
+
+/// Salts made by hand, so that the file is the same each time.
+struct FixedSalt;
+
+impl Random for FixedSalt {
+    fn fill(&mut self, into: &mut [u8]) {
+        into.fill(0x5a);
+    }
+}
+
+fn patch_cases() -> Vec<Value> {
+    let header = PatchHeader {
+        from: ChunkId([0xaa; 32]),
+        to: ChunkId([0xbb; 32]),
+        encoder: "zstd 1.5.7".into(),
+        level: 3,
+        old: vec![1, 2, 200],
+        new: vec![1, 3],
+    };
+    let sealed = |header: &PatchHeader, text: &[u8]| {
+        let mut writer = PatchWriter::new(content_key(0x11).patch_key(), header, &mut FixedSalt, Vec::new()).unwrap();
+        writer.write_all(text).unwrap();
+        writer.finish().unwrap().0
+    };
+    let case = |name: &str, patch: &[u8]| json!({ "name": name, "content_key": hex(&[0x11; 32]), "patch": hex(patch) });
+    let good = sealed(&header, b"what the engine wrote");
+    let changed = |name: &str, change: &dyn Fn(&mut Vec<u8>)| {
+        let mut changed = good.clone();
+        change(&mut changed);
+        case(name, &changed)
+    };
+    let mut other_title = case("of another title", &good);
+    other_title["content_key"] = json!(hex(&[0x12; 32]));
+    // By its own hand: a header that no writer makes, and a segment that was not the last one.
+    let forged = |plain: &[u8], last: u8| {
+        let seal = blake3::derive_key("counterfoil 2026 content v1 patch seal", &[0x11; 32]);
+        let framed = [&[0, 0, 0, 32], &[0x5a; 32][..], &[0, 0, 0, 8], &[0; 8], &[0, 0, 0, 1], &[last]].concat();
+        [&[0x5a; 32], &seal_by_key(blake3::keyed_hash(&seal, &framed).as_bytes(), plain)[..]].concat()
+    };
+    let plain = |header: &[u8]| [&(header.len() as u32).to_le_bytes()[..], header, b"text"].concat();
+    let bytes = [&b"CFPATCH1"[..], &[0xaa; 32], &[0xbb; 32], b"\x04zstd", &[6, 1, 0, 1, 0]].concat();
+    vec![
+        case("good", &good),
+        case("no files, no text, a negative level", &sealed(&PatchHeader { old: vec![], new: vec![], level: -5, ..header.clone() }, b"")),
+        case("made by hand", &forged(&plain(&bytes), 1)),
+        other_title,
+        changed("a bit of the salt flipped", &|patch| patch[0] ^= 1),
+        changed("a bit flipped", &|patch| patch[40] ^= 1),
+        changed("a bit of the tag flipped", &|patch| *patch.last_mut().unwrap() ^= 1),
+        changed("cut", &|patch| patch.truncate(patch.len() - 1)),
+        changed("a byte appended", &|patch| patch.push(0)),
+        changed("nothing but salt and tag", &|patch| patch.truncate(48)),
+        case("cut at a boundary", &forged(&plain(&bytes), 0)),
+        case("a header of another version", &forged(&plain(&[b"CFPATCH2", &bytes[8..]].concat()), 1)),
+        case("a header with a byte behind its end", &forged(&plain(&[&bytes[..], &[0]].concat()), 1)),
+        case("a header that is cut off", &forged(&plain(&bytes[..bytes.len() - 1]), 1)),
+        case("a header longer than the patch", &forged(&[200, 0, 0, 0, b'C'], 1)),
+        case("a header of 4 GiB", &forged(&[0xff; 90], 1)),
+        case("entries above all limits", &forged(&plain(&[&bytes[..bytes.len() - 1], &[0xff, 0xff, 0xff, 0x0f]].concat()), 1)),
     ]
 }
