@@ -14,3 +14,4 @@ pub mod run;
 pub mod selection;
 pub mod send;
 pub mod transfer;
+pub mod update;

@@ -2,13 +2,14 @@
 
 use counterfoil_core::rules::license::{self as rules, Ask, Places};
 use counterfoil_core::title::Channel;
-use counterfoil_core::wire::{AskLicense, LicenseResult, PublisherOnMedium, TitleOnMedium};
+use counterfoil_core::wire::{AskLicense, LicenseResult, TitleOnMedium};
 use counterfoil_core::{Code, LicenseId, Refusal, Timestamp, TitleId, TransactionId};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::asked::{self, Asked, Decided};
 use super::by_device::{Begun, Turn};
+use super::licensed;
 use super::signed::{self, Besides};
 use crate::app::App;
 use crate::auth::Scope;
@@ -17,7 +18,7 @@ use crate::problem::Problem;
 use crate::store::entitlement;
 use crate::store::license::{self, LicenseRow};
 use crate::store::release::{self, Release};
-use crate::store::{publisher, title};
+use crate::store::title;
 
 /// Decides the request and carries it out. A repeat gets the same transaction ID.
 ///
@@ -80,10 +81,7 @@ async fn offered(app: &App, ask: &AskLicense) -> Result<Option<Offered>, Problem
                 },
             };
             let Some(release) = release else { return Ok(None) };
-            let owner = publisher::get(tx, &Scope::All, &title.publisher).await?;
-            let key = owner.and_then(|owner| owner.key).ok_or_else(|| Problem::internal(format!("{id} has a release and nobody's key")))?;
-            let publisher = PublisherOnMedium { id: title.publisher.into(), key: key.to_string() };
-            let title = TitleOnMedium { title: title.id, name: title.name, kind: title.kind, release: release.version.clone(), publisher };
+            let title = licensed::on_medium(tx, title, &release.version).await?;
             Ok(Some(Offered { title, release }))
         })
         .await
