@@ -12,6 +12,7 @@ mod copy;
 mod devices;
 mod error;
 mod exchange;
+pub mod feed;
 mod fill;
 pub mod hardware;
 pub mod home;
