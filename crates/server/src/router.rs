@@ -22,7 +22,7 @@ use crate::metrics;
 use crate::problem;
 use crate::roles::ServerRole;
 use crate::web::account::{self, entrance, keys, security};
-use crate::web::{self, assets, buy, devices, publish, shop as clerks, transfer};
+use crate::web::{self, assets, buy, devices, publish, send, shop as clerks, transfer};
 
 /// Every route: path, the roles that serve it, whom it admits, handler.
 fn table(app: &App) -> Table<'_> {
@@ -100,6 +100,7 @@ fn table(app: &App) -> Table<'_> {
         .page("/account/sign-out-everywhere", POST, post(account::sign_out_everywhere))
         .page("/store/{title}/buy", FORM, get(buy::form).post(buy::buy))
         .page("/devices", FORM, get(devices::list).post(devices::announce))
+        .page("/devices/send", POST, post(send::send))
         .page("/transfer", FORM, get(transfer::form).post(transfer::carry_out))
         .page("/transfer/preview", GET, get(transfer::preview))
         .page("/publish", GET, get(publish::titles))

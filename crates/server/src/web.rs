@@ -23,6 +23,7 @@ pub mod desk;
 pub mod devices;
 pub mod filters;
 pub mod publish;
+pub mod send;
 pub mod shop;
 pub mod store;
 pub mod transfer;

@@ -87,11 +87,20 @@ pub struct Listener {
     over: bool,
 }
 
+/// An answer that is told to who listens.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// Names what there is to do: the same while that is the same.
+    pub id: String,
+    /// Signed, a compact JWS.
+    pub answer: String,
+}
+
 /// Opens an envelope as [`exchange::answer`] does. The first answer is there at once; where it is no refusal, more follow.
 ///
 /// # Errors
 /// As for `exchange::answer`; `overloaded` where too many listen.
-pub async fn listen(app: &App, envelope: &Envelope) -> Result<(String, Option<Listener>), Problem> {
+pub async fn listen(app: &App, envelope: &Envelope) -> Result<(Told, Option<Listener>), Problem> {
     let now = app.clock.now();
     let (asked, request) = exchange::open(app, envelope, now).await?;
     exchange::is_ours(app, &request.operation)?;
@@ -115,7 +124,7 @@ pub async fn listen(app: &App, envelope: &Envelope) -> Result<(String, Option<Li
 
 impl Listener {
     /// Waits until there is something new to do, and tells it. Nothing: the stream is over.
-    pub async fn next(&mut self) -> Option<String> {
+    pub async fn next(&mut self) -> Option<Told> {
         while !self.over && self.listening.woken().await {
             match self.look().await {
                 Ok(Some(answer)) => return Some(answer),
@@ -130,7 +139,7 @@ impl Listener {
         None
     }
 
-    async fn look(&mut self) -> Result<Option<String>, Problem> {
+    async fn look(&mut self) -> Result<Option<Told>, Problem> {
         let now = self.app.clock.now();
         let (user, device) = (self.ask.user_id, self.ask.device_id);
         let (row, jobs) = self
@@ -149,12 +158,14 @@ impl Listener {
         if news { self.tell(jobs, now).map(Some) } else { Ok(None) }
     }
 
-    fn tell(&mut self, jobs: Vec<Job>, now: Timestamp) -> Result<String, Problem> {
+    fn tell(&mut self, jobs: Vec<Job>, now: Timestamp) -> Result<Told, Problem> {
         self.told.clone_from(&jobs);
         signed(&self.app, self.request_id, Outcome::Result(told(jobs)?), now)
     }
 }
 
-fn signed(app: &App, request_id: RequestId, outcome: Outcome, now: Timestamp) -> Result<String, Problem> {
-    Ok(app.keys.sign(ANSWER_TYP, &Answer { request_id, server_time: now, outcome }, now)?)
+fn signed(app: &App, request_id: RequestId, outcome: Outcome, now: Timestamp) -> Result<Told, Problem> {
+    let said = serde_json::to_vec(&outcome).map_err(Problem::internal)?;
+    let id = blake3::hash(&said).to_hex()[..32].to_owned();
+    Ok(Told { id, answer: app.keys.sign(ANSWER_TYP, &Answer { request_id, server_time: now, outcome }, now)? })
 }

@@ -54,6 +54,7 @@ pub(super) fn told(query: Option<&str>) -> Option<&'static str> {
         "bought" => {
             "It is yours. The device installs it by itself while `counterfoil agent` runs there; else run `counterfoil install` with its name."
         }
+        "sent" => "The device has been told. It does it by itself while `counterfoil agent` runs there.",
         "announced" => "The device is announced: it may register for you now.",
         _ => return None,
     })

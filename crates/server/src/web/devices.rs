@@ -1,13 +1,15 @@
-//! `/devices`: a person's devices by name, what is licensed to each, and announcing another.
+//! `/devices`: a person's devices by name, what is licensed to each and under way there, and announcing another.
 
 use askama::Template;
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use counterfoil_core::wire::UsersDevice;
+use counterfoil_core::wire::{LicensedTitle, UsersDevice};
 use counterfoil_core::{DeviceId, TitleId, UserId};
 
 use super::account::{day, layout, told};
+use super::buy::request_name;
+use super::send::{self, ShownJob};
 use super::visitor::{Fields, Person, Sent, see_other};
 use super::{Layout, Section, page_as, sentence};
 use crate::actions::account::sessions::SignedIn;
@@ -38,6 +40,7 @@ struct ShownDevice {
     since: String,
     registered: bool,
     licenses: Vec<ShownLicense>,
+    jobs: Vec<ShownJob>,
 }
 
 struct ShownLicense {
@@ -45,6 +48,8 @@ struct ShownLicense {
     name: String,
     installed: bool,
     until: Option<String>,
+    /// Names the request that its button makes, for good.
+    request: String,
 }
 
 /// A device to be chosen.
@@ -96,13 +101,15 @@ pub async fn list(State(app): State<App>, Person(by): Person, RawQuery(query): R
 }
 
 async fn shown(app: &App, by: &SignedIn, told: Option<&'static str>, error: Option<String>, typed: &Fields) -> Result<Response, Problem> {
+    let mut jobs = send::jobs(app, by.user()).await?;
     let devices = of(app, by.user()).await?.into_iter().map(|device| ShownDevice {
         id: device.id,
         name: called(&device),
         made: made(&device),
         since: day(device.since),
         registered: device.registered,
-        licenses: device.licenses.into_iter().map(ShownLicense::from).collect(),
+        licenses: device.licenses.into_iter().map(|license| ShownLicense::of(app, license)).collect(),
+        jobs: jobs.extract_if(.., |job| job.device == device.id).collect(),
     });
     let status = if error.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     let page = DevicesPage {
@@ -117,10 +124,16 @@ async fn shown(app: &App, by: &SignedIn, told: Option<&'static str>, error: Opti
     page_as(status, &page)
 }
 
-impl From<counterfoil_core::wire::LicensedTitle> for ShownLicense {
-    fn from(license: counterfoil_core::wire::LicensedTitle) -> Self {
-        Self { title: license.title, name: license.name, installed: license.installed, until: license.expires_at.map(day) }
+impl ShownLicense {
+    fn of(app: &App, license: LicensedTitle) -> Self {
+        let until = license.expires_at.map(day);
+        Self { title: license.title, name: license.name, installed: license.installed, until, request: request_name(app) }
     }
+}
+
+/// The page, with why something was not done.
+pub(super) async fn refused(app: &App, by: &SignedIn, error: String) -> Result<Response, Problem> {
+    shown(app, by, None, Some(error), &Fields::default()).await
 }
 
 /// Announces a device. The same again changes nothing.
