@@ -191,12 +191,16 @@ id!(
     TransactionId, "txn"
 );
 id!(
+    /// A contents server of somebody else's, registered with the authority (A8).
+    ContentsServerId, "cts"
+);
+id!(
     /// Something for a device to do, in its inbox.
     JobId, "job"
 );
 
 /// What the IDs of all kinds begin with.
-pub const PREFIXES: [&str; 12] = [
+pub const PREFIXES: [&str; 13] = [
     UserId::PREFIX,
     DeviceId::PREFIX,
     DriveId::PREFIX,
@@ -209,6 +213,7 @@ pub const PREFIXES: [&str; 12] = [
     LicenseId::PREFIX,
     TransactionId::PREFIX,
     JobId::PREFIX,
+    ContentsServerId::PREFIX,
 ];
 
 impl From<CardId> for HolderId {

@@ -106,6 +106,9 @@ codes! {
     /// Terminal: what the publisher signed says otherwise, or is over; somebody keeps updates back or passes off old ones.
     UpdateNotAuthentic = "update_not_authentic", "this update is not what the publisher signed last",
         "Nothing was changed. Try again later or from another network; if it stays so, tell the publisher.";
+    /// A10: signed by somebody else, over, for another user or question, or of titles that the contents server may not select.
+    SelectionInvalid = "selection_invalid", "this selection is not one that the contents server may make",
+        "Nothing was changed. If it stays so, tell the operator of the authority which contents server it is.";
     /// A grant that does not exist, or is somebody else's.
     GrantUnknown = "grant_unknown", "no such grant for this device",
         "Copy the medium again: `counterfoil copy`.";

@@ -11,8 +11,8 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 
 use crate::api::{
-    audit, batches, cards, contents, health, home, inbox, listings, media, openapi as description, orders, pictures, publishers, releases,
-    shop, store, store_release, terminal, titles, tokens, users, well_known, whoami,
+    audit, batches, cards, contents, contents_servers, feeds, health, home, inbox, listings, media, openapi as description, orders,
+    patches, pictures, publishers, releases, selection, shop, store, store_release, terminal, titles, tokens, users, well_known, whoami,
 };
 use crate::app::App;
 use crate::auth::{self, Admit};
@@ -46,7 +46,13 @@ fn table(app: &App) -> Table<'_> {
         .on("/v1/titles/{title}/content-key", AUTHORITY, Admit::Publisher, routes!(titles::content_key))
         .on("/v1/titles/{title}/releases", AUTHORITY, Admit::Publisher, routes!(releases::list, releases::create))
         .on("/v1/titles/{title}/releases/{version}", AUTHORITY, Admit::Publisher, routes!(releases::get, releases::change))
+        .on("/v1/titles/{title}/patches", AUTHORITY, Admit::Publisher, routes!(patches::list, patches::create))
         .on("/v1/titles/{title}/channels/{channel}", AUTHORITY, Admit::Publisher, routes!(releases::channel, releases::set_channel))
+        .on("/v1/titles/{title}/feed", AUTHORITY, Admit::Publisher, routes!(feeds::get, feeds::put))
+        .on("/v1/titles/{title}/rules", AUTHORITY, Admit::Publisher, routes!(selection::list, selection::attempt))
+        .on("/v1/titles/{title}/rules/{supplement}", AUTHORITY, Admit::Publisher, routes!(selection::put, selection::remove))
+        .on("/v1/contents-servers", AUTHORITY, Admit::Operator, routes!(contents_servers::list, contents_servers::create))
+        .on("/v1/contents-servers/{server}", AUTHORITY, Admit::Operator, routes!(contents_servers::end))
         .on("/v1/contents/{object}", UPLOADS, Admit::Publisher, routes!(contents::head_stored, contents::put))
         .on("/v1/batches", AUTHORITY, Admit::Publisher, routes!(batches::list, batches::create))
         .on("/v1/batches/{batch}", AUTHORITY, Admit::Publisher, routes!(batches::get))
@@ -72,6 +78,7 @@ fn table(app: &App) -> Table<'_> {
         .on("/v1/store/titles", AUTHORITY, Admit::Public, routes!(store::search))
         .on("/v1/store/titles/{title}", AUTHORITY, Admit::Public, routes!(store::get))
         .on("/v1/store/titles/{title}/releases/{version}", AUTHORITY, Admit::Public, routes!(store_release::get))
+        .on("/v1/store/titles/{title}/feed", AUTHORITY, Admit::Public, routes!(feeds::get_on_sale))
         .on("/pictures/{object}", PICTURES, Admit::Public, routes!(pictures::get))
         .page("/store", GET, get(web::store::store))
         .page("/store/{title}", GET, get(web::store::title))

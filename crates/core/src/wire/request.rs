@@ -1,6 +1,6 @@
 //! Requests: what the terminal signs and seals.
 
-use super::{AskUpdate, JobProgress, Report, Send, Sent};
+use super::{AskUpdate, HandIn, JobProgress, Report, Send, Sent};
 use crate::{
     CardId, DeviceId, DriveId, GrantId, JobId, LicenseId, MediumId, Money, OrderId, ReleaseVersion, RequestId, Timestamp, TitleId,
     TransactionId, UserId,
@@ -55,6 +55,8 @@ pub enum Operation {
     Inbox(Inbox),
     /// A5, A6: what is held; answered with plans.
     Report(Report),
+    /// A10: what a contents server has selected for a status that it was shown.
+    HandIn(HandIn),
     /// A5: the keys to a release, for a grant that stands.
     Update(AskUpdate),
     /// A2: has another of the user's devices install or update a title.
@@ -83,6 +85,7 @@ impl Operation {
             Operation::Transfer(_) => "transfer",
             Operation::Inbox(_) => "inbox",
             Operation::Report(_) => "report",
+            Operation::HandIn(_) => "hand_in",
             Operation::Update(_) => "update",
             Operation::Send(_) => "send",
             Operation::Sent(_) => "sent",
@@ -106,6 +109,7 @@ impl Operation {
             | Operation::Transfer(_)
             | Operation::Inbox(_)
             | Operation::Report(_)
+            | Operation::HandIn(_)
             | Operation::Send(_)
             | Operation::Sent(_) => false,
         }

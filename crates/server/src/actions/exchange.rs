@@ -8,7 +8,7 @@ use counterfoil_format::envelope::{ANSWER_TYP, Envelope};
 
 use super::asked::{self, Asked, Decided};
 use super::{
-    add_device, claim, confirm, devices, heal, inbox, inspect, installed, license, order, orders, redeem, refund, register, renew, report,
+    add_device, claim, confirm, contents_servers, devices, heal, inbox, inspect, installed, license, order, orders, redeem, refund, register, renew, report,
     send, transfer, update,
 };
 use crate::app::App;
@@ -93,6 +93,7 @@ async fn decide(app: &App, asked: &Asked, request: &Request, now: Timestamp) -> 
         Operation::Transfer(transfer) => transfer::run(app, asked, transfer, now).await,
         Operation::Inbox(inbox) => inbox::run(app, asked, inbox, now).await,
         Operation::Report(report) => report::run(app, asked, report, now).await,
+        Operation::HandIn(hand_in) => contents_servers::hand_in::run(app, asked, hand_in, now).await,
         Operation::Update(update) => update::run(app, asked, update, now).await,
         Operation::Send(send) => send::run(app, asked, send, now).await,
         Operation::Sent(sent) => send::sent(app, asked, sent, now).await,

@@ -143,7 +143,8 @@ async fn end_trials(tx: &mut Tx, buyer: &Buyer, basket: &Basket, decision: &Deci
     let user = buyer.user;
     let trials = had.iter().filter(|had| decision.kind == OrderKind::Purchase && had.kind == OrderKind::Trial && had.here);
     for trial in trials {
-        crate::store::order::end(tx, user, trial.order, Why::Bought, now).await?;
+        let Some(order) = trial.order else { continue };
+        crate::store::order::end(tx, user, order, Why::Bought, now).await?;
         let ended = refund::end_entitlement(tx, user, trial.entitlement, now).await?;
         for license in &ended {
             if license.device == basket.device {
@@ -153,7 +154,7 @@ async fn end_trials(tx: &mut Tx, buyer: &Buyer, basket: &Basket, decision: &Deci
             }
         }
         let ended: Vec<LicenseId> = ended.into_iter().map(|row| row.license).collect();
-        let detail = json!({ "order": trial.order, "why": Why::Bought, "licenses": ended });
+        let detail = json!({ "order": order, "why": Why::Bought, "licenses": ended });
         audit::append(tx, &user::family(user), now.0, &buyer.actor, "order.ended", &detail).await?;
     }
     Ok(())

@@ -41,14 +41,20 @@ const INVARIANTS: &[(&str, &str)] = &[
              AND e.order_id = o.order_id AND e.state = 'active' GROUP BY e.user_id), 0) <> CASE WHEN o.state = 'ended' THEN 0 ELSE 1 END LIMIT $1",
     ),
     (
-        "an entitlement that is no medium's has an order behind it",
-        "SELECT e.entitlement_id FROM entitlement e WHERE e.source <> 'medium' AND NOT EXISTS (SELECT 1 FROM orders o
+        "an entitlement that is neither a medium's nor selected has an order behind it",
+        "SELECT e.entitlement_id FROM entitlement e WHERE e.source NOT IN ('medium', 'selection') AND NOT EXISTS (SELECT 1 FROM orders o
            WHERE o.user_id = e.user_id AND o.order_id = e.order_id) LIMIT $1",
     ),
     (
         "an entitlement counts as many devices as have licenses by it",
-        "SELECT e.entitlement_id FROM entitlement e WHERE e.source = 'order' AND e.devices <> COALESCE((SELECT COUNT(*) FROM license l
+        "SELECT e.entitlement_id FROM entitlement e WHERE e.source <> 'medium' AND e.devices <> COALESCE((SELECT COUNT(*) FROM license l
            WHERE l.user_id = e.user_id AND l.entitlement_id = e.entitlement_id AND l.state <> 'ended' GROUP BY l.user_id), 0) LIMIT $1",
+    ),
+    (
+        "a supplement is selected for a user once, with its record in the audit log",
+        "SELECT e.user_id FROM entitlement e WHERE e.source = 'selection' GROUP BY e.user_id, e.title_id HAVING COUNT(*) > 1
+         UNION ALL SELECT e.user_id FROM entitlement e WHERE e.source = 'selection' GROUP BY e.user_id HAVING COUNT(*) > COALESCE((
+           SELECT COUNT(*) FROM audit a WHERE a.family = e.user_id AND a.event = 'selection.granted' GROUP BY a.family), 0) LIMIT $1",
     ),
     (
         "nothing is ordered without its record in the audit log",
@@ -77,7 +83,7 @@ pub(super) async fn check(db: &Db) -> Result<Vec<Violation>, DbError> {
 async fn beyond_terms(db: &Db) -> Result<Vec<Violation>, DbError> {
     db.snapshot("audit", async move |tx: &mut Tx| -> Result<Vec<Violation>, DbError> {
         step_back();
-        let sql = "SELECT policy, devices, transfers FROM entitlement WHERE source = 'order' AND state = 'active'
+        let sql = "SELECT policy, devices, transfers FROM entitlement WHERE source <> 'medium' AND state = 'active'
                    GROUP BY policy, devices, transfers";
         let counted: Vec<(Option<String>, i64, i64)> = tx.query(sql).all().await?;
         let fits = |(policy, devices, transfers): &(Option<String>, i64, i64)| {
@@ -87,7 +93,7 @@ async fn beyond_terms(db: &Db) -> Result<Vec<Violation>, DbError> {
         let mut violations = vec![];
         for (policy, devices, transfers) in counted.into_iter().filter(|row| !fits(row)) {
             let sql = "SELECT entitlement_id FROM entitlement WHERE COALESCE(policy, '') = $1 AND devices = $2 AND transfers = $3
-                       AND source = 'order' AND state = 'active' LIMIT $4";
+                       AND source <> 'medium' AND state = 'active' LIMIT $4";
             let policy = policy.unwrap_or_default();
             let found: Vec<(String,)> = tx.query(sql).bind(&policy).bind(devices).bind(transfers).bind(MOST).all().await?;
             violations.extend(found.into_iter().map(|(subject,)| Violation { invariant: TERMS, subject }));

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use counterfoil_core::rules::confirm::GrantState;
 use counterfoil_core::wire::HolderKind;
 use counterfoil_core::{
-    BatchId, CardId, Channel, Currency, DeviceId, DriveId, EntitlementId, GrantId, HolderId, JobId, Kind, LicenseId, MediumId, OrderId,
+    BatchId, CardId, Channel, ContentsServerId, Currency, DeviceId, DriveId, EntitlementId, GrantId, HolderId, JobId, Kind, LicenseId, MediumId, OrderId,
     Policy, ReleaseVersion, Rights, Timestamp, TitleId, TransactionId, UserId,
 };
 
@@ -34,6 +34,7 @@ from_text!(
     LicenseId,
     TransactionId,
     JobId,
+    ContentsServerId,
     Currency,
     MediumId,
     BatchId,

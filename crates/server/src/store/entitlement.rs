@@ -1,4 +1,5 @@
-//! Entitlements that came from orders, in the user's family: what was bought, under which terms, and how much of it is used.
+//! Entitlements that came from orders and selections, in the user's family: what was bought or given, under which terms, and how much of it
+//! is used.
 //!
 //! Those that came from media are told by the medium's family, and are [`super::user`]'s.
 
@@ -10,13 +11,13 @@ use crate::db::{DbError, FromRow, Row, Tx};
 /// Entitlements of one user to one title that are looked at.
 const MOST: i64 = 100;
 
-/// A row of `entitlement` that came from an order.
+/// A row of `entitlement` that came from an order or a selection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntitlementRow {
     /// Which.
     pub entitlement: EntitlementId,
-    /// What it came from.
-    pub order: OrderId,
+    /// The order that it came from; absent where it was selected.
+    pub order: Option<OrderId>,
     /// To what.
     pub title: TitleId,
     /// Whether it has been ended; one that has run out has not.
@@ -94,14 +95,14 @@ pub async fn insert(
     .map(drop)
 }
 
-/// One of the user's entitlements that came from orders, ended or not.
+/// One of the user's entitlements that came from no medium, ended or not.
 ///
 /// # Errors
 /// A failure of the database.
 pub async fn find(tx: &mut Tx, user: UserId, entitlement: EntitlementId) -> Result<Option<EntitlementRow>, DbError> {
     tx.query(
         "SELECT entitlement_id, order_id, title_id, state, policy, devices, transfers, transfers_since, expires_at, created_at
-         FROM entitlement WHERE user_id = $1 AND entitlement_id = $2 AND source = 'order'",
+         FROM entitlement WHERE user_id = $1 AND entitlement_id = $2 AND source <> 'medium'",
     )
     .bind(user.to_string())
     .bind(entitlement.to_string())
@@ -109,14 +110,14 @@ pub async fn find(tx: &mut Tx, user: UserId, entitlement: EntitlementId) -> Resu
     .await
 }
 
-/// The user's entitlements to a title that came from orders and were not ended, newest first. Some may have run out.
+/// The user's entitlements to a title that came from no medium and were not ended, newest first. Some may have run out.
 ///
 /// # Errors
 /// A failure of the database.
 pub async fn active(tx: &mut Tx, user: UserId, title: &TitleId) -> Result<Vec<EntitlementRow>, DbError> {
     tx.query(
         "SELECT entitlement_id, order_id, title_id, state, policy, devices, transfers, transfers_since, expires_at, created_at
-         FROM entitlement WHERE user_id = $1 AND title_id = $2 AND source = 'order' AND state = 'active'
+         FROM entitlement WHERE user_id = $1 AND title_id = $2 AND source <> 'medium' AND state = 'active'
          ORDER BY created_at DESC, entitlement_id LIMIT $3",
     )
     .bind(user.to_string())
@@ -197,7 +198,7 @@ pub async fn end(tx: &mut Tx, user: UserId, entitlement: EntitlementId, now: Tim
     let changed = tx
         .query(
             "UPDATE entitlement SET state = 'ended', devices = 0, ended_at = $3
-             WHERE user_id = $1 AND entitlement_id = $2 AND source = 'order' AND state = 'active'",
+             WHERE user_id = $1 AND entitlement_id = $2 AND source <> 'medium' AND state = 'active'",
         )
         .bind(user.to_string())
         .bind(entitlement.to_string())

@@ -111,12 +111,12 @@ pub async fn tried(tx: &mut Tx, user: UserId, title: &TitleId) -> Result<bool, D
     Ok(found.is_some())
 }
 
-/// What a user has of a title by an order that has neither been ended nor run out.
+/// What a user has of a title by an order, or because it was selected, that has neither been ended nor run out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Had {
-    /// Which order.
-    pub order: OrderId,
-    /// Bought, or being tried.
+    /// Which order; absent where it was selected.
+    pub order: Option<OrderId>,
+    /// Bought, or being tried. What was selected counts as bought.
     pub kind: OrderKind,
     /// The right that came of it.
     pub entitlement: EntitlementId,
@@ -141,17 +141,17 @@ impl FromRow for Had {
     }
 }
 
-/// What a user has of a title by orders, as seen from a device.
+/// What a user has of a title by no medium, as seen from a device.
 ///
 /// # Errors
 /// A failure of the database.
 pub async fn had(tx: &mut Tx, user: UserId, title: &TitleId, device: DeviceId, now: Timestamp) -> Result<Vec<Had>, DbError> {
     tx.query(
-        "SELECT o.order_id, o.kind, e.entitlement_id, e.devices, e.policy,
+        "SELECT o.order_id, COALESCE(o.kind, 'purchase'), e.entitlement_id, e.devices, e.policy,
                 EXISTS (SELECT 1 FROM license l WHERE l.user_id = e.user_id AND l.entitlement_id = e.entitlement_id
                         AND l.device_id = $3 AND l.state <> 'ended')
-         FROM entitlement e JOIN orders o ON o.user_id = e.user_id AND o.order_id = e.order_id
-         WHERE e.user_id = $1 AND e.title_id = $2 AND e.state = 'active' AND (e.expires_at IS NULL OR e.expires_at > $4)
+         FROM entitlement e LEFT JOIN orders o ON o.user_id = e.user_id AND o.order_id = e.order_id
+         WHERE e.user_id = $1 AND e.title_id = $2 AND e.source <> 'medium' AND e.state = 'active' AND (e.expires_at IS NULL OR e.expires_at > $4)
          ORDER BY e.created_at, e.entitlement_id LIMIT $5",
     )
     .bind(user.to_string())
