@@ -30,6 +30,7 @@ mod migrate_store;
 mod one_family;
 mod orders;
 mod roles;
+mod sending;
 mod shop;
 mod store_catalogue;
 mod terminal_attacks;

@@ -32,7 +32,7 @@ impl Stream {
             if let Some((event, rest)) = self.read.split_once("\n\n") {
                 let (event, rest) = (event.to_owned(), rest.to_owned());
                 self.read = rest;
-                let Some(token) = event.strip_prefix("data: ") else { continue };
+                let Some(token) = event.lines().find_map(|line| line.strip_prefix("data: ")) else { continue };
                 let keys = server.app.keys.key_list();
                 let answer: Answer = verify_compact(token, ANSWER_TYP, |kid| keys.find(kid)?.verifying_key()).unwrap();
                 return Some(answer.outcome_result().map(|value| serde_json::from_value::<InboxResult>(value).unwrap().jobs));

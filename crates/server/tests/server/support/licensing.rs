@@ -2,8 +2,8 @@
 
 use counterfoil_core::license::{LICENSE_TYP, License};
 use counterfoil_core::wire::{
-    AskLicense, Confirm, Inbox, InboxResult, Job, JobDone, LicenseResult, Operation, Redeem, RedeemResult, Renew, RenewResult, Transfer,
-    TransferResult,
+    AskLicense, Confirm, Inbox, InboxResult, Job, JobDone, JobProgress, LicenseResult, Operation, Redeem, RedeemResult, Renew, RenewResult,
+    Send, SendResult, Sent, SentJob, SentResult, Transfer, TransferResult,
 };
 use counterfoil_core::{DriveId, GrantId, JobId, LicenseId, Refusal, TransactionId, UserId};
 use counterfoil_format::jwt::{self, Demands};
@@ -65,6 +65,35 @@ impl Terminal {
 
     pub fn inbox_operation(&self, done: Vec<JobDone>) -> Operation {
         Operation::Inbox(Inbox { user_id: self.who(), device_id: self.device_id().unwrap(), done, progress: vec![] })
+    }
+
+    pub fn send_operation(&self, to: &Terminal, title: &str, release: Option<&str>) -> Operation {
+        Operation::Send(Send {
+            user_id: self.who(),
+            card_id: self.card_id(),
+            device_id: self.device_id().unwrap(),
+            to: to.device_id().unwrap(),
+            title: title.parse().unwrap(),
+            release: release.map(|release| release.parse().unwrap()),
+        })
+    }
+
+    /// Has another device install or update a title.
+    pub async fn send(&self, server: &TestServer, to: &Terminal, title: &str) -> Result<JobId, Refusal> {
+        Ok(self.get::<SendResult>(server, self.send_operation(to, title, None)).await?.job_id)
+    }
+
+    /// How far the jobs are that it has sent.
+    pub async fn sent(&self, server: &TestServer, job_id: Option<JobId>) -> Vec<SentJob> {
+        let sent = Operation::Sent(Sent { user_id: self.who(), device_id: self.device_id().unwrap(), job_id });
+        self.get::<SentResult>(server, sent).await.unwrap().jobs
+    }
+
+    /// Tells how far it is with a job.
+    pub async fn at(&self, server: &TestServer, job_id: JobId, done: u64, total: u64) {
+        let progress = vec![JobProgress { job_id, done, total }];
+        let inbox = Inbox { user_id: self.who(), device_id: self.device_id().unwrap(), done: vec![], progress };
+        self.get::<InboxResult>(server, Operation::Inbox(inbox)).await.unwrap();
     }
 
     async fn get<T: DeserializeOwned>(&self, server: &TestServer, operation: Operation) -> Result<T, Refusal> {
