@@ -207,11 +207,11 @@ pub async fn sent(tx: &mut Tx, user: UserId, by: DeviceId, job: Option<JobId>) -
     let rows: Vec<SentRow> = tx
         .query(
             "SELECT job_id, device_id, work, created_at, bytes_done, bytes_total, done_at, failed FROM inbox
-             WHERE user_id = $1 AND sent_by = $2 AND ($3 IS NULL OR job_id = $3) ORDER BY created_at DESC, job_id LIMIT $4",
+             WHERE user_id = $1 AND sent_by = $2 AND ($3 = '' OR job_id = $3) ORDER BY created_at DESC, job_id LIMIT $4",
         )
         .bind(user.to_string())
         .bind(by.to_string())
-        .bind(job.map(|job| job.to_string()))
+        .bind(job.map_or_else(String::new, |job| job.to_string()))
         .bind(TOLD)
         .all()
         .await?;
