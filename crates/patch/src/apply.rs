@@ -4,9 +4,10 @@ use std::io::{self, Read};
 
 use crate::codec::{Section, Stream};
 use crate::cover::{self, Cover};
+use crate::exe::{self, Images, Predictor};
 use crate::header::{Group, Header, STREAMS};
 use crate::residual::Adder;
-use crate::text::{Cache, Text};
+use crate::text::{self, Cache, Text};
 use crate::{Files, Progress, ReadAt, Sink};
 
 /// Bytes are given on in parts of at most this length.
@@ -82,15 +83,23 @@ fn apply_group(old: &dyn Files, patch: &dyn ReadAt, group: &Group, at: u64, outp
         end = end.checked_add(stream.len).filter(|end| *end <= patch.length()).ok_or_else(|| damaged("it is cut"))?;
     }
     let text = Text::new(old, group.old.clone());
+    let pieces = text::pieces(output.lengths.iter().copied(), &group.new);
     let new_len = group.new.end - group.new.start;
     let open = |stream: usize| group.streams[stream].open(patch, starts[stream]).map_err(reading);
-    let covers = cover::read(group.covers, text.len(), new_len, &mut open(0)?, &mut open(1)?, &mut open(2)?).map_err(reading)?;
-    let adder = Adder::new(open(3)?, open(4)?, open(5)?, group.streams[5].raw).map_err(reading)?;
+    let layouts = exe::read_layouts(&mut open(0)?, group.streams[0].raw, &pieces).map_err(reading)?;
+    let covers = cover::read(group.covers, text.len(), new_len, &mut open(1)?, &mut open(2)?, &mut open(3)?).map_err(reading)?;
     let covered: u64 = covers.iter().map(|cover| u64::from(cover.len)).sum();
-    if group.streams[6].raw != new_len - covered {
+    if group.streams[7].raw != new_len - covered {
         return Err(damaged("literals and covers do not make up the new text"));
     }
-    let mut body = Body { cache: Cache::new(&text, CACHE), adder, literals: open(6)?, buffer: vec![0; PART] };
+    let images = if layouts.is_empty() { Images::none() } else { Images::read(&text).map_err(ApplyError::Read)? };
+    let mut body = Body {
+        cache: Cache::new(&text, CACHE),
+        predictor: Predictor::new(&images, &layouts, &covers),
+        adder: Adder::new(open(4)?, open(5)?, open(6)?, group.streams[6].raw).map_err(reading)?,
+        literals: open(7)?,
+        buffer: vec![0; PART],
+    };
     let mut done = 0;
     for cover in &covers {
         body.literals(u64::from(cover.new) - done, output)?;
@@ -105,6 +114,7 @@ fn apply_group(old: &dyn Files, patch: &dyn ReadAt, group: &Group, at: u64, outp
 /// What the new text of a group is made of.
 struct Body<'t, 'f, 'p> {
     cache: Cache<'t, 'f>,
+    predictor: Predictor<'t>,
     adder: Adder<Stream<'p>>,
     literals: Stream<'p>,
     buffer: Vec<u8>,
@@ -124,11 +134,12 @@ impl Body<'_, '_, '_> {
     fn covered(&mut self, cover: &Cover, output: &mut Output<'_>) -> Result<(), ApplyError> {
         let mut done = 0;
         while done < cover.len as usize {
-            let part = &mut self.buffer[..PART.min(cover.len as usize - done)];
+            let len = self.predictor.part(cover, done, PART);
+            let part = &mut self.buffer[..len];
             self.cache.read_exact_at(part, (cover.old as usize + done) as u64).map_err(ApplyError::Read)?;
-            self.adder.add(part).map_err(reading)?;
+            self.predictor.turn(cover, done, part, &mut |predicted| self.adder.add(predicted)).map_err(reading)?;
             output.write(part)?;
-            done += part.len();
+            done += len;
         }
         Ok(())
     }

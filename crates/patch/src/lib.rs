@@ -7,6 +7,7 @@
 mod apply;
 mod codec;
 mod cover;
+mod exe;
 mod header;
 mod make;
 mod matching;

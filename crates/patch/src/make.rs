@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use crate::codec::{self, Written};
 use crate::cover::{Control, Cover};
+use crate::exe::{self, Images, Predictor};
 use crate::header::{Group, Header, LONGEST_TEXT, STREAMS};
 use crate::residual::Runs;
 use crate::text::{Cache, Text};
@@ -125,8 +126,9 @@ fn group(
     progress: &mut dyn FnMut(u64),
 ) -> Result<(), MakeError> {
     let (old, new) = (Text::new(old, old_range.clone()), Text::new(new, new_range.clone()));
-    let covers = matching::covers(&old.read()?, &new.read()?, progress);
-    let streams = streams(&old, &new, &covers)?;
+    let (old_images, new_images) = (Images::read(&old)?, Images::read(&new)?);
+    let covers = matching::covers(&masked(&old, &old_images)?, &masked(&new, &new_images)?, progress);
+    let streams = streams(&old, &new, &old_images, &new_images, &covers)?;
     let mut head = Vec::new();
     Group::put(old_range, new_range, covers.len(), &mut head);
     for stream in &streams {
@@ -143,29 +145,54 @@ fn group(
     Ok(())
 }
 
+/// A text to be matched.
+fn masked(text: &Text<'_>, images: &Images) -> io::Result<Vec<u8>> {
+    let mut bytes = text.read()?;
+    exe::mask(&mut bytes, images);
+    Ok(bytes)
+}
+
 /// What the covers leave to be said, in the order of [`STREAMS`].
-fn streams(old: &Text<'_>, new: &Text<'_>, covers: &[Cover]) -> io::Result<[Written; STREAMS.len()]> {
+fn streams(
+    old: &Text<'_>,
+    new: &Text<'_>,
+    old_images: &Images,
+    new_images: &Images,
+    covers: &[Cover],
+) -> io::Result<[Written; STREAMS.len()]> {
     let mut cache = Cache::new(old, 8 << 20);
+    let mut predictor = Predictor::new(old_images, &new_images.images, covers);
     let mut runs = Runs::default();
     let mut literals = Vec::new();
     let mut at = 0;
-    let (mut predicted, mut actual) = (vec![0; PART], vec![0; PART]);
+    let (mut bytes, mut actual) = (vec![0; PART], vec![0; PART]);
     for cover in covers {
         append(new, at..cover.new as usize, &mut literals)?;
         let mut done = 0;
         while done < cover.len as usize {
-            let len = PART.min(cover.len as usize - done);
-            cache.read_exact_at(&mut predicted[..len], (cover.old as usize + done) as u64)?;
+            let len = predictor.part(cover, done, PART);
+            cache.read_exact_at(&mut bytes[..len], (cover.old as usize + done) as u64)?;
             new.read_exact_at(&mut actual[..len], (cover.new as usize + done) as u64)?;
-            runs.push(&predicted[..len], &actual[..len]);
+            let mut rest = &actual[..len];
+            predictor.turn(cover, done, &mut bytes[..len], &mut |predicted| {
+                let (now, later) = rest.split_at(predicted.len());
+                runs.push(predicted, now);
+                predicted.copy_from_slice(now);
+                rest = later;
+                Ok(())
+            })?;
             done += len;
         }
         at = cover.new_end();
     }
     append(new, at..new.len() as usize, &mut literals)?;
     runs.finish();
+    let mut layouts = Vec::new();
+    if !old_images.is_empty() {
+        exe::put_layouts(&new_images.images, new, &mut layouts);
+    }
     let control = Control::of(covers);
-    let raw = [&control.gaps, &control.lengths, &control.jumps, &runs.zeros, &runs.counts, &runs.bytes, &literals];
+    let raw = [&layouts, &control.gaps, &control.lengths, &control.jumps, &runs.zeros, &runs.counts, &runs.bytes, &literals];
     Ok(raw.map(|raw| codec::write(raw)))
 }
 

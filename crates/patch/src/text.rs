@@ -32,23 +32,24 @@ pub(crate) struct Text<'a> {
 impl<'a> Text<'a> {
     /// The part of all files, laid one after the other, that `range` names.
     pub fn new(files: &'a dyn Files, range: Range<u64>) -> Self {
-        let mut text = Text { files, pieces: Vec::new(), len: 0 };
-        let mut begin = 0;
-        for file in 0..files.count() {
-            let end = begin + files.length(file);
-            let (from, to) = (range.start.max(begin), range.end.min(end));
-            if from < to {
-                text.pieces.push(Piece { at: text.len, file, start: from - begin, len: to - from });
-                text.len += to - from;
-            }
-            begin = end;
-        }
-        text
+        let pieces = pieces((0..files.count()).map(|file| files.length(file)), &range);
+        let len = pieces.last().map_or(0, |last| last.at + last.len);
+        Text { files, pieces, len }
     }
 
     /// Its length.
     pub fn len(&self) -> u64 {
         self.len
+    }
+
+    /// What it consists of, in order.
+    pub fn pieces(&self) -> &[Piece] {
+        &self.pieces
+    }
+
+    /// Length of a file, of which a piece may be a part.
+    pub fn file_length(&self, file: usize) -> u64 {
+        self.files.length(file)
     }
 
     /// Fills `buffer` from a position.
@@ -73,6 +74,22 @@ impl<'a> Text<'a> {
         self.read_exact_at(&mut bytes, 0)?;
         Ok(bytes)
     }
+}
+
+/// The parts that `range` takes of files of these lengths, laid one after the other.
+pub(crate) fn pieces(lengths: impl Iterator<Item = u64>, range: &Range<u64>) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    let (mut begin, mut at) = (0, 0);
+    for (file, length) in lengths.enumerate() {
+        let end = begin + length;
+        let (from, to) = (range.start.max(begin), range.end.min(end));
+        if from < to {
+            pieces.push(Piece { at, file, start: from - begin, len: to - from });
+            at += to - from;
+        }
+        begin = end;
+    }
+    pieces
 }
 
 /// Reads a text at random through blocks that were read lately.

@@ -1,0 +1,103 @@
+//! Containers (zip, wheel, jar, docx, gzip): what they hold is compared as plain text, and packed again bit for bit when a patch is applied.
+//!
+//! One changed byte changes everything that follows it in a deflate stream, so two packed versions have nothing in common. Here each stream
+//! becomes a file of its own, between files of what lies around it: the engine sees those ([`view::View`]). A stream is unwrapped only if one
+//! of a few encoders, each the same code here and on the device, gives exactly its bytes ([`encoder`]); so the recipe is a byte a stream,
+//! nothing is trusted, and memory is bounded. Whatever does not come back bit for bit stays as it is.
+
+mod container;
+mod encoder;
+mod find;
+mod inflate;
+mod recipe;
+mod rewrap;
+mod view;
+
+use std::io::Write;
+
+use crate::apply::{ApplyError, Limits};
+use crate::codec::{self, Entry};
+use crate::make::{Made, MakeError, Options, StreamSize};
+use crate::varint::invalid;
+use crate::{Files, Progress, ReadAt, Sink};
+
+use recipe::Recipe;
+use rewrap::Rewrapper;
+use view::View;
+
+/// What the recipe of a patch may take when it is read, in bytes: more than a million streams.
+const LONGEST_RECIPE: u64 = 16 << 20;
+
+/// Writes to `out` what turns the files of `old` into those of `new`. The same files always give the same patch. Containers are unwrapped,
+/// so the progress that is told counts what they hold.
+pub fn make(
+    old: &dyn Files,
+    new: &dyn Files,
+    options: &Options,
+    out: &mut dyn Write,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Made, MakeError> {
+    let recipe = find::find(old, new)?;
+    let stream = codec::write(&recipe.to_bytes());
+    let mut head = Vec::new();
+    stream.put_entry(&mut head);
+    head.extend(&stream.bytes);
+    out.write_all(&head)?;
+    let (old, new) = (View::new(old, &recipe.old), View::new(new, &recipe.new));
+    let mut made = crate::make::make(&old, &new, options, out, progress)?;
+    made.length += head.len() as u64;
+    made.streams.push(StreamSize { name: "containers", raw: stream.raw(), written: head.len() as u64 });
+    Ok(made)
+}
+
+/// Gives `sink` every new file. What it gets is unproven: a damaged patch is not always noticed here, so the caller compares with what the
+/// publisher signed.
+pub fn apply(
+    old: &dyn Files,
+    patch: &dyn ReadAt,
+    limits: &Limits,
+    sink: &mut dyn Sink,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<(), ApplyError> {
+    let (recipe, at) = read_recipe(old, patch, limits).map_err(crate::apply::reading)?;
+    let inner = After { patch, skip: at };
+    let limits = Limits {
+        files: limits.files.saturating_add(2 * recipe.new.iter().map(|container| container.streams.len()).sum::<usize>()),
+        bytes: limits.bytes.saturating_add(recipe.plain()),
+    };
+    let view = View::new(old, &recipe.old);
+    let mut rewrapper = Rewrapper::new(&recipe.new, sink);
+    crate::apply::apply(&view, &inner, &limits, &mut rewrapper, progress)?;
+    rewrapper.finish().map_err(crate::apply::reading)
+}
+
+/// The recipe that a patch begins with, and where it ends.
+fn read_recipe(old: &dyn Files, patch: &dyn ReadAt, limits: &Limits) -> std::io::Result<(Recipe, u64)> {
+    let mut head = std::io::BufReader::with_capacity(64, codec::Section::new(patch, 0, patch.length()));
+    let entry = Entry::read(&mut head)?;
+    let begin = head.get_ref().at() - head.buffer().len() as u64;
+    let end = begin.checked_add(entry.len).filter(|end| *end <= patch.length()).ok_or_else(|| invalid("it is cut"))?;
+    if entry.raw > LONGEST_RECIPE {
+        return Err(invalid("it names more containers than are allowed"));
+    }
+    Ok((Recipe::read(&mut entry.open(patch, begin)?, entry.raw, old, limits)?, end))
+}
+
+/// What follows the recipe in a patch.
+struct After<'a> {
+    patch: &'a dyn ReadAt,
+    skip: u64,
+}
+
+impl ReadAt for After<'_> {
+    fn length(&self) -> u64 {
+        self.patch.length() - self.skip
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> std::io::Result<()> {
+        self.patch.read_exact_at(buffer, self.skip.saturating_add(offset))
+    }
+}
+
+#[cfg(test)]
+mod tests;
