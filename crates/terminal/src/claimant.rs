@@ -62,6 +62,14 @@ impl Claimant {
         proofs
     }
 
+    /// The device's signature, or the holder's where no device is registered: for what only tells.
+    pub(crate) fn proof<'a>(&'a self, holder: &'a FileHolder, device_name: &'a str) -> Vec<(&'a str, Signer<'a>)> {
+        match &self.device_keys {
+            Some(keys) => vec![(device_name, keys.signer())],
+            None => vec![(self.holder_name.as_str(), holder.signer())],
+        }
+    }
+
     /// Its device ID as in signatures; empty where none is registered.
     pub(crate) fn device_name(&self) -> String {
         self.device.map(|id| id.to_string()).unwrap_or_default()

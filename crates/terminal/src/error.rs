@@ -10,7 +10,9 @@ use crate::io::IoFailure;
 use crate::library::LibraryError;
 use crate::medium::MediumError;
 use crate::play::PlayError;
+use crate::status::StatusError;
 use crate::transport::TransportError;
+use crate::update::UpdateError;
 use counterfoil_core::{Code, Refusal};
 
 /// What the operations of this crate return.
@@ -56,6 +58,12 @@ pub enum Error {
     /// Playing.
     #[error(transparent)]
     Play(#[from] PlayError),
+    /// Status variables.
+    #[error(transparent)]
+    Status(#[from] StatusError),
+    /// Updating.
+    #[error(transparent)]
+    Update(#[from] UpdateError),
 }
 
 impl From<Refusal> for Error {
@@ -93,6 +101,9 @@ impl Error {
         match self {
             // The terminal's own "no", which is nobody else's to give.
             Error::Copy(CopyError::Present { .. }) | Error::Install(InstallError::Begun { .. } | InstallError::Other { .. }) => 1,
+            Error::Update(UpdateError::NothingBefore(_)) => 1,
+            Error::Update(UpdateError::NoWay { last, .. }) => last.exit_code(),
+            Error::Status(StatusError::Bad(_)) => 1,
             _ if self.refusal().is_some() => 1,
             _ => 3,
         }
@@ -113,6 +124,8 @@ impl Error {
             Error::Install(error) => error.code(),
             Error::Library(error) => error.code(),
             Error::Play(error) => error.code(),
+            Error::Status(error) => error.code(),
+            Error::Update(error) => error.code(),
         }
     }
 
@@ -131,6 +144,8 @@ impl Error {
             Error::Install(error) => error.hint(),
             Error::Library(error) => error.hint().into(),
             Error::Play(error) => error.hint(),
+            Error::Status(error) => error.hint().into(),
+            Error::Update(error) => error.hint(),
         })
     }
 }

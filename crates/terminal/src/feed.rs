@@ -94,6 +94,15 @@ pub fn accept(
     Ok(Accepted { feed: Some(feed) })
 }
 
+/// Whether the newest feed that is known here says that a release is withdrawn. Nobody is asked.
+///
+/// # Errors
+/// What the system said.
+pub(crate) fn withdrawn(terminal: &Terminal, title: &TitleId, publisher: &PublisherOnMedium, version: &ReleaseVersion) -> Result<bool> {
+    let newest = Kept::of(terminal, title, publisher).newest()?;
+    Ok(newest.is_some_and(|(feed, _)| feed.find(version.as_str()).is_some_and(|listed| listed.withdrawn)))
+}
+
 impl Accepted {
     /// Decides whether a copy may go to a release. Where there is no feed, that the publisher has signed the release has to do.
     ///

@@ -3,7 +3,7 @@
 //! What was interrupted is gone on with: a pack is complete when it has its name, and what an unfinished one holds is used.
 
 mod donor;
-mod packs;
+pub(crate) mod packs;
 
 use crate::card::SealedGrant;
 use crate::copy::CopyError;
@@ -12,7 +12,7 @@ use crate::io::IoFailure;
 use crate::library::{Copy, Library, Listed, Record};
 use crate::source::Source;
 use crate::terminal::Terminal;
-use counterfoil_core::wire::TitleOnMedium;
+use counterfoil_core::wire::{TitleOnMedium, WayKind};
 use counterfoil_core::{ReleaseVersion, TitleId};
 use counterfoil_format::content::{ChunkKeys, ContentKey, LibraryKey, Manifest, Release, ReleaseError, transcrypt_manifest};
 use counterfoil_format::encoding::to_base64url;
@@ -43,6 +43,22 @@ pub enum Step {
     Confirming,
     /// The title's control program is running (D4).
     Control,
+    /// A way of an update is taken (A5), with what it needs: bytes to fetch, and to write at most.
+    Way {
+        /// Which.
+        kind: WayKind,
+        /// Bytes to fetch.
+        fetch: u64,
+        /// Bytes to write.
+        write: u64,
+    },
+    /// A way of an update does not lead there; the next one is tried.
+    GivenUp {
+        /// Which.
+        kind: WayKind,
+        /// Why.
+        reason: String,
+    },
 }
 
 /// How far it is, in bytes of sealed packs.
@@ -58,6 +74,8 @@ pub struct Progress {
     pub written: u64,
     /// Of what was written, what another copy in the library had; the rest came from the source.
     pub taken: u64,
+    /// Bytes fetched over the network, where that is not what was written: of an update.
+    pub fetched: u64,
 }
 
 /// One title that was brought into the library.

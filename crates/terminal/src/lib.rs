@@ -31,10 +31,12 @@ mod play;
 mod register;
 mod renew;
 mod source;
+pub mod status;
 pub mod store;
 mod terminal;
 mod transfer;
 pub mod transport;
+pub mod update;
 mod verify;
 
 pub use agent::{Carried, carry_out, renew_all, renew_due};

@@ -95,6 +95,7 @@ pub(crate) struct Unsealed {
     pub record: Record,
     pub release: Release,
     pub keys: ChunkKeys,
+    pub library_key: LibraryKey,
     pub holder: FileHolder,
 }
 
@@ -107,8 +108,9 @@ pub(crate) fn unseal(terminal: &Terminal, library: &Library, title: &TitleId, ca
     let grant = holder.sealed().grant(record.listed.grant_id).ok_or_else(|| not("the card holds no keys for it"))?;
     let (library_key, _) = open_and_check(terminal, &holder, grant, library.path(), Purpose::Play)?;
     let release = copy.release(&record)?;
-    let keys = copy.keys(&record, &LibraryKey::new(library_key))?;
-    Ok(Unsealed { copy, record, release, keys, holder })
+    let library_key = LibraryKey::new(library_key);
+    let keys = copy.keys(&record, &library_key)?;
+    Ok(Unsealed { copy, record, release, keys, library_key, holder })
 }
 
 impl Unsealed {

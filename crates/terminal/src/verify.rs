@@ -7,7 +7,7 @@ use crate::exchange::{ExchangeError, exchange};
 use crate::fill::Progress;
 use crate::home::Authority;
 use crate::io::{Create, IoFailure, Sequential};
-use crate::library::{Library, LibraryError};
+use crate::library::{KnownDamage, Library, LibraryError};
 use crate::play::{Unsealed, unseal};
 use crate::source::network::Network;
 use crate::source::offered::Offered;
@@ -80,7 +80,13 @@ pub fn verify(
 ) -> Result<Report> {
     let unsealed = unseal(terminal, library, title, card)?;
     match unsealed.manifest() {
-        Ok(manifest) => Ok(check(&unsealed, &manifest, jobs, progress)),
+        Ok(manifest) => {
+            let report = check(&unsealed, &manifest, jobs, progress);
+            let indices = report.damaged.iter().filter_map(|damaged| damaged.chunk);
+            // What is known to be damaged is healed by the next update as well. A library that cannot be written is looked at all the same.
+            let _ = unsealed.copy.note_damage(&KnownDamage::of(unsealed.record.listed.release.clone(), indices));
+            Ok(report)
+        }
         Err(Error::Library(LibraryError::Damaged { reason, .. })) => {
             let reference = &unsealed.release.manifest;
             let length = u32::try_from(reference.length).unwrap_or(u32::MAX);

@@ -9,12 +9,12 @@ use counterfoil_core::{GrantId, TitleId};
 use counterfoil_format::content::{ChunkId, ChunkKeys, ChunkRef, LibraryKey, Manifest, ReadAt};
 use std::collections::HashSet;
 use std::io::{self, Read};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A copy under another grant, or of another release, whose keys are here.
 pub(crate) struct Donor {
     copy: Copy,
-    manifest: Manifest,
+    manifest: Arc<Manifest>,
     pub keys: ChunkKeys,
     /// Indices of its chunks, by name.
     by_id: Vec<u32>,
@@ -31,10 +31,15 @@ impl Donor {
         let (library_key, _) = open_and_check(terminal, holder, grant, library.path(), Purpose::Play).ok()?;
         let keys = copy.keys(&record, &LibraryKey::new(library_key)).ok()?;
         let manifest = copy.manifest(&copy.release(&record).ok()?, &keys).ok()?;
-        let count = u32::try_from(manifest.chunks().len()).ok()?;
+        Some(Self::of(copy, Arc::new(manifest), keys))
+    }
+
+    /// Another release of a copy.
+    pub fn of(copy: Copy, manifest: Arc<Manifest>, keys: ChunkKeys) -> Self {
+        let count = u32::try_from(manifest.chunks().len()).expect("a manifest numbers its chunks so");
         let mut by_id: Vec<u32> = (0..count).collect();
         by_id.sort_unstable_by_key(|index| manifest.chunks()[*index as usize].id.0);
-        Some(Self { copy, manifest, keys, by_id, bad: Mutex::default() })
+        Self { copy, manifest, keys, by_id, bad: Mutex::default() }
     }
 
     /// Whether it has a chunk, as far as is known.

@@ -6,15 +6,16 @@ use crate::error::Result;
 use crate::io::{Create, File, IoFailure, Sequential};
 use crate::library::Copy;
 use crate::source::Source;
-use counterfoil_format::content::{ChunkKeys, ChunkRef, Manifest, TranscryptError, Transcrypter, good_prefix};
+use counterfoil_format::content::{ChunkKeys, ChunkRef, MAX_PLAIN, Manifest, OVERHEAD, TranscryptError, Transcrypter};
 use std::io;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use zeroize::Zeroize as _;
 
 /// What is to be done.
-pub(super) struct Work<'a> {
+pub(crate) struct Work<'a> {
     pub copy: &'a Copy,
     pub source: &'a dyn Source,
     /// Another copy of the title in the library, which has some of the chunks already.
@@ -25,7 +26,7 @@ pub(super) struct Work<'a> {
 }
 
 /// What is there from before.
-pub(super) struct Found {
+pub(crate) struct Found {
     /// Indices of packs that are not complete.
     pub left: Vec<usize>,
     /// Bytes of complete packs.
@@ -53,7 +54,7 @@ impl Meter<'_> {
 
     fn progress(&self) -> Progress {
         let (reused, written) = (self.reused.load(Ordering::Relaxed), self.written.load(Ordering::Relaxed));
-        Progress { total: self.total, done: reused + written, reused, written, taken: self.taken.load(Ordering::Relaxed) }
+        Progress { total: self.total, done: reused + written, reused, written, taken: self.taken.load(Ordering::Relaxed), fetched: 0 }
     }
 }
 
@@ -69,25 +70,17 @@ impl<'a> Work<'a> {
         let mut found = Found { left: vec![], complete: 0, missing: 0, any: false };
         for (index, pack) in self.manifest.packs().iter().enumerate() {
             let length = pack.length;
-            if self.length(&self.copy.pack(&pack.name))? == Some(length) {
+            if self.copy.length(&self.copy.pack(&pack.name))? == Some(length) {
                 found.complete += length;
                 found.any = true;
                 continue;
             }
-            let partial = self.length(&self.copy.partial(&pack.name))?;
+            let partial = self.copy.length(&self.copy.partial(&pack.name))?;
             found.any |= partial.is_some();
             found.missing += length.saturating_sub(partial.unwrap_or(0));
             found.left.push(index);
         }
         Ok(found)
-    }
-
-    fn length(&self, path: &std::path::Path) -> Result<Option<u64>> {
-        match self.copy.io.metadata(path) {
-            Ok(metadata) => Ok(Some(metadata.length)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(IoFailure::at("read", path)(error).into()),
-        }
     }
 
     /// Brings every pack that is left under the library key. Stops all threads at the first failure; what was written stays.
@@ -135,22 +128,23 @@ impl<'a> Work<'a> {
         let partial = self.copy.partial(name);
         let fail = || IoFailure::at("write", &partial);
         let target = self.copy.io.create(&partial, Create::Resume, 0o644).map_err(fail())?;
-        let good = good_prefix(self.manifest, index, self.to, Sequential::new(&*target, 0)).map_err(IoFailure::at("read", &partial))?;
-        target.set_len(good.bytes).map_err(fail())?;
-        meter.add(&meter.reused, good.bytes);
-
         let chunks = self.manifest.pack_chunks(index);
-        let mut at = good.chunks;
-        while at < chunks.len() {
+        let good = good_chunks(chunks, self.to, &*target).map_err(IoFailure::at("read", &partial))?;
+        meter.add(&meter.reused, chunks.iter().zip(&good).filter(|(_, good)| **good).map(|(chunk, _)| u64::from(chunk.sealed_len)).sum());
+
+        let mut at = 0;
+        while let Some(skipped) = good[at..].iter().position(|good| !good) {
+            at += skipped;
             let has = |chunk: &ChunkRef| self.donor.is_some_and(|donor| donor.has(chunk));
             let taken = has(&chunks[at]);
-            let end = chunks[at..].iter().position(|chunk| has(chunk) != taken).map_or(chunks.len(), |length| at + length);
+            let end = (at..chunks.len()).find(|next| good[*next] || has(&chunks[*next]) != taken).unwrap_or(chunks.len());
             at = match (self.donor, &mut transcrypters.donor) {
                 (Some(donor), Some(transcrypter)) if taken => self.take(donor, transcrypter, index, at..end, &*target, meter),
                 _ => self.fetch(&mut transcrypters.source, index, at..end, &*target, meter),
             }
             .map_err(|error| self.explain(error, &partial))?;
         }
+        target.set_len(self.manifest.packs()[index].length).map_err(fail())?;
         target.sync().map_err(fail())?;
         self.copy.io.rename(&partial, &self.copy.pack(name)).map_err(fail())?;
         Ok(())
@@ -216,6 +210,22 @@ impl<'a> Work<'a> {
             Trouble::Transcrypt(other) => IoFailure::at("write", partial)(io::Error::other(other)).into(),
         }
     }
+}
+
+/// Which chunks of an unfinished pack are there and good, wherever in it. Only reading itself can fail.
+pub(crate) fn good_chunks(chunks: &[ChunkRef], keys: &ChunkKeys, partial: &dyn File) -> io::Result<Vec<bool>> {
+    let mut buffer = vec![0; MAX_PLAIN + OVERHEAD];
+    let mut good = vec![false; chunks.len()];
+    for (chunk, good) in chunks.iter().zip(&mut good) {
+        let sealed = &mut buffer[..chunk.sealed_len as usize];
+        match partial.read_exact_at(sealed, u64::from(chunk.offset)) {
+            Ok(()) => *good = keys.open_in_place(&chunk.id, sealed).is_ok(),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
+            Err(error) => return Err(error),
+        }
+    }
+    buffer.zeroize();
+    Ok(good)
 }
 
 /// What stopped a pack.

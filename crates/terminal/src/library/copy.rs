@@ -31,6 +31,7 @@ use std::sync::Arc;
 ///
 /// Libraries from before there were updates have `release.jws` and `manifest` beside `title.json`. They are read there, and moved at the
 /// first update.
+#[derive(Clone)]
 pub(crate) struct Copy {
     pub io: Arc<dyn Io>,
     pub directory: PathBuf,

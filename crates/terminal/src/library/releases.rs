@@ -56,7 +56,7 @@ impl KnownDamage {
 impl Copy {
     /// Which release is played, since the first update.
     pub fn pointer(&self) -> Result<Option<Pointer>> {
-        read(self, "current")
+        self.read("current")
     }
 
     /// Makes a release the one that is played: of all that an update does, the moment in which it counts.
@@ -66,12 +66,19 @@ impl Copy {
 
     /// What is known to be damaged.
     pub fn known_damage(&self) -> Result<Option<KnownDamage>> {
-        read(self, "damaged.json")
+        self.read("damaged.json")
     }
 
     /// Notes what is damaged, or that nothing is.
     pub fn note_damage(&self, damage: &KnownDamage) -> Result<()> {
         if damage.chunks.is_empty() { self.forget("damaged.json") } else { self.write("damaged.json", damage) }
+    }
+
+    /// Reads one of the small files.
+    pub fn read<T: for<'de> Deserialize<'de>>(&self, name: &str) -> Result<Option<T>> {
+        let path = self.directory.join(name);
+        let Some(bytes) = read_small(&*self.io, &path, LONGEST_RECORD)? else { return Ok(None) };
+        Ok(Some(parse_strict(&bytes).map_err(|error| damaged(&path, error.to_string()))?))
     }
 
     /// Writes one of the small files, all or nothing.
@@ -158,12 +165,6 @@ impl Copy {
         }
         Ok(freed)
     }
-}
-
-fn read<T: for<'de> Deserialize<'de>>(copy: &Copy, name: &str) -> Result<Option<T>> {
-    let path = copy.directory.join(name);
-    let Some(bytes) = read_small(&*copy.io, &path, LONGEST_RECORD)? else { return Ok(None) };
-    Ok(Some(parse_strict(&bytes).map_err(|error| damaged(&path, error.to_string()))?))
 }
 
 fn names(copy: &Copy, path: &Path) -> Result<Vec<std::ffi::OsString>> {

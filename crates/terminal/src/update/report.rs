@@ -1,0 +1,175 @@
+//! What the library says of itself (A6), and the plans that the authority answers with.
+
+use super::UpdateOptions;
+use super::bring::pinned;
+use crate::card::CardChoice;
+use crate::claimant::Claimant;
+use crate::error::Result;
+use crate::exchange::ask;
+use crate::feed;
+use crate::library::{Copy, Library, Listed};
+use crate::terminal::Terminal;
+use counterfoil_core::wire::{Begun, Operation, Plan, Report, ReportResult, Selected, Status};
+use counterfoil_core::{Channel, ReleaseVersion, Timestamp, TitleId};
+use counterfoil_format::content::Encoder;
+use serde::{Deserialize, Serialize};
+
+/// Names of small files below the directory of a copy.
+pub(super) const CHANNEL: &str = "channel.json";
+const OFFER: &str = "offer.json";
+
+/// What the authority answered.
+#[derive(Debug)]
+pub struct Reported {
+    /// Title by title.
+    pub titles: Vec<Planned>,
+    /// Titles in the library that were never finished: they are gone on with, not updated.
+    pub unfinished: Vec<Listed>,
+    /// Supplementary titles that the status selects (A6), to be installed.
+    pub selected: Vec<Selected>,
+    /// Contents servers (A10) that did not answer as they should, and why: they select nothing this time.
+    pub silent: Vec<(String, crate::Error)>,
+}
+
+/// A title, and what brings it up to date.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Planned {
+    /// What is played.
+    pub held: Listed,
+    /// What the authority says.
+    pub plan: Plan,
+}
+
+/// `offer.json`: what was offered when the authority was asked last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    /// Which release.
+    pub release: ReleaseVersion,
+    /// It mends something dangerous.
+    pub critical: bool,
+    /// Bytes to fetch, the cheapest way.
+    pub fetch: u64,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Says what the library holds, all of it or some titles, and asks what is offered. Nothing is fetched, and nothing changes but what `list` shows.
+///
+/// # Errors
+/// [`crate::LibraryError::NoTitle`], [`crate::LibraryError::Incomplete`] for a title that was named; the refusals of `report`;
+/// [`crate::transport::TransportError`]; what the system said. What is refused title by title is in its plan.
+pub fn report(terminal: &Terminal, library: &Library, titles: &[TitleId], options: &UpdateOptions) -> Result<Reported> {
+    let mut reported = Reported { titles: vec![], unfinished: vec![], selected: vec![], silent: vec![] };
+    let mut held = Vec::new();
+    for title in titles {
+        library.complete(title)?;
+    }
+    for listed in library.list()?.into_iter().filter(|listed| titles.is_empty() || titles.contains(&listed.title)) {
+        match listed.complete {
+            true => held.push(listed),
+            false => reported.unfinished.push(listed),
+        }
+    }
+    for listed in &held {
+        // What cannot be removed now is removed the next time.
+        let _ = super::finish(terminal, library, listed, &options.card);
+    }
+    for some in held.chunks(Report::MOST) {
+        let statuses = some.iter().map(|listed| status(terminal, library, listed, options)).collect::<Result<Vec<_>>>()?;
+        let answered = send(terminal, library, &options.card, statuses.clone())?;
+        let shown = crate::status::show(terminal, library.path(), &options.card, &answered.contents, &statuses)?;
+        for (listed, plan) in some.iter().zip(answered.plans) {
+            note_offer(terminal, &library.copy(&listed.title, listed.grant_id), &plan);
+            reported.titles.push(Planned { held: listed.clone(), plan });
+        }
+        reported.selected.extend(answered.selected.into_iter().chain(shown.selected));
+        reported.silent.extend(shown.failed);
+    }
+    Ok(reported)
+}
+
+fn send(terminal: &Terminal, library: &Library, card: &CardChoice, statuses: Vec<Status>) -> Result<ReportResult> {
+    let authority = terminal.meet(&[])?;
+    let holder = terminal.holder(card, Some(library.path()))?;
+    let claimant = Claimant::new(terminal, &authority, &holder, library.path())?;
+    let device_name = claimant.device_name();
+    let titles: Vec<TitleId> = statuses.iter().map(|status| status.title.clone()).collect();
+    let operation = Operation::Report(Report {
+        user_id: Some(claimant.user),
+        device_id: claimant.device,
+        medium_id: None,
+        encoder: Encoder::name(),
+        titles: statuses,
+    });
+    let answered: ReportResult = ask(terminal, &authority, &operation, &claimant.proof(&holder, &device_name))?;
+    if !answered.plans.iter().map(|plan| &plan.title).eq(&titles) {
+        return Err(crate::ExchangeError::Shape("not one plan for each title".into()).into());
+    }
+    Ok(answered)
+}
+
+/// What is known of one copy. A release that was begun is finished before anything else is offered, unless it is offered no more.
+fn status(terminal: &Terminal, library: &Library, listed: &Listed, options: &UpdateOptions) -> Result<Status> {
+    let copy = library.copy(&listed.title, listed.grant_id);
+    let pin = pinned(&copy)?.filter(|pin| pin.release != listed.release);
+    let begun = match &pin {
+        Some(pin) => Some(begun(&copy, &pin.release)?),
+        None => None,
+    };
+    let damaged = copy.known_damage()?.filter(|damage| damage.release == listed.release);
+    let publisher = copy.record()?.publisher;
+    Ok(Status {
+        title: listed.title.clone(),
+        grant_id: Some(listed.grant_id),
+        medium_id: listed.origin.medium().cloned(),
+        release: Some(listed.release.clone()),
+        damaged: damaged.map(|damage| damage.chunks).unwrap_or_default(),
+        begun,
+        channel: options.channel.clone().or(channel(&copy)?),
+        wanted: options.to.clone(),
+        feed: feed::known(terminal, &listed.title, &publisher)?,
+        variables: crate::status::variables(terminal, library, &listed.title)?,
+    })
+}
+
+/// How much of a release is there already: unfinished packs, and patches.
+fn begun(copy: &Copy, release: &ReleaseVersion) -> Result<Begun> {
+    let sum = |directory: &std::path::Path, extension: &str| -> Result<u64> {
+        let mut bytes = 0;
+        for name in copy.io.list(directory).unwrap_or_default() {
+            let path = directory.join(name);
+            if path.extension().is_some_and(|found| found == extension) {
+                bytes += copy.length(&path)?.unwrap_or(0);
+            }
+        }
+        Ok(bytes)
+    };
+    let fetched = sum(&copy.directory.join("update"), "patch")?;
+    Ok(Begun { release: release.clone(), have: sum(&copy.packs(), "partial")?, fetched })
+}
+
+/// The channel that is followed, where one was ever named.
+pub(super) fn channel(copy: &Copy) -> Result<Option<Channel>> {
+    copy.read(CHANNEL)
+}
+
+/// For `list`. A library that cannot be written is asked about all the same.
+fn note_offer(terminal: &Terminal, copy: &Copy, plan: &Plan) {
+    let _ = match plan.to.as_ref().zip(plan.ways.first()) {
+        Some((to, way)) => {
+            let offer = Offer { release: to.version.clone(), critical: to.critical, fetch: way.fetch, at: terminal.clock().now() };
+            copy.write(OFFER, &offer)
+        }
+        None => copy.forget(OFFER),
+    };
+}
+
+impl Library {
+    /// What a title was offered when the authority was asked last.
+    ///
+    /// # Errors
+    /// [`crate::LibraryError`]; what the system said.
+    pub fn offer(&self, listed: &Listed) -> Result<Option<Offer>> {
+        self.copy(&listed.title, listed.grant_id).read(OFFER)
+    }
+}
