@@ -6,10 +6,12 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use crate::blobs::Blobs;
+use crate::catalogue::Catalogues;
 use crate::clock::{Clock, Rng};
 use crate::config::Config;
 use crate::db::Db;
 use crate::delivery::Delivery;
+use crate::difference::Differences;
 use crate::inbox_watch::InboxWatch;
 use crate::jobs::Lead;
 use crate::keys::Keys;
@@ -41,6 +43,10 @@ pub struct Parts {
     pub urls: Vec<String>,
     /// Batches that were asked for lately.
     pub batches: Batches,
+    /// Titles that were asked for lately, with their releases.
+    pub catalogues: Catalogues,
+    /// What their releases differ in.
+    pub differences: Differences,
     /// Wakes the delivery of the outbox, after a commit that put something there.
     pub outbox: Notify,
     /// Who listens for jobs here.

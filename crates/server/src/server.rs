@@ -15,10 +15,12 @@ use tokio::task::JoinHandle;
 
 use crate::app::{App, Parts};
 use crate::blobs::Blobs;
+use crate::catalogue::Catalogues;
 use crate::clock::{Clock, Rng};
 use crate::config::{Config, ConfigError};
 use crate::db::{Db, DbError};
 use crate::delivery::Delivery;
+use crate::difference::Differences;
 use crate::inbox_watch::InboxWatch;
 use crate::jobs::{self, Jobs, Lead};
 use crate::keys::{Keys, KeysError};
@@ -80,7 +82,8 @@ pub async fn assemble(config: Config, address: SocketAddr, db: Db, clock: Clock,
     let scheme = if config.has_tls() { "https" } else { "http" };
     let urls = if config.server.public_urls.is_empty() { vec![format!("{scheme}://{address}")] } else { config.server.public_urls.clone() };
     let (batches, outbox, inbox, lead) = (Batches::default(), Notify::new(), InboxWatch::default(), Lead::default());
-    Ok(App::new(Parts { db, blobs, delivery, keys, clock, rng, config, name, urls, batches, outbox, inbox, lead }))
+    let (catalogues, differences) = (Catalogues::default(), Differences::default());
+    Ok(App::new(Parts { db, blobs, delivery, keys, clock, rng, config, name, urls, batches, catalogues, differences, outbox, inbox, lead }))
 }
 
 /// Who the authority is, and its keys.

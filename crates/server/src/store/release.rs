@@ -223,6 +223,27 @@ pub async fn minimum(tx: &mut Tx, title: &TitleId, channel: &Channel) -> Result<
     Ok(row.map(|(number,)| number))
 }
 
+/// The same of all channels.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn minima(tx: &mut Tx, title: &TitleId) -> Result<Vec<(Channel, i64)>, DbError> {
+    tx.query("SELECT channel, number FROM channel_minimum WHERE title_id = $1 ORDER BY channel").bind(title.as_str()).all().await
+}
+
+/// The bytes of each release's packs and manifest.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn packed(tx: &mut Tx, title: &TitleId) -> Result<Vec<(ReleaseVersion, u64)>, DbError> {
+    let rows: Vec<(ReleaseVersion, i64)> = tx
+        .query("SELECT version, CAST(sum(length) AS BIGINT) FROM release_object WHERE title_id = $1 GROUP BY version ORDER BY version")
+        .bind(title.as_str())
+        .all()
+        .await?;
+    Ok(rows.into_iter().map(|(version, bytes)| (version, bytes.unsigned_abs())).collect())
+}
+
 /// Names the oldest release that is still good on a channel, or none.
 ///
 /// # Errors
