@@ -55,7 +55,7 @@ pub struct ListedRelease {
     /// It mends something dangerous.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub critical: bool,
-    /// For people: what is new; text without control characters but line feeds, [`MAX_NOTES`] bytes at most.
+    /// For people: what is new; text without control characters but line feeds and tabs, [`MAX_NOTES`] bytes at most.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub notes: String,
     /// It is not to be installed any more, and whoever has it is to leave it.
@@ -166,7 +166,7 @@ impl ListedRelease {
             return Err(FeedError::Member("channel"));
         }
         // Notes are shown in terminals, which take control characters for commands.
-        if self.notes.len() > MAX_NOTES || self.notes.chars().any(|c| c.is_control() && c != '\n') {
+        if self.notes.len() > MAX_NOTES || self.notes.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\t')) {
             return Err(FeedError::Member("notes"));
         }
         Ok(())
