@@ -195,7 +195,7 @@ mod nothing_acknowledged_is_lost_by_sigkill {
         let mut acknowledged = Vec::new();
         for round in 0..4 {
             let mut child = Command::new(std::env::current_exe().unwrap())
-                .args(["--exact", "child_that_moves_coins", "--ignored", "--nocapture"])
+                .args(["--exact", "db_faults::child_that_moves_coins", "--ignored", "--nocapture"])
                 .env("COUNTERFOIL_TEST_CHILD", format!("{url} {round}"))
                 .stdout(Stdio::piped())
                 .stderr(Stdio::inherit())

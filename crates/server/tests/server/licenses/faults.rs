@@ -2,9 +2,7 @@
 //! (`testing.md`, row 3). What got no answer is repeated and has one effect (row 2).
 
 use std::cell::RefCell;
-use std::time::Duration;
 
-use counterfoil_server::db::{DbOptions, Fault, Lasting};
 use serde_json::{Value, json};
 
 use super::catalogue::TestServer;
@@ -13,15 +11,9 @@ use super::licensing::one_more;
 use super::sales::sell;
 use super::support::{TestDb, db_test};
 use super::terminal::{Terminal, exchange, request, send};
+use crate::support::breaking::{break_everywhere, impatient};
 
 const PRICE: &str = "19.99 EUR";
-/// Statements in an operation, at most: whoever needs more has this test to tell.
-const MOST: u64 = 60;
-
-fn impatient(options: &mut DbOptions) {
-    options.retry_for = Duration::from_millis(40);
-}
-
 async fn on_sale(db: &TestDb) -> (TestServer, Terminal) {
     let server = TestServer::new(db).await;
     sell(&server, db, "sky-raider", &[PRICE], json!({ "transfers": 1000, "devices": 1000 })).await;
@@ -30,46 +22,9 @@ async fn on_sale(db: &TestDb) -> (TestServer, Terminal) {
     (server, desk)
 }
 
-/// Fails each statement and each commit in turn while `prepare` makes a fresh request and `effects` counts what it did.
-async fn break_everywhere(db: &TestDb, server: &TestServer, prepare: impl AsyncFn() -> Vec<u8>, effects: impl AsyncFn() -> i64) {
-    let mut struck = 0;
-    for lasting in [Lasting::Once, Lasting::ForGood] {
-        for kind in [Fault::Statement, Fault::Commit, Fault::CommitAnswer] {
-            for place in 0.. {
-                assert!(place < MOST, "the fault never ended");
-                let sealed = prepare().await;
-                let before = effects().await;
-                db.faults.arm(kind(place), lasting);
-                let first = send(server, &sealed).await;
-                let fired = db.faults.fired();
-                db.faults.disarm();
-                struck += u64::from(fired > 0);
-                let done = effects().await - before;
-                if first.status == 200 {
-                    assert_eq!(done, 1, "{:?} {lasting:?}: answered without its effect", kind(place));
-                } else {
-                    assert_eq!((first.status.as_u16(), first.code().as_str()), (503, "unavailable"), "{:?} {lasting:?}", kind(place));
-                    assert!(!String::from_utf8_lossy(&first.body).contains("answer"), "no key out");
-                    // Only the loss of a commit's answer leaves it open whether there was an effect.
-                    let unknown = matches!(kind(place), Fault::CommitAnswer(_));
-                    assert!(done == 0 || unknown, "{:?} {lasting:?}: an effect without an answer", kind(place));
-                }
-                let repeated: Value = exchange(server, &sealed).await.unwrap();
-                assert!(repeated.is_object());
-                assert_eq!(effects().await - before, 1, "{:?} {lasting:?}: repeated, one effect", kind(place));
-                if fired == 0 {
-                    break;
-                }
-            }
-        }
-    }
-    assert!(struck >= 12, "{struck} faults are too few to prove anything");
-    is_sound(db).await;
-}
-
 db_test!(d5_a_broken_request_for_a_license_takes_one_place_or_none, |options| impatient(options), async |db: TestDb| {
     let (server, desk) = on_sale(&db).await;
-    let fresh = async || {
+    let fresh = async |_| {
         // Devices are few for one user, so each round is somebody else's.
         let owner = Terminal::registered(&server).await;
         owner.order(&server, "sky-raider", PRICE).await.unwrap();
@@ -88,7 +43,7 @@ db_test!(d5_a_broken_request_for_a_license_takes_one_place_or_none, |options| im
 db_test!(d6_a_broken_fetch_draws_one_grant_or_none, |options| impatient(options), async |db: TestDb| {
     let (server, desk) = on_sale(&db).await;
     let fetched = RefCell::new(None::<Vec<u8>>);
-    let fresh = async || {
+    let fresh = async |_| {
         let grant = fetched.borrow_mut().take();
         if let Some(sealed) = grant {
             let redeemed: counterfoil_core::wire::RedeemResult = serde_json::from_value(exchange(&server, &sealed).await.unwrap()).unwrap();
@@ -105,7 +60,7 @@ db_test!(d6_a_broken_fetch_draws_one_grant_or_none, |options| impatient(options)
 
 db_test!(a_broken_confirmation_settles_once_or_not_at_all, |options| impatient(options), async |db: TestDb| {
     let (server, desk) = on_sale(&db).await;
-    let fresh = async || {
+    let fresh = async |_| {
         let issued = desk.license_again(&server, "sky-raider").await.unwrap();
         let redeemed = desk.redeem(&server, issued.transaction_id).await.unwrap();
         desk.sealed(&server, &request(&server, desk.installed_operation(redeemed.grant.grant_id)), None)
@@ -118,7 +73,7 @@ db_test!(d8_a_broken_transfer_moves_it_or_not, |options| impatient(options), asy
     let laptop = one_more(&server, &desk).await;
     let (issued, _) = desk.install(&server, "sky-raider").await.unwrap();
     let at = RefCell::new(false);
-    let fresh = async || {
+    let fresh = async |_| {
         let there = at.replace_with(|there| !*there);
         let (from, to) = if there { (&laptop, &desk) } else { (&desk, &laptop) };
         desk.sealed(&server, &request(&server, desk.transfer_operation(from, to, Some("sky-raider"), false)), None)
@@ -134,7 +89,7 @@ db_test!(d8_a_broken_transfer_moves_it_or_not, |options| impatient(options), asy
 
 db_test!(d10_a_broken_farewell_takes_the_device_out_or_not, |options| impatient(options), async |db: TestDb| {
     let (server, _) = on_sale(&db).await;
-    let fresh = async || {
+    let fresh = async |_| {
         let owner = Terminal::registered(&server).await;
         owner.order(&server, "sky-raider", PRICE).await.unwrap();
         let laptop = one_more(&server, &owner).await;
@@ -147,7 +102,7 @@ db_test!(d10_a_broken_farewell_takes_the_device_out_or_not, |options| impatient(
 db_test!(no_license_leaves_whose_renewal_is_not_written_down, |options| impatient(options), async |db: TestDb| {
     let (server, desk) = on_sale(&db).await;
     let (issued, _) = desk.install(&server, "sky-raider").await.unwrap();
-    let fresh = async || {
+    let fresh = async |_| {
         server.app.clock.set(counterfoil_core::Timestamp(server.app.clock.now().0 + 60_000));
         desk.sealed(&server, &request(&server, desk.renew_operation(issued.license_id)), None)
     };

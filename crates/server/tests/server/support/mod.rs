@@ -5,6 +5,7 @@
 //! make the tests `name::sqlite` and `name::postgres`. PostgreSQL comes from `COUNTERFOIL_TEST_POSTGRES`; without it the test fails.
 
 pub mod bought;
+pub mod breaking;
 pub mod captured;
 pub mod catalogue;
 pub mod cluster;
