@@ -12,16 +12,23 @@ use crate::io::words;
 
 pub use agent::{Timeouts, agent};
 pub use download::{Part, download, resuming};
+pub use pace::Pace;
+pub(crate) use pace::Paced;
 pub use stream::{Event, Events};
 
 mod agent;
 mod download;
+mod pace;
 mod stream;
 
 /// Longest answer that is read, in bytes: a signed answer with grants for every title that a medium can carry.
 const LONGEST_ANSWER: u64 = 1 << 20;
 /// Longest public document that is read, in bytes: a release of some terabytes with the names of its packs.
 const LONGEST_DOCUMENT: u64 = 16 << 20;
+
+/// Longest answer of a contents server of somebody else's, in bytes, and longest that it is waited for.
+const LONGEST_SELECTION: u64 = 64 << 10;
+const STRANGERS: Duration = Duration::from_secs(10);
 
 /// A way to an authority.
 pub trait Transport: Send + Sync {
@@ -33,12 +40,30 @@ pub trait Transport: Send + Sync {
     fn fetch(&self, object: &str, part: Part) -> Result<Box<dyn io::Read + Send>, TransportError>;
     /// Reads a public document (JSON) at a path.
     fn get(&self, path: &str) -> Result<Vec<u8>, TransportError>;
+    /// Shows a contents server a status (JSON), returns what it answers, which is not believed before the authority has seen it.
+    fn show(&self, _shown: &[u8]) -> Result<Vec<u8>, TransportError> {
+        Err(TransportError::NoAddress)
+    }
     /// Whether nobody in between can answer in the authority's place: TLS, or this computer itself.
     fn is_guarded(&self) -> bool;
     /// Sends an envelope, and returns signed answers as they come. Where there is no such stream, [`exchange`](Self::exchange) asks again and again.
     fn listen(&self, _envelope: &[u8]) -> Result<Events, TransportError> {
         Err(TransportError::NoStream { url: "the authority".into() })
     }
+    /// Sends an envelope, and waits a while for a signed answer that differs from the one that is `known`, where something in between lets no
+    /// stream through.
+    fn poll(&self, _envelope: &[u8], _known: Option<&str>) -> Result<Polled, TransportError> {
+        Err(TransportError::NoStream { url: "the authority".into() })
+    }
+}
+
+/// What a poll has brought.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Polled {
+    /// A signed answer, a compact JWS that nobody has verified yet.
+    pub answer: String,
+    /// Names it, for the next poll.
+    pub id: String,
 }
 
 /// Why nothing came back that could be used.
@@ -99,6 +124,9 @@ pub enum TransportError {
         /// For how long.
         after: Duration,
     },
+    /// Downloads wait: whoever runs this terminal wants none at the moment.
+    #[error("downloads are held back at the moment")]
+    Held,
     /// The certificate file cannot be used.
     #[error("{} is no file of PEM certificates: {reason}", path.display())]
     Certificates {
@@ -121,6 +149,7 @@ impl TransportError {
             TransportError::NotAnAuthority { .. } => "not_an_authority",
             TransportError::NoStream { .. } => "no_stream",
             TransportError::Later { .. } => "busy_server",
+            TransportError::Held => "held",
             TransportError::Certificates { .. } => "bad_certificates",
         }
     }
@@ -141,6 +170,7 @@ impl TransportError {
             TransportError::NotAnAuthority { .. } => "Check the address given with `--server`.".into(),
             TransportError::NoStream { .. } => "Update the server, or leave it at asking now and then.".into(),
             TransportError::Later { .. } => "Repeat the command later: nothing is issued or charged twice.".into(),
+            TransportError::Held => "`counterfoil agent status` says until when; `counterfoil agent resume` ends a pause.".into(),
             TransportError::Certificates { .. } => "Give the certificate authority's certificate in PEM form: `--ca FILE`.".into(),
         }
     }
@@ -265,12 +295,30 @@ impl Transport for HttpTransport {
         })
     }
 
+    fn show(&self, shown: &[u8]) -> Result<Vec<u8>, TransportError> {
+        self.first("/v1/select", |url| {
+            let request = self.agent.post(url).config().timeout_global(Some(self.timeouts.exchange.min(STRANGERS))).build();
+            self.body(url, request.content_type("application/json").send(shown), LONGEST_SELECTION)
+        })
+    }
+
     fn is_guarded(&self) -> bool {
         self.urls.iter().all(|url| is_guarded(url))
     }
 
     fn listen(&self, envelope: &[u8]) -> Result<Events, TransportError> {
         self.first("/v1/terminal/inbox", |url| stream::listen(&self.agent, url, envelope))
+    }
+
+    fn poll(&self, envelope: &[u8], known: Option<&str>) -> Result<Polled, TransportError> {
+        self.first("/v1/terminal/inbox", |url| {
+            let request = self.agent.post(url).config().timeout_global(Some(self.timeouts.exchange)).build();
+            let mut request = request.content_type("application/json").header("accept", "application/json");
+            if let Some(known) = known {
+                request = request.header("last-event-id", known);
+            }
+            stream::polled(url, request.send(envelope).map_err(|error| unreachable(url, &error))?)
+        })
     }
 }
 

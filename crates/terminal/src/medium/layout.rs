@@ -9,6 +9,8 @@ pub const IDENTITY: &str = "identity.json";
 pub const CONTENT: &str = "content";
 /// Release document of a title, signed by its publisher.
 pub const RELEASE: &str = "release.jws";
+/// What is noted of a title on a medium that can be written (A6, A12). Nothing that is signed or sealed covers it.
+pub const STATUS: &str = "status.json";
 /// Launcher for people (C20).
 pub const START: &str = "START";
 /// What this is, for people.

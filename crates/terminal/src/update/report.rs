@@ -28,7 +28,7 @@ pub struct Reported {
     /// Supplementary titles that the status selects (A6), to be installed.
     pub selected: Vec<Selected>,
     /// Contents servers (A10) that did not answer as they should, and why: they select nothing this time.
-    pub silent: Vec<(String, crate::Error)>,
+    pub silent: Vec<(String, String)>,
 }
 
 /// A title, and what brings it up to date.
