@@ -183,7 +183,7 @@ impl Output<'_> {
 }
 
 /// Tells what a patch says wrongly from what could not be read.
-fn reading(error: io::Error) -> ApplyError {
+pub(crate) fn reading(error: io::Error) -> ApplyError {
     match error.kind() {
         io::ErrorKind::InvalidData => ApplyError::Damaged(error.to_string()),
         io::ErrorKind::UnexpectedEof => damaged("it is cut"),

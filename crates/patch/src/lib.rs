@@ -13,12 +13,14 @@ mod make;
 mod matching;
 mod residual;
 mod text;
+mod unwrap;
 mod varint;
 
 use std::io;
 
-pub use apply::{ApplyError, Limits, apply};
-pub use make::{Made, MakeError, Options, StreamSize, make};
+pub use apply::{ApplyError, Limits};
+pub use make::{Made, MakeError, Options, StreamSize};
+pub use unwrap::{apply, make};
 
 /// The files that one side of a patch consists of, numbered from 0: read at any offset, by several threads at once.
 pub trait Files: Sync {

@@ -14,6 +14,9 @@ use super::inflate::Inflater;
 use crate::Files;
 use crate::varint::invalid;
 
+// Only named to have zlib's own code linked, never a replacement that a system gives: its bytes would differ.
+use libz_sys as _;
+
 /// Which encoder, at which level: a byte in a recipe. 1 to 9 are zlib's levels, 17 to 26 miniz_oxide's 1 to 10.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Setting(u8);
@@ -21,7 +24,7 @@ pub(crate) struct Setting(u8);
 const MINIZ: u8 = 16;
 
 /// In which order they are tried.
-const SETTINGS: [Setting; 14] = [6, 9, 1, MINIZ + 6, MINIZ + 9, MINIZ + 1, 5, 7, 8, 4, 3, 2, MINIZ + 10, MINIZ + 3].map(Setting);
+const SETTINGS: [u8; 14] = [6, 9, 1, MINIZ + 6, MINIZ + 9, MINIZ + 1, 5, 7, 8, 4, 3, 2, MINIZ + 10, MINIZ + 3];
 
 /// Text is packed in parts of this length.
 const PART: usize = 64 << 10;
@@ -101,7 +104,7 @@ pub(crate) fn identify(
     limit: u64,
     hint: Option<Setting>,
 ) -> io::Result<Option<(Setting, u64)>> {
-    for setting in hint.into_iter().chain(SETTINGS.into_iter().filter(|setting| Some(*setting) != hint)) {
+    for setting in hint.into_iter().chain(SETTINGS.map(Setting).into_iter().filter(|setting| Some(*setting) != hint)) {
         if let Some(plain) = gives(setting, files, file, packed, limit)? {
             return Ok(Some((setting, plain)));
         }
