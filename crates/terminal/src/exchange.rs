@@ -192,6 +192,25 @@ pub(crate) fn listen<T: DeserializeOwned>(
     Ok(())
 }
 
+/// Asks for one answer as [`listen`] does for many: it is waited for while it would be the one that is `known`. Answers with the name of the
+/// one that came.
+///
+/// # Errors
+/// As [`listen`].
+pub(crate) fn poll<T: DeserializeOwned>(
+    terminal: &Terminal,
+    authority: &Authority,
+    operation: &Operation,
+    proofs: &[(&str, Signer<'_>)],
+    known: Option<&str>,
+) -> Result<(T, String)> {
+    let request = seal(terminal, authority, operation, proofs)?;
+    let polled = terminal.transport(&authority.document.urls_for(operation))?.poll(&request.envelope.to_json(), known)?;
+    let answer = verify(authority, &request, &polled.answer)?;
+    note_lazily(terminal, answer.server_time)?;
+    Ok((answer.outcome.into_result().map_err(|error| ExchangeError::Shape(error.to_string()))??, polled.id))
+}
+
 /// How far the time that is remembered may lie behind the one that was signed last, in milliseconds, before it is worth a write.
 const LAZY: u64 = 10 * 60 * 1000;
 

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::hardware::{HardwareIds, Read};
 use crate::home::{Authority, Home, HomeError};
 use crate::io::{Io, IoFailure, RealIo};
-use crate::transport::{HttpTransport, Timeouts, Transport, TransportError};
+use crate::transport::{HttpTransport, Pace, Paced, Timeouts, Transport, TransportError};
 use counterfoil_core::rules::binding::{Binding, Hardware};
 use counterfoil_core::wire::{AuthorityDocument, HolderKind};
 use counterfoil_core::{DeviceId, DriveId};
@@ -74,6 +74,7 @@ pub struct Terminal {
     connect: Connect,
     home: Home,
     hardware: HardwareIds,
+    pace: Option<Arc<Pace>>,
 }
 
 impl Terminal {
@@ -106,7 +107,12 @@ impl Terminal {
         let Parts { io, clock, random, connect } = parts;
         let home = Home::open(io.clone(), &setup.home)?;
         let hardware = HardwareIds::new(&setup.hardware_root);
-        Ok(Self { setup, io, clock, random: Mutex::new(random), connect, home, hardware })
+        Ok(Self { setup, io, clock, random: Mutex::new(random), connect, home, hardware, pace: None })
+    }
+
+    /// Has everything that is downloaded come at a pace, and lets whoever has that hold it back.
+    pub fn set_pace(&mut self, pace: Arc<Pace>) {
+        self.pace = Some(pace);
     }
 
     /// State of this device.
@@ -206,7 +212,11 @@ impl Terminal {
     /// # Errors
     /// [`TransportError::NoAddress`], [`TransportError::Certificates`].
     pub fn contents(&self, authority: &Authority) -> Result<Arc<dyn Transport>> {
-        Ok(self.transport(&authority.document.urls_for_contents())?)
+        let way = self.transport(&authority.document.urls_for_contents())?;
+        Ok(match &self.pace {
+            Some(pace) => Arc::new(Paced { inner: way, pace: Arc::clone(pace) }),
+            None => way,
+        })
     }
 
     /// The way to addresses that somebody who was asked has named, whom nobody in between could have spoken for.

@@ -3,7 +3,9 @@
 use std::io::{BufRead, BufReader, Read};
 use std::time::Duration;
 
-use super::{LONGEST_ANSWER, TransportError, problem, unreachable};
+use counterfoil_format::encoding::parse_strict;
+
+use super::{LONGEST_ANSWER, Polled, TransportError, problem, unreachable};
 
 /// Longest silence after which the line is taken for cut: the authority says something every 15 s.
 const SILENCE: Duration = Duration::from_secs(45);
@@ -94,11 +96,30 @@ fn longest() -> usize {
 pub(super) fn listen(agent: &ureq::Agent, url: &str, envelope: &[u8]) -> Result<Events, TransportError> {
     let request = agent.post(url).config().timeout_per_read(Some(SILENCE)).build();
     let request = request.content_type("application/json").header("accept", "text/event-stream");
-    let mut answer = request.send(envelope).map_err(|error| unreachable(url, &error))?;
+    let answer = request.send(envelope).map_err(|error| unreachable(url, &error))?;
+    Ok(Events::new(url, granted(url, answer, "text/event-stream")?.into_body().into_reader()))
+}
+
+/// One answer in place of a stream.
+///
+/// # Errors
+/// `NoStream` where the server does not do that either; `Later`, `Unreachable`, and whatever else the answer says.
+pub(super) fn polled(url: &str, answer: ureq::http::Response<ureq::Body>) -> Result<Polled, TransportError> {
+    let mut answer = granted(url, answer, "application/json")?;
+    let body = answer.body_mut().with_config().limit(LONGEST_ANSWER).read_to_vec().map_err(|error| unreachable(url, &error))?;
+    parse_strict(&body).map_err(|error| TransportError::NotAnAuthority { url: url.into(), reason: error.to_string() })
+}
+
+/// The answer, where it is of the kind that was asked for.
+fn granted(
+    url: &str,
+    mut answer: ureq::http::Response<ureq::Body>,
+    wanted: &str,
+) -> Result<ureq::http::Response<ureq::Body>, TransportError> {
     let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let (status, kind, later) = (answer.status().as_u16(), header("content-type").unwrap_or_default(), header("retry-after"));
     match status {
-        200 if kind.starts_with("text/event-stream") => return Ok(Events::new(url, answer.into_body().into_reader())),
+        200 if kind.starts_with(wanted) => return Ok(answer),
         200 | 404 | 405 | 501 => return Err(TransportError::NoStream { url: url.into() }),
         429 | 503 => {
             if let Some(seconds) = later.and_then(|later| later.trim().parse().ok()) {
