@@ -176,7 +176,8 @@ impl<S: ReadAt> SealedPatch<S> {
         let layout = Layout::of(source.size()?)?;
         let mut salt = [0; SALT_LEN];
         source.read_exact_at(&mut salt, 0)?;
-        let nothing = PatchHeader { from: ChunkId([0; 32]), to: ChunkId([0; 32]), encoder: String::new(), level: 0, old: vec![], new: vec![] };
+        let nothing =
+            PatchHeader { from: ChunkId([0; 32]), to: ChunkId([0; 32]), encoder: String::new(), level: 0, old: vec![], new: vec![] };
         let mut patch = Self { key, salt, source, layout, header: nothing, start: 0, open: Mutex::default() };
 
         if patch.layout.plain < LENGTH_LEN {
@@ -326,8 +327,9 @@ impl PatchHeader {
     /// # Errors
     /// [`PatchError::Header`].
     pub fn check(&self, old: &Manifest, new: &Manifest) -> Result<(), PatchError> {
-        let is_file =
-            |manifest: &Manifest, at: u32| (at as usize) < manifest.len() && matches!(manifest.entry(at as usize).kind, EntryKind::File { .. });
+        let is_file = |manifest: &Manifest, at: u32| {
+            (at as usize) < manifest.len() && matches!(manifest.entry(at as usize).kind, EntryKind::File { .. })
+        };
         if self.old.iter().all(|&at| is_file(old, at)) && self.new.iter().all(|&at| is_file(new, at)) {
             return Ok(());
         }
