@@ -5,8 +5,8 @@ use clap::{Parser, Subcommand};
 use crate::context::{Context, Global};
 use crate::failure::Failure;
 use crate::{
-    agent, authority, buy, card, completions, copy, devices, download, inspect, install, library, license, orders, play, press, publish,
-    publisher, register, run, server, shop, status, store, title, transfer,
+    agent, authority, buy, card, completions, contents_server, copy, devices, download, feed, inspect, install, library, license, orders, play,
+    press, publish, publisher, register, rules, run, server, shop, status, store, title, transfer, update,
 };
 
 /// Counterfoil: content on media that can be copied once, into your own library, and played from there
@@ -44,6 +44,8 @@ pub enum Command {
     Refund(orders::Refund),
     Install(install::Install),
     Download(download::Download),
+    Update(update::Update),
+    Rollback(update::Rollback),
     List(library::List),
     Verify(library::Verify),
     Remove(library::Remove),
@@ -66,10 +68,17 @@ pub enum Command {
     /// For publishers: how your titles stand in the store
     #[command(subcommand)]
     Title(title::TitleCommand),
+    #[command(subcommand)]
+    Rules(rules::RulesCommand),
+    /// For publishers: the signed list of a title's releases that terminals go by
+    #[command(subcommand)]
+    Feed(feed::FeedCommand),
     Press(press::Press),
     Completions(completions::Completions),
     #[command(subcommand)]
     Shop(shop::ShopCommand),
+    #[command(subcommand)]
+    ContentsServer(contents_server::ContentsServerCommand),
     /// For operators: make a new authority (`counterfoild init`)
     #[command(disable_help_flag = true)]
     Init(server::Passed),
@@ -97,6 +106,8 @@ impl Command {
             Command::Refund(command) => command.run(context),
             Command::Install(command) => command.run(context),
             Command::Download(command) => command.run(context),
+            Command::Update(command) => command.run(context),
+            Command::Rollback(command) => command.run(context),
             Command::List(command) => command.run(context),
             Command::Verify(command) => command.run(context),
             Command::Remove(command) => command.run(context),
@@ -111,7 +122,10 @@ impl Command {
             Command::Publisher(PublisherCommand::Login(command)) => command.run(context),
             Command::Publish(command) => command.run(context),
             Command::Title(command) => command.run(context),
+            Command::Feed(command) => command.run(context),
             Command::Store(command) => command.run(context),
+            Command::Rules(command) => command.run(context),
+            Command::ContentsServer(command) => command.run(context),
             Command::Press(command) => command.run(context),
             Command::Completions(command) => command.run(context),
             Command::Shop(command) => command.run(context),

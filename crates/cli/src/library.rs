@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 use counterfoil_core::TitleId;
 use counterfoil_terminal::Terminal;
+use counterfoil_terminal::update::Offer;
 use counterfoil_terminal::{Control, Library, Listed, default_library, uninstall_control};
 use counterfoil_terminal::{Report, repair, verify};
 use serde_json::json;
@@ -31,11 +32,16 @@ impl Which {
     pub fn open(&self, terminal: &Terminal) -> Result<Library, Failure> {
         let path = match &self.library {
             Some(path) => path.clone(),
-            None => default_library(terminal)?
+            None => inside().map_or_else(|| default_library(terminal), |path| Ok(Some(path)))?
                 .ok_or_else(|| Failure::usage("no library is known yet").hint("Say where it is: `--library DIR`."))?,
         };
         Ok(Library::open(terminal, &path)?)
     }
+}
+
+/// The library of the program that runs this command, where one does.
+fn inside() -> Option<PathBuf> {
+    std::env::var_os("COUNTERFOIL_LIBRARY").filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
 /// List the titles in the library
@@ -103,34 +109,40 @@ impl List {
     pub fn run(self, context: &Context) -> Result<(), Failure> {
         let terminal = context.terminal()?;
         let library = self.which.open(&terminal)?;
-        let with_state = |title: Listed| {
+        let mut titles = Vec::new();
+        for title in library.list()? {
             let state = State::of(&terminal, &library, &title);
-            (title, state)
-        };
-        let titles: Vec<_> = library.list()?.into_iter().map(with_state).collect();
-        let value = json!({ "library": library.path(), "titles": titles.iter().map(|(title, state)| listed(title, state.as_ref())).collect::<Vec<_>>() });
+            let offer = library.offer(&title)?;
+            titles.push((title, state, offer));
+        }
+        let value = |(title, state, offer): &(Listed, Option<State>, Option<Offer>)| listed(title, state.as_ref(), offer.as_ref());
+        let value = json!({ "library": library.path(), "titles": titles.iter().map(value).collect::<Vec<_>>() });
         context.output.result(&value, || match titles.is_empty() {
             true => format!("no titles in {}\n", library.path().display()),
-            false => titles.iter().map(|(title, state)| line(title, state.as_ref())).collect(),
+            false => titles.iter().map(|(title, state, offer)| line(title, state.as_ref(), offer.as_ref())).collect(),
         })
     }
 }
 
-fn listed(title: &Listed, license: Option<&State>) -> serde_json::Value {
+fn listed(title: &Listed, license: Option<&State>, offer: Option<&Offer>) -> serde_json::Value {
     json!({
         "title": title.title, "name": title.name, "kind": title.kind, "release": title.release, "entry": title.entry,
         "size": title.size, "packed": title.packed, "files": title.files, "medium_id": title.origin.medium(), "license_id": title.origin.license(), "grant_id": title.grant_id,
         "copied_at": units::moment(title.copied_at), "complete": title.complete,
-        "license": license.map(State::value),
+        "license": license.map(State::value), "previous": title.previous, "offered": offer.map(units::dated),
     })
 }
 
-fn line(title: &Listed, license: Option<&State>) -> String {
-    let state = match license {
+fn line(title: &Listed, license: Option<&State>, offer: Option<&Offer>) -> String {
+    let mut state = match license {
         Some(license) => format!("  ({})", license.words),
         None if title.complete => String::new(),
         None => "  (not finished)".to_owned(),
     };
+    if let Some(offer) = offer {
+        let critical = if offer.critical { ", critical" } else { "" };
+        state += &format!("  (update: {}, {}{critical})", offer.release, units::bytes(offer.fetch));
+    }
     let (size, files) = (units::bytes(title.size), units::count(title.files, "file", "files"));
     format!(
         "{:<24} {:<12} {:<6} {size:>10}  {files}  {}{state}\n",
