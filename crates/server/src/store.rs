@@ -35,6 +35,7 @@ pub mod request;
 pub mod selection;
 pub mod session;
 pub mod setting;
+pub mod status;
 pub mod ticket;
 pub mod title;
 pub mod token;

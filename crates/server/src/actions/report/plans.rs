@@ -1,0 +1,143 @@
+//! The plan for one title: where to go by the rule, and what each way costs, from memory where it was measured before.
+
+use counterfoil_core::rules::plan::{self as rules, Begun, Chain, Ground, Wish};
+use counterfoil_core::wire::{Plan, Status, Way};
+use counterfoil_core::{Channel, Refusal};
+
+use super::Asking;
+use super::facts::{Found, Held};
+use crate::app::App;
+use crate::catalogue::Catalogue;
+use crate::difference::Of;
+use crate::problem::Problem;
+
+/// Plans for what is held by right; what is not is refused, and the others are planned all the same.
+pub(super) async fn plan(app: &App, asking: &Asking, encoder: &str, status: &Status, held: &Held) -> Result<Plan, Problem> {
+    let mut plan = Plan { title: status.title.clone(), refused: None, to: None, ways: vec![], feed: None, fresh: None };
+    let decided = match &held.found {
+        Ok(found) => target(asking, status, found).map(|target| (found, target)),
+        Err(refusal) => Err(refusal.clone()),
+    };
+    match decided {
+        Ok((found, Some(target))) => {
+            plan.to = Some(found.catalogue.on_offer(target.index, target.critical));
+            plan.ways = Measuring { app, encoder, status, found }.ways(target.index).await?;
+        }
+        Ok((found, None)) => {
+            let current = status.release.as_ref().and_then(|version| found.catalogue.find(version));
+            if let Some(index) = current.filter(|_| !status.damaged.is_empty() && !found.on_medium) {
+                plan.to = Some(found.catalogue.on_offer(index, false));
+                plan.ways = Measuring { app, encoder, status, found }.mends(index).await?;
+            }
+        }
+        Err(refusal) => plan.refused = Some(refusal),
+    }
+    Ok(plan)
+}
+
+fn target(asking: &Asking, status: &Status, found: &Found) -> Result<Option<rules::Target>, Refusal> {
+    let stable = Channel::default();
+    let channel = status.channel.as_ref().unwrap_or(&stable);
+    let grant = status.grant_id.map(|grant| *grant.as_bytes());
+    let medium = asking.medium.as_ref().map(|(medium, _)| medium.as_str().as_bytes());
+    // A device is in a rollout or not, whatever it has been granted.
+    let who = match (&asking.device, &grant, medium) {
+        (Some(device), ..) => device.as_bytes().as_slice(),
+        (None, Some(grant), _) => grant.as_slice(),
+        (None, None, medium) => medium.unwrap_or_default(),
+    };
+    let wish = Wish {
+        title: &status.title,
+        who,
+        channel,
+        current: status.release.as_ref(),
+        begun: status.begun.as_ref().map(|begun| &begun.release),
+        wanted: status.wanted.as_ref(),
+        minimum: found.catalogue.minimum(channel),
+    };
+    rules::target(&wish, &found.catalogue.candidates)
+}
+
+/// One title whose ways are measured.
+struct Measuring<'a> {
+    app: &'a App,
+    encoder: &'a str,
+    status: &'a Status,
+    found: &'a Found,
+}
+
+impl Measuring<'_> {
+    async fn ways(&self, to: usize) -> Result<Vec<Way>, Problem> {
+        let catalogue = &self.found.catalogue;
+        let from = self.status.release.as_ref().and_then(|version| catalogue.find(version));
+        let begun = self.status.begun.as_ref().filter(|begun| begun.release == catalogue.candidates[to].version);
+        let Some(from) = from else { return Ok(rules::ways(&Ground { begun: counted(begun), ..self.ground(to) })) };
+        if self.found.on_medium {
+            let difference = self.app.differences.of_packs(self.app, self.of(from), self.of(to)).await?;
+            return Ok(rules::ways(&Ground { difference, begun: counted(begun), ..self.ground(to) }));
+        }
+        let is_usual = self.status.damaged.is_empty() && begun.is_none();
+        if let Some(known) = catalogue.known_ways(self.encoder, from, to).filter(|_| is_usual) {
+            return Ok(known.to_vec());
+        }
+        let (difference, damaged) = match self.status.damaged.as_slice() {
+            [] => (self.app.differences.between(self.app, self.of(from), self.of(to)).await?, 0),
+            damaged => match self.app.differences.between_damaged(self.app, self.of(from), self.of(to), damaged).await? {
+                Some((difference, bytes)) => (Some(difference), bytes),
+                None => (None, 0),
+            },
+        };
+        let chains = match difference {
+            Some(_) => self.chains(from, to).await?,
+            None => vec![],
+        };
+        let ways = rules::ways(&Ground { difference, damaged, begun: counted(begun), chains, ..self.ground(to) });
+        if is_usual {
+            catalogue.keep_ways(self.encoder, from, to, &ways);
+        }
+        Ok(ways)
+    }
+
+    /// The ways to mend what is there.
+    async fn mends(&self, index: usize) -> Result<Vec<Way>, Problem> {
+        let of = self.of(index);
+        let found = self.app.differences.between_damaged(self.app, of, of, &self.status.damaged).await?;
+        let ground = self.ground(index);
+        // A manifest that does not open names no chunks; everything is fetched.
+        let damaged = found.map_or(ground.packs + ground.manifest, |(_, bytes)| bytes);
+        Ok(if damaged == 0 { vec![] } else { rules::heal(&Ground { damaged, ..ground }) })
+    }
+
+    async fn chains(&self, from: usize, to: usize) -> Result<Vec<Chain>, Problem> {
+        let catalogue: &Catalogue = &self.found.catalogue;
+        let mut chains = vec![];
+        for hops in catalogue.chains(self.encoder, from, to) {
+            let mut chain = Chain { patches: vec![], manifests: 0, write: 0 };
+            let mut at = from;
+            for (next, patch) in hops {
+                let written = self.app.differences.between(self.app, self.of(at), self.of(next)).await?;
+                // Where it cannot be compared, no less than all of it is promised.
+                chain.write += written.map_or(self.ground(next).packs, |difference| difference.write);
+                chain.manifests += catalogue.released[next].document.manifest.length;
+                chain.patches.push(patch);
+                at = next;
+            }
+            chains.push(chain);
+        }
+        Ok(chains)
+    }
+
+    fn of(&self, index: usize) -> Of<'_> {
+        Of { title: &self.status.title, release: &self.found.catalogue.released[index].document }
+    }
+
+    fn ground(&self, index: usize) -> Ground {
+        let released = &self.found.catalogue.released[index];
+        let manifest = released.document.manifest.length;
+        Ground { packs: released.packed.saturating_sub(manifest), manifest, ..Ground::default() }
+    }
+}
+
+fn counted(begun: Option<&counterfoil_core::wire::Begun>) -> Begun {
+    begun.map_or_else(Begun::default, |begun| Begun { have: begun.have, fetched: begun.fetched })
+}
