@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use counterfoil_core::{Channel, Kind, ReleaseVersion, TitleId};
 use counterfoil_format::content::{
-    self, ContentKey, Manifest, PublishError, PublishOptions, PublishProgress, Published, Release, TreeError, publish,
+    self, ContentKey, ListedRelease, Manifest, PublishError, PublishOptions, PublishProgress, Published, Release, TreeError, publish,
 };
 use counterfoil_format::encoding::to_base64url;
 use counterfoil_format::grant::{SealedBox, purpose};
@@ -19,6 +19,7 @@ use serde_json::json;
 
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::feed::Signer;
 use crate::progress::Progress;
 use crate::publisher::api::Api;
 use crate::publisher::profile;
@@ -136,7 +137,18 @@ impl Publish {
             files: published.manifest.files(),
             manifest: published.reference,
         };
-        register(&api, &release, &self.channel, &published, &release.sign(&publisher, &keys.signing_key()))?;
+        let document = release.sign(&publisher, &keys.signing_key());
+        register(&api, &release, &self.channel, &published, &document)?;
+        let listed = ListedRelease {
+            version: self.version.to_string(),
+            document: content::ObjectName::of(document.as_bytes()),
+            channel: self.channel.to_string(),
+            critical: false,
+            notes: String::new(),
+            withdrawn: false,
+            allow_back: true,
+        };
+        Signer::new(context, &profile)?.add(&api, &self.title, &listed)?;
         let done = self.done(&published, uploaded);
         context.output.result(&done, || words(&done))
     }
