@@ -13,9 +13,11 @@ use counterfoil_format::content as format;
 use counterfoil_format::encoding::from_base64url;
 use quick_cache::sync::Cache;
 
+use crate::actions;
 use crate::auth::Scope;
 use crate::db::{DbError, Tx};
 use crate::store::audit::{self, Head};
+use crate::store::feed;
 use crate::store::patch::{self, Patch};
 use crate::store::release::{self, Release};
 use crate::store::title;
@@ -98,6 +100,7 @@ impl Catalogue {
         }
         let packed: HashMap<ReleaseVersion, u64> = release::packed(tx, id).await?.into_iter().collect();
         let minima = release::minima(tx, id).await?.into_iter().collect();
+        let listed = feed::get(tx, id).await?.map(|feed| actions::feed::listed_in(&feed.document));
         let (mut candidates, mut released) = (vec![], vec![]);
         for row in release::list(tx, id, i64::MAX, RELEASES).await? {
             let Some(document) = read_document(&row.document) else {
@@ -105,7 +108,10 @@ impl Catalogue {
                 continue;
             };
             let packed = packed.get(&row.version).copied().unwrap_or_default();
-            let (candidate, one) = taken_apart(row, document, packed);
+            let (mut candidate, one) = taken_apart(row, document, packed);
+            if let Some(listed) = &listed {
+                go_by(listed, &mut candidate);
+            }
             candidates.push(candidate);
             released.push(one);
         }
@@ -188,6 +194,18 @@ fn without_level(encoder: &str) -> &str {
 /// The payload of a document that was verified when it was published.
 fn read_document(document: &str) -> Option<format::Release> {
     serde_json::from_slice(&from_base64url(document.split('.').nth(1)?)?).ok()
+}
+
+/// What terminals would refuse is not offered: a release that the feed does not list yet, or no more.
+fn go_by(listed: &[format::ListedRelease], candidate: &mut Candidate) {
+    match listed.iter().find(|listed| listed.version == candidate.version.as_str()) {
+        Some(listed) => {
+            candidate.withdrawn |= listed.withdrawn;
+            candidate.allow_back &= listed.allow_back;
+            candidate.critical |= listed.critical;
+        }
+        None => candidate.held = true,
+    }
 }
 
 fn taken_apart(row: Release, document: format::Release, packed: u64) -> (Candidate, Released) {

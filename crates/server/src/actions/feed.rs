@@ -100,7 +100,7 @@ async fn check_releases(tx: &mut Tx, id: &TitleId, signed: &Feed, there: Option<
 }
 
 /// What a feed lists that was verified when it was taken.
-fn listed_in(document: &str) -> Vec<ListedRelease> {
+pub fn listed_in(document: &str) -> Vec<ListedRelease> {
     let payload = document.split('.').nth(1).and_then(from_base64url);
     payload.and_then(|payload| serde_json::from_slice::<Feed>(&payload).ok()).map(|feed| feed.releases).unwrap_or_default()
 }
