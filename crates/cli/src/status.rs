@@ -10,11 +10,17 @@ use serde_json::{Value, json};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::license::State;
+use crate::status_vars::StatusCommand;
 
 /// Show who you are here: home, authority, card, user, device, drive (offline)
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  counterfoil status --json")]
+#[command(args_conflicts_with_subcommands = true)]
+#[command(after_help = "Examples:
+  counterfoil status --json
+  counterfoil status set sky-raider chapter=3")]
 pub struct Status {
+    #[command(subcommand)]
+    variables: Option<StatusCommand>,
     /// The library whose drive is shown [default: the one used last]
     #[arg(long, value_name = "DIR")]
     library: Option<PathBuf>,
@@ -23,6 +29,9 @@ pub struct Status {
 impl Status {
     /// Reads what is here; what cannot be read is said, and is no failure.
     pub fn run(self, context: &Context) -> Result<(), Failure> {
+        if let Some(variables) = self.variables {
+            return variables.run(context);
+        }
         let terminal = context.terminal()?;
         let mut rows: Vec<(&str, Value, String)> = Vec::new();
         let mut row = |name, value: Value, words: String| rows.push((name, value, words));

@@ -5,7 +5,10 @@ use std::io::IsTerminal as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
+use counterfoil_terminal::status::{ProgramStatus, STATUS_FILE};
 use counterfoil_terminal::{Library, Permitted, Terminal, Title, mount_private, note_run};
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::SIGINT;
@@ -29,13 +32,17 @@ pub fn run(terminal: &Terminal, library: &Library, title: Arc<Title>, path: Opti
     }
     let signals = signals()?;
     let license = title.permitted().map(license_file).transpose()?;
+    let directory = private_directory()?;
+    let status_file = directory.path().join("status");
+    let mut status = ProgramStatus::begin(terminal, library, &title.listed().title, &status_file)?;
     let begun = terminal.clock().now();
     let mounted = mount_private(title.clone(), terminal)?;
     let mut command = Command::new(mounted.path().join(&program));
     command.args(arguments).current_dir(mounted.path()).env_remove(LICENSE);
+    command.env(TITLE, title.listed().title.as_str()).env(LIBRARY, library.path()).env(STATUS_FILE, &status_file);
     command.envs(license.as_ref().map(|license| (LICENSE, license.path())));
     let status = match command.spawn() {
-        Ok(child) => wait(child, signals),
+        Ok(child) => while_taking_in(&mut status, || wait(child, signals)),
         Err(error) => Err(Failure::operation("not_started", format!("cannot start {program}: {error}"))),
     };
     // Whatever came of the program, the view goes.
@@ -54,6 +61,39 @@ pub fn run(terminal: &Terminal, library: &Library, title: Arc<Title>, path: Opti
 
 /// Where the program finds its license.
 const LICENSE: &str = "COUNTERFOIL_LICENSE";
+/// What it is and where its library lies, for itself and for `counterfoil status` inside of it.
+const TITLE: &str = "COUNTERFOIL_TITLE";
+const LIBRARY: &str = "COUNTERFOIL_LIBRARY";
+/// How often it is looked whether the program has noted something.
+const EVERY: Duration = Duration::from_secs(1);
+
+fn private_directory() -> Result<tempfile::TempDir, Failure> {
+    let made = tempfile::Builder::new().prefix("counterfoil-status-").tempdir();
+    made.map_err(|error| Failure::operation("io", format!("cannot make a directory for what the program notes: {error}")))
+}
+
+/// Takes in what the program notes while it runs, and the rest when it has ended.
+fn while_taking_in<T>(status: &mut ProgramStatus<'_>, run: impl FnOnce() -> T) -> T {
+    let (ended, waiting) = mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            // What cannot be kept now may be later.
+            while let Err(RecvTimeoutError::Timeout) = waiting.recv_timeout(EVERY) {
+                let _ = status.take_in();
+            }
+            let rest = std::iter::repeat_with(|| status.take_in()).find(|taken| !matches!(taken, Ok(true)));
+            if let Some(Err(error)) = rest {
+                eprintln!("warning: what the program noted was not kept: {error}");
+            }
+            if let Some(why) = status.refused() {
+                eprintln!("warning: the program noted something that is no status variable: {why}");
+            }
+        });
+        let done = run();
+        drop(ended);
+        done
+    })
+}
 
 /// The license that it was permitted by, as a file that goes with the run.
 fn license_file(permitted: &Permitted) -> Result<tempfile::NamedTempFile, Failure> {
