@@ -87,17 +87,17 @@ fn apply_group(old: &dyn Files, patch: &dyn ReadAt, group: &Group, at: u64, outp
     let new_len = group.new.end - group.new.start;
     let open = |stream: usize| group.streams[stream].open(patch, starts[stream]).map_err(reading);
     let layouts = exe::read_layouts(&mut open(0)?, group.streams[0].raw, &pieces).map_err(reading)?;
-    let covers = cover::read(group.covers, text.len(), new_len, &mut open(1)?, &mut open(2)?, &mut open(3)?).map_err(reading)?;
+    let covers = cover::read(group.covers, text.len(), new_len, &mut open(1)?).map_err(reading)?;
     let covered: u64 = covers.iter().map(|cover| u64::from(cover.len)).sum();
-    if group.streams[7].raw != new_len - covered {
+    if group.streams[5].raw != new_len - covered {
         return Err(damaged("literals and covers do not make up the new text"));
     }
     let images = if layouts.is_empty() { Images::none() } else { Images::read(&text).map_err(ApplyError::Read)? };
     let mut body = Body {
         cache: Cache::new(&text, CACHE),
         predictor: Predictor::new(&images, &layouts, &covers),
-        adder: Adder::new(open(4)?, open(5)?, open(6)?, group.streams[6].raw).map_err(reading)?,
-        literals: open(7)?,
+        adder: Adder::new(open(2)?, open(3)?, open(4)?, group.streams[4].raw).map_err(reading)?,
+        literals: open(5)?,
         buffer: vec![0; PART],
     };
     let mut done = 0;

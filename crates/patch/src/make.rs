@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::ops::Range;
 
 use crate::codec::{self, Written};
-use crate::cover::{Control, Cover};
+use crate::cover::{self, Cover};
 use crate::exe::{self, Images, Predictor};
 use crate::header::{Group, Header, LONGEST_TEXT, STREAMS};
 use crate::residual::Runs;
@@ -191,9 +191,8 @@ fn streams(
     if !old_images.is_empty() {
         exe::put_layouts(&new_images.images, new, &mut layouts);
     }
-    let control = Control::of(covers);
-    let raw = [&layouts, &control.gaps, &control.lengths, &control.jumps, &runs.zeros, &runs.counts, &runs.bytes, &literals];
-    Ok(raw.map(|raw| codec::write(raw)))
+    let [zeros, counts, differences] = [&runs.zeros, &runs.counts, &runs.bytes].map(|raw| codec::write(raw));
+    Ok([codec::write(&layouts), Written::stored(cover::write(covers)), zeros, counts, differences, codec::write(&literals)])
 }
 
 fn append(text: &Text<'_>, range: Range<usize>, out: &mut Vec<u8>) -> io::Result<()> {

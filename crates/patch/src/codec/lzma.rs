@@ -28,7 +28,18 @@ pub(super) fn exists(setting: u8) -> bool {
 }
 
 pub(super) fn compress(raw: &[u8], setting: u8) -> Vec<u8> {
-    let stream = Stream::new_raw_encoder(&filters(setting, raw.len() as u64)).expect("the settings are among those that LZMA has");
+    encode(raw, &filters(setting, raw.len() as u64))
+}
+
+/// For an estimate only: nothing can read it.
+pub(super) fn quickly(raw: &[u8]) -> Vec<u8> {
+    let mut filters = Filters::new();
+    filters.lzma2(&LzmaOptions::new_preset(1).expect("preset 1 exists"));
+    encode(raw, &filters)
+}
+
+fn encode(raw: &[u8], filters: &Filters) -> Vec<u8> {
+    let stream = Stream::new_raw_encoder(filters).expect("the settings are among those that LZMA has");
     let mut encoder = liblzma::write::XzEncoder::new_stream(Vec::new(), stream);
     encoder.write_all(raw).expect("writing to memory does not fail");
     encoder.finish().expect("writing to memory does not fail")

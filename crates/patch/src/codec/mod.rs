@@ -1,6 +1,7 @@
 //! Streams of a patch: each written in the shortest of a few ways, read again from beginning to end in little memory.
 
 mod lzma;
+pub(crate) mod range;
 
 use std::io::{self, BufReader, Read};
 
@@ -35,7 +36,17 @@ pub(crate) fn write(raw: &[u8]) -> Written {
     best
 }
 
+/// About how long a stream would become.
+pub(crate) fn estimate(raw: &[u8]) -> usize {
+    lzma::quickly(raw).len().min(raw.len())
+}
+
 impl Written {
+    /// A stream that is as short as it gets.
+    pub fn stored(bytes: Vec<u8>) -> Self {
+        Written { way: STORED, raw: bytes.len() as u64, bytes }
+    }
+
     /// What the reader has to know beforehand.
     pub fn put_entry(&self, out: &mut Vec<u8>) {
         varint::put(out, self.raw);

@@ -4,10 +4,14 @@ mod blocks;
 mod scan;
 mod suffixes;
 
+use crate::codec;
 use crate::cover::{Cover, MAX_COVERS};
 
-/// A cover away from the diagonal of the one before it has to save more than it costs to say where it is.
-const WORTHWHILE: usize = 16;
+/// A cover away from the diagonal of the one before it has to fit in at least so many bytes.
+const LEAST: usize = 16;
+
+/// So many literals tell how well they compress.
+const SAMPLE: usize = 4 << 20;
 
 /// Up to so many bytes between two covers of one diagonal are bridged.
 const BRIDGED: usize = 8;
@@ -53,13 +57,35 @@ pub(crate) fn covers(old: &[u8], new: &[u8], progress: &mut dyn FnMut(u64)) -> V
         }
     }
     progress(new.len() as u64);
-    let mut covers = tidy(old, new, joined(found), WORTHWHILE);
-    let mut least = WORTHWHILE;
-    while covers.len() > MAX_COVERS {
-        least *= 2;
+    let mut covers = tidy(old, new, joined(found), LEAST);
+    let mut least = worthwhile(&literals(new, &covers));
+    loop {
         covers = tidy(old, new, covers, least);
+        if covers.len() <= MAX_COVERS {
+            return covers;
+        }
+        least *= 2;
     }
-    covers
+}
+
+/// In how many bytes a cover has to fit to save more than it costs to say where it is: many, where literals compress well.
+fn worthwhile(literals: &[u8]) -> usize {
+    let bits_per_byte = 8.0 * codec::estimate(literals) as f64 / literals.len().max(1) as f64;
+    (12.0 + 30.0 / bits_per_byte.max(0.5)) as usize
+}
+
+/// Some of what no cover covers.
+fn literals(new: &[u8], covers: &[Cover]) -> Vec<u8> {
+    let ends = covers.iter().map(Cover::new_end);
+    let begins = covers.iter().map(|cover| cover.new as usize).chain([new.len()]);
+    let mut literals = Vec::new();
+    for (from, to) in [0].into_iter().chain(ends).zip(begins) {
+        literals.extend_from_slice(&new[from..to]);
+        if literals.len() > SAMPLE {
+            break;
+        }
+    }
+    literals
 }
 
 /// Covers that go on where another ended become one.

@@ -78,7 +78,7 @@ fn next_seed(old: &[u8], new: &[u8], gap: Range<usize>, diagonal: i64, suffixes:
                 continue;
             }
         }
-        let (position, len) = suffixes.longest(&new[scan..gap.end]);
+        let (position, len) = suffixes.longest(&new[scan..gap.end], (scan as i64 + diagonal).max(0) as usize);
         while counted < scan + len {
             fitting += i64::from(fits(counted));
             counted += 1;

@@ -12,6 +12,9 @@ const LONGEST: usize = 64 << 10;
 /// Where less than this part of the new text is still to be found, only what is left of the old text is sorted.
 const SMALL_PART: usize = 64;
 
+/// So many equally good matches in either direction are looked at.
+const NEIGHBOURS: usize = 24;
+
 pub(super) struct Suffixes<'a> {
     old: &'a [u8],
     /// The text that is sorted, where that is not all of the old one, and where its parts are in it.
@@ -43,8 +46,8 @@ impl<'a> Suffixes<'a> {
         Suffixes { old, spliced, sorted, starts }
     }
 
-    /// Position in the old text and length of the longest match of the beginning of `sought`.
-    pub fn longest(&self, sought: &[u8]) -> (usize, usize) {
+    /// Position in the old text and length of the longest match of the beginning of `sought`; of several, one near `expected`.
+    pub fn longest(&self, sought: &[u8], expected: usize) -> (usize, usize) {
         let text = self.text();
         let sought = &sought[..sought.len().min(LONGEST)];
         if sought.len() < 2 || self.sorted.is_empty() {
@@ -70,18 +73,25 @@ impl<'a> Suffixes<'a> {
                 (high, shared_high) = (middle, shared);
             }
         }
-        let match_of = |index: usize| {
-            let at = self.sorted[index] as usize;
-            (at, common(&text[at..], sought))
-        };
-        let (one, two) = (match_of(low), match_of(high));
-        let (at, len) = if one.1 >= two.1 { one } else { two };
+        let shared_with = |index: usize| common(&text[self.sorted[index] as usize..], sought);
+        let (one, two) = (shared_with(low), shared_with(high));
+        let (best, len) = if one >= two { (low, one) } else { (high, two) };
         if len == 0 {
             return (0, 0);
         }
-        let position = self.position(at);
+        let position = self.nearest(best, &sought[..len], expected);
         // A match across two parts of a spliced text is none in the old one.
         (position, common(&self.old[position..], &sought[..len]))
+    }
+
+    /// Of the suffixes around `best` that match as much, the position nearest to `expected`: that is said in fewer bits.
+    fn nearest(&self, best: usize, matched: &[u8], expected: usize) -> usize {
+        let text = self.text();
+        let matches = |index: &usize| text[self.sorted[*index] as usize..].starts_with(matched);
+        let before = (best.saturating_sub(NEIGHBOURS)..best).rev().take_while(matches);
+        let behind = (best + 1..self.sorted.len().min(best + 1 + NEIGHBOURS)).take_while(matches);
+        let positions = [best].into_iter().chain(before).chain(behind).map(|index| self.position(self.sorted[index] as usize));
+        positions.min_by_key(|position| position.abs_diff(expected)).unwrap_or(0)
     }
 
     fn text(&self) -> &[u8] {
