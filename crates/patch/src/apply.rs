@@ -6,9 +6,8 @@ use crate::codec::{Section, Stream};
 use crate::cover::{self, Cover};
 use crate::exe::{self, Images, Predictor};
 use crate::header::{Group, Header, STREAMS};
-use crate::residual::Adder;
 use crate::text::{self, Cache, Text};
-use crate::{Files, Progress, ReadAt, Sink};
+use crate::{Files, Progress, ReadAt, Sink, residual};
 
 /// Bytes are given on in parts of at most this length.
 const PART: usize = 64 << 10;
@@ -89,15 +88,15 @@ fn apply_group(old: &dyn Files, patch: &dyn ReadAt, group: &Group, at: u64, outp
     let layouts = exe::read_layouts(&mut open(0)?, group.streams[0].raw, &pieces).map_err(reading)?;
     let covers = cover::read(group.covers, text.len(), new_len, &mut open(1)?).map_err(reading)?;
     let covered: u64 = covers.iter().map(|cover| u64::from(cover.len)).sum();
-    if group.streams[5].raw != new_len - covered {
+    if group.streams[4].raw != new_len - covered {
         return Err(damaged("literals and covers do not make up the new text"));
     }
     let images = if layouts.is_empty() { Images::none() } else { Images::read(&text).map_err(ApplyError::Read)? };
     let mut body = Body {
         cache: Cache::new(&text, CACHE),
         predictor: Predictor::new(&images, &layouts, &covers),
-        adder: Adder::new(open(2)?, open(3)?, open(4)?, group.streams[4].raw).map_err(reading)?,
-        literals: open(5)?,
+        residual: residual::Reader::new(open(2)?, open(3)?),
+        literals: open(4)?,
         buffer: vec![0; PART],
     };
     let mut done = 0;
@@ -107,7 +106,7 @@ fn apply_group(old: &dyn Files, patch: &dyn ReadAt, group: &Group, at: u64, outp
         done = cover.new_end() as u64;
     }
     body.literals(new_len - done, output)?;
-    body.adder.finish().map_err(reading)?;
+    body.residual.finish().map_err(reading)?;
     Ok(end)
 }
 
@@ -115,7 +114,7 @@ fn apply_group(old: &dyn Files, patch: &dyn ReadAt, group: &Group, at: u64, outp
 struct Body<'t, 'f, 'p> {
     cache: Cache<'t, 'f>,
     predictor: Predictor<'t>,
-    adder: Adder<Stream<'p>>,
+    residual: residual::Reader<Stream<'p>>,
     literals: Stream<'p>,
     buffer: Vec<u8>,
 }
@@ -137,7 +136,7 @@ impl Body<'_, '_, '_> {
             let len = self.predictor.part(cover, done, PART);
             let part = &mut self.buffer[..len];
             self.cache.read_exact_at(part, (cover.old as usize + done) as u64).map_err(ApplyError::Read)?;
-            self.predictor.turn(cover, done, part, &mut |predicted| self.adder.add(predicted)).map_err(reading)?;
+            self.predictor.turn(cover, done, part, &mut |predicted, field| self.residual.settle(predicted, field)).map_err(reading)?;
             output.write(part)?;
             done += len;
         }

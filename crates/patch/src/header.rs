@@ -13,7 +13,7 @@ const MAGIC: [u8; 2] = [0xCF, 0x01];
 pub(crate) const LONGEST_TEXT: u64 = 1 << 30;
 
 /// Streams of a group, in the order in which they lie in the patch.
-pub(crate) const STREAMS: [&str; 6] = ["layouts", "covers", "zeros", "counts", "differences", "literals"];
+pub(crate) const STREAMS: [&str; 5] = ["layouts", "covers", "bytes", "references", "literals"];
 
 /// What the files are.
 pub(crate) struct Header {

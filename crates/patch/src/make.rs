@@ -7,9 +7,8 @@ use crate::codec::{self, Written};
 use crate::cover::{self, Cover};
 use crate::exe::{self, Images, Predictor};
 use crate::header::{Group, Header, LONGEST_TEXT, STREAMS};
-use crate::residual::Runs;
 use crate::text::{Cache, Text};
-use crate::{Files, Progress, matching};
+use crate::{Files, Progress, matching, residual};
 
 /// A group takes files until their text is so long; a longer file is a group of its own.
 const GROUP: u64 = 128 << 20;
@@ -162,7 +161,7 @@ fn streams(
 ) -> io::Result<[Written; STREAMS.len()]> {
     let mut cache = Cache::new(old, 8 << 20);
     let mut predictor = Predictor::new(old_images, &new_images.images, covers);
-    let mut runs = Runs::default();
+    let mut residual = residual::Writer::new();
     let mut literals = Vec::new();
     let mut at = 0;
     let (mut bytes, mut actual) = (vec![0; PART], vec![0; PART]);
@@ -174,10 +173,9 @@ fn streams(
             cache.read_exact_at(&mut bytes[..len], (cover.old as usize + done) as u64)?;
             new.read_exact_at(&mut actual[..len], (cover.new as usize + done) as u64)?;
             let mut rest = &actual[..len];
-            predictor.turn(cover, done, &mut bytes[..len], &mut |predicted| {
+            predictor.turn(cover, done, &mut bytes[..len], &mut |predicted, field| {
                 let (now, later) = rest.split_at(predicted.len());
-                runs.push(predicted, now);
-                predicted.copy_from_slice(now);
+                residual.settle(predicted, now, field);
                 rest = later;
                 Ok(())
             })?;
@@ -186,13 +184,12 @@ fn streams(
         at = cover.new_end();
     }
     append(new, at..new.len() as usize, &mut literals)?;
-    runs.finish();
     let mut layouts = Vec::new();
     if !old_images.is_empty() {
         exe::put_layouts(&new_images.images, new, &mut layouts);
     }
-    let [zeros, counts, differences] = [&runs.zeros, &runs.counts, &runs.bytes].map(|raw| codec::write(raw));
-    Ok([codec::write(&layouts), Written::stored(cover::write(covers)), zeros, counts, differences, codec::write(&literals)])
+    let [bytes, references] = residual.finish().map(Written::stored);
+    Ok([codec::write(&layouts), Written::stored(cover::write(covers)), bytes, references, codec::write(&literals)])
 }
 
 fn append(text: &Text<'_>, range: Range<usize>, out: &mut Vec<u8>) -> io::Result<()> {

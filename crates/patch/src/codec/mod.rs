@@ -1,6 +1,7 @@
 //! Streams of a patch: each written in the shortest of a few ways, read again from beginning to end in little memory.
 
 mod lzma;
+pub(crate) mod mixed;
 pub(crate) mod range;
 
 use std::io::{self, BufReader, Read};

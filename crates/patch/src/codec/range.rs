@@ -44,7 +44,14 @@ impl Bit {
 /// Writes or reads bits.
 pub(crate) trait Coder {
     /// Codes a bit with a model, which learns it.
-    fn bit(&mut self, model: &mut Bit, bit: bool) -> bool;
+    fn bit(&mut self, model: &mut Bit, bit: bool) -> bool {
+        let bit = self.raw_bit(model.probability(), bit);
+        model.learn(bit);
+        bit
+    }
+
+    /// Codes a bit that is set with a probability, in 1/32768, of neither 0 nor 1.
+    fn raw_bit(&mut self, probability: u32, bit: bool) -> bool;
 }
 
 /// Writes bits.
@@ -91,15 +98,14 @@ impl Encoder {
 }
 
 impl Coder for Encoder {
-    fn bit(&mut self, model: &mut Bit, bit: bool) -> bool {
-        let bound = (self.range >> BITS) * model.probability();
+    fn raw_bit(&mut self, probability: u32, bit: bool) -> bool {
+        let bound = (self.range >> BITS) * probability;
         if bit {
             self.range = bound;
         } else {
             self.low += u64::from(bound);
             self.range -= bound;
         }
-        model.learn(bit);
         while self.range < LEAST_RANGE {
             self.range <<= 8;
             self.shift();
@@ -143,8 +149,8 @@ impl<R: Read> Decoder<R> {
 }
 
 impl<R: Read> Coder for Decoder<R> {
-    fn bit(&mut self, model: &mut Bit, _: bool) -> bool {
-        let bound = (self.range >> BITS) * model.probability();
+    fn raw_bit(&mut self, probability: u32, _: bool) -> bool {
+        let bound = (self.range >> BITS) * probability;
         let bit = self.code < bound;
         if bit {
             self.range = bound;
@@ -152,7 +158,6 @@ impl<R: Read> Coder for Decoder<R> {
             self.code -= bound;
             self.range -= bound;
         }
-        model.learn(bit);
         while self.range < LEAST_RANGE {
             self.range <<= 8;
             self.code = self.code << 8 | self.byte();

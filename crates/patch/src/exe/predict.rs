@@ -5,6 +5,7 @@ use std::io;
 use super::layout::Kind;
 use super::{Image, Images, image_at};
 use crate::cover::Cover;
+use crate::residual::Field;
 
 /// Targets whose prediction was wrong are remembered in so many places.
 const REMEMBERED: usize = 1 << 18;
@@ -57,10 +58,10 @@ impl<'a> Predictor<'a> {
         cover: &Cover,
         done: usize,
         bytes: &mut [u8],
-        settle: &mut dyn FnMut(&mut [u8]) -> io::Result<()>,
+        settle: &mut dyn FnMut(&mut [u8], Option<Field>) -> io::Result<()>,
     ) -> io::Result<()> {
         if self.remembered.is_empty() {
-            return settle(bytes);
+            return settle(bytes, None);
         }
         let begin = u64::from(cover.old) + done as u64;
         let end = begin + bytes.len() as u64;
@@ -71,19 +72,21 @@ impl<'a> Predictor<'a> {
             let to = from + kind.width();
             let Some(place) = self.place(cover, at, kind) else { continue };
             let Some(target) = place.old.layout.target(kind, place.old_at, &bytes[from..to], place.old_table) else { continue };
-            settle(&mut bytes[settled..from])?;
-            let predicted = self.predict(&place, target);
+            settle(&mut bytes[settled..from], None)?;
+            let known = self.remembered(&place, target);
+            let predicted = known.or_else(|| self.moved(&place, target));
             if let Some(field) = predicted.and_then(|predicted| place.new.layout.field(kind, place.new_at, predicted, place.new_table)) {
                 bytes[from..to].copy_from_slice(&field[..to - from]);
             }
-            settle(&mut bytes[from..to])?;
+            let sure = if known.is_some() { 1 } else { usize::from(predicted.is_none()) * 2 };
+            settle(&mut bytes[from..to], Some(Field { kind: kind as usize, sure, target }))?;
             let actual = place.new.layout.target(kind, place.new_at, &bytes[from..to], place.new_table);
             if let Some(actual) = actual.filter(|_| actual != predicted) {
                 self.remembered[slot(target, kind)] = (key(target, kind), actual);
             }
             settled = to;
         }
-        settle(&mut bytes[settled..])
+        settle(&mut bytes[settled..], None)
     }
 
     fn place(&self, cover: &Cover, at: u64, kind: Kind) -> Option<Place<'a>> {
@@ -99,15 +102,13 @@ impl<'a> Predictor<'a> {
         Some(place)
     }
 
-    /// The new target for an old one.
-    fn predict(&self, place: &Place<'_>, target: u64) -> Option<u64> {
+    /// The new target of an old one that was predicted wrongly before.
+    fn remembered(&self, place: &Place<'_>, target: u64) -> Option<u64> {
         let (known, actual) = self.remembered[slot(target, place.kind)];
-        if known == key(target, place.kind) {
-            return Some(actual);
-        }
-        self.moved(place, target)
+        (known == key(target, place.kind)).then_some(actual)
     }
 
+    /// Where a target is by what the covers say.
     fn moved(&self, place: &Place<'_>, target: u64) -> Option<u64> {
         if place.kind.is_name() {
             let at = place.old.at.checked_add(target)?;
