@@ -1,38 +1,56 @@
-//! `publish`: a directory becomes a release (C1): cut, compressed, sealed, signed here, and stored at the contents server.
+//! `publish`: a directory becomes a release (C1): cut, compressed, sealed, signed here, and stored at the contents server; with patches
+//! from the releases before it (A5).
 
+mod authority;
+mod compare;
+mod earlier;
+mod patches;
+mod prove;
+mod report;
+mod text;
 mod upload;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use counterfoil_core::{Channel, Kind, ReleaseVersion, TitleId};
 use counterfoil_format::content::{
-    self, ContentKey, ListedRelease, Manifest, PublishError, PublishOptions, PublishProgress, Published, Release, TreeError, publish,
+    self, ContentKey, Encoder, Manifest, PackSink, PackedObject, PublishError, PublishOptions, PublishProgress, Published, Release,
+    TreeError, publish,
 };
-use counterfoil_format::encoding::to_base64url;
-use counterfoil_format::grant::{SealedBox, purpose};
 use counterfoil_format::holder::HolderKeys;
-use counterfoil_format::hpke::{DiffieHellman as _, Kem, SealingKey};
 use counterfoil_format::secret::{Secret, SystemRandom};
-use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::feed::Signer;
+use crate::files;
 use crate::progress::Progress;
 use crate::publisher::api::Api;
-use crate::publisher::profile;
-use crate::{files, units};
+use crate::publisher::profile::{self, Profile};
+use authority::{content_key, find_title, format_kind, make_title, register};
+use compare::State;
+use earlier::{Earlier, Wanted};
+use patches::{Way, Workshop, level_of};
+use report::{Changes, Done};
 use upload::{Uploaded, Uploads};
+
+/// How hard to compress where nothing is said and no release came before, as zstd counts.
+const LEVEL: i32 = 3;
 
 /// Publish a directory as a release of a title
 ///
 /// The files are cut, compressed, sealed under the title's content key and signed with the publisher's key on this machine; only
 /// sealed bytes leave it. What the contents server holds already is not sent again, so repeating the command resumes it.
+///
+/// From the last releases of the channel patches are made, so that devices fetch little. A patch that would be no smaller than the chunks
+/// that a device lacks is not made.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   counterfoil publish ./sky-raider --title sky-raider --version 1.0.0 --entry bin/game --kind game
+  counterfoil publish ./sky-raider --title sky-raider --version 1.0.1 --entry bin/game --dry-run
+  counterfoil publish ./sky-raider --title sky-raider --version 1.0.1 --entry bin/game --notes 'Fixes a crash' --critical --rollout 10
   counterfoil publish ./sky-raider --title sky-raider --version 1.1.0-rc1 --channel beta --entry bin/game
   counterfoil publish ./album --title night-songs --version 1 --kind music --name 'Night Songs' --level 1")]
 pub struct Publish {
@@ -60,97 +78,139 @@ pub struct Publish {
     /// game, music, movie or app [default: as the title is; app where it is new]
     #[arg(long)]
     kind: Option<Kind>,
-    /// How hard to compress, as zstd counts
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=22))]
-    level: i32,
-    /// Where sealed packs wait to be sent [default: in the home]
+    /// How hard to compress, as zstd counts; another one than before stores everything anew [default: as the release before; else 3]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=22))]
+    level: Option<i32>,
+    /// From how many of the channel's last releases to make patches
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    patches: u8,
+    /// Make patches back to those releases as well, where their publisher allows it
+    #[arg(long)]
+    back: bool,
+    #[command(flatten)]
+    saying: Saying,
+    /// Say what would be published and what devices would fetch, and send nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Show every file
+    #[arg(long)]
+    verbose: bool,
+    /// Where sealed packs and patches wait to be sent [default: in the home]
     #[arg(long, value_name = "DIR")]
     staging: Option<PathBuf>,
 }
 
-#[derive(Deserialize)]
-struct Title {
+/// What is said of the release; `counterfoil release` says it otherwise later.
+#[derive(Args, Debug)]
+pub struct Saying {
+    /// For people: what is new
+    #[arg(long, value_name = "TEXT")]
+    notes: Option<String>,
+    /// It mends something dangerous: devices are told so
+    #[arg(long)]
+    critical: bool,
+    /// To how many percent of the devices it is offered at first
+    #[arg(long, value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u8).range(0..=100))]
+    rollout: u8,
+    /// Offer it to nobody until `counterfoil release resume`
+    #[arg(long)]
+    hold: bool,
+}
+
+/// The title, as far as publishing needs it.
+struct Ground {
     kind: Kind,
-}
-
-#[derive(Deserialize)]
-struct KeyAnswer {
+    publisher: String,
+    keys: HolderKeys,
+    key: ContentKey,
     generation: u32,
-    #[serde(rename = "box")]
-    sealed: SealedBox,
-}
-
-#[derive(Deserialize)]
-struct Releases {
-    items: Vec<Listed>,
-}
-
-#[derive(Deserialize)]
-struct Listed {
-    version: ReleaseVersion,
-}
-
-#[derive(Deserialize)]
-struct Document {
-    document: String,
-}
-
-#[derive(Serialize)]
-struct Done {
-    title: TitleId,
-    version: ReleaseVersion,
-    channel: Channel,
-    files: u64,
-    read: u64,
-    unique: u64,
-    compressed: u64,
-    uploaded: u64,
-    reused: u64,
-    manifest: content::ObjectName,
+    /// Newest first.
+    earlier: Vec<Earlier>,
+    level: i32,
 }
 
 impl Publish {
-    /// Seals and uploads side by side, then registers the release.
+    /// Seals and uploads side by side, makes patches, then registers the release.
     pub fn run(self, context: &Context) -> Result<(), Failure> {
         let (api, profile) = Api::connect(context)?;
+        self.check_directory()?;
+        self.check_programs()?;
+        let ground = self.ground(context, &api, &profile)?;
+        let staging = Staging::make(&self.staging(context), &self.title)?;
+        let (published, mut uploaded) = self.publish(context, &api, &ground, &staging)?;
+
+        let manifest = Arc::new(published.manifest.clone());
+        let workshop = self.workshop(context, &api, &ground, &manifest, &published);
+        let of_channel: Vec<&Earlier> = ground.earlier.iter().filter(|earlier| earlier.channel == self.channel).collect();
+        let ways = workshop.make(&of_channel[..of_channel.len().min(usize::from(self.patches))], self.back)?;
+        if self.dry_run {
+            self.count_missing(&api, &published, &ways, &mut uploaded)?;
+        } else {
+            upload::manifest(&api, &staging.0, &published, &mut uploaded)?;
+            workshop.upload(&ways, &mut uploaded)?;
+            self.register(context, &api, &profile, &ground, &published, || workshop.register(&ways))?;
+        }
+        let done = self.done(&ground, of_channel.first().copied(), &published, uploaded, ways);
+        context.output.result(&done, || done.words(self.verbose))
+    }
+
+    /// Title, keys and earlier releases. A dry run of a title that is not there yet does with a key of its own.
+    fn ground(&self, context: &Context, api: &Api, profile: &Profile) -> Result<Ground, Failure> {
         let keys = profile::required_signing_key(&context.home)?;
         let publisher = profile.publisher.clone().ok_or_else(|| {
             Failure::operation("no_publisher", "the profile names no publisher").hint("Run `counterfoil publisher login --publisher ID`.")
         })?;
-        self.check_directory()?;
-        self.check_programs()?;
-
-        let kind = self.title(&api, &publisher)?;
-        let (content_key, generation) = self.content_key(&api)?;
-        let earlier = self.earlier(&api, &content_key, generation, &publisher, &keys);
-        let staging = Staging::make(self.staging.as_deref().unwrap_or(&context.home.join("staging")), &self.title)?;
-        let (published, uploaded) = self.publish(context, &api, &content_key, earlier.as_ref(), &staging)?;
-
-        let release = Release {
-            title: self.title.to_string(),
-            version: self.version.to_string(),
-            kind: format_kind(kind),
-            entry: self.entry.clone(),
-            control: self.control.clone(),
+        let found = find_title(api, &self.title, self.kind)?;
+        let kind = found.or(self.kind).unwrap_or_default();
+        if found.is_none() && self.dry_run {
+            let key = ContentKey::new(Secret::random(&mut SystemRandom));
+            return Ok(Ground { kind, publisher, keys, key, generation: 1, earlier: vec![], level: self.level.unwrap_or(LEVEL) });
+        }
+        if found.is_none() {
+            make_title(api, &self.title, self.name.as_deref(), kind, &publisher)?;
+        }
+        let (key, generation) = content_key(api, &self.title)?;
+        let wanted = Wanted {
+            title: &self.title,
+            version: &self.version,
+            channel: &self.channel,
             generation,
-            size: published.manifest.size(),
-            files: published.manifest.files(),
-            manifest: published.reference,
+            publisher: &publisher,
+            key: keys.public().signing,
+            // The one before is compared with even if no patch is made.
+            count: usize::from(self.patches.max(1)),
         };
-        let document = release.sign(&publisher, &keys.signing_key());
-        register(&api, &release, &self.channel, &published, &document)?;
-        let listed = ListedRelease {
-            version: self.version.to_string(),
-            document: content::ObjectName::of(document.as_bytes()),
-            channel: self.channel.to_string(),
-            critical: false,
-            notes: String::new(),
-            withdrawn: false,
-            allow_back: true,
-        };
-        Signer::new(context, &profile)?.add(&api, &self.title, &listed)?;
-        let done = self.done(&published, uploaded);
-        context.output.result(&done, || words(&done))
+        let earlier = earlier::releases(context, api, &key, &wanted)?;
+        let before = earlier.first().and_then(|earlier| level_of(&earlier.encoder));
+        let level = self.level.or(before).unwrap_or(LEVEL);
+        Ok(Ground { kind, publisher, keys, key, generation, earlier, level })
+    }
+
+    fn workshop<'a>(
+        &'a self,
+        context: &'a Context,
+        api: &'a Api,
+        ground: &'a Ground,
+        manifest: &'a Arc<Manifest>,
+        published: &Published,
+    ) -> Workshop<'a> {
+        let staging = self.staging(context).join(format!("{}.patches", self.title));
+        Workshop {
+            context,
+            api,
+            title: &self.title,
+            key: &ground.key,
+            root: &self.directory,
+            version: &self.version,
+            manifest,
+            reference: published.reference,
+            level: ground.level,
+            staging,
+        }
+    }
+
+    fn staging(&self, context: &Context) -> PathBuf {
+        self.staging.clone().unwrap_or_else(|| context.home.join("staging"))
     }
 
     /// A title is made once and keeps its kind: not for a path that was mistyped.
@@ -173,80 +233,76 @@ impl Publish {
         Ok(())
     }
 
-    /// The title at the authority, made if it is new.
-    fn title(&self, api: &Api, publisher: &str) -> Result<Kind, Failure> {
-        if let Some(found) = api.find::<Title>(&format!("/v1/titles/{}", self.title))? {
-            return match self.kind {
-                Some(kind) if kind != found.kind => {
-                    Err(Failure::usage(format!("{} is of kind {} at the authority, not {kind}", self.title, found.kind))
-                        .hint("Leave `--kind` out."))
-                }
-                _ => Ok(found.kind),
-            };
-        }
-        let kind = self.kind.unwrap_or_default();
-        let name = self.name.clone().unwrap_or_else(|| self.title.to_string());
-        let body = json!({ "title": self.title, "name": name, "kind": kind, "publisher": publisher });
-        api.post::<serde_json::Value>("/v1/titles", None, &body)?;
-        Ok(kind)
-    }
-
-    /// The title's content key, sealed on its way to a key made for this one answer.
-    fn content_key(&self, api: &Api) -> Result<(ContentKey, u32), Failure> {
-        let recipient = SealingKey::generate(Kem::X25519, &mut SystemRandom);
-        let body = json!({ "recipient": to_base64url(recipient.public_key().as_bytes()) });
-        let answer: KeyAnswer = api.post(&format!("/v1/titles/{}/content-key", self.title), None, &body)?;
-        let sealed_for = [purpose::CONTENT_KEY, self.title.as_str(), &answer.generation.to_string()];
-        let opened = answer.sealed.open(&recipient, &sealed_for).ok().and_then(|key| Secret::from_slice(&key));
-        let secret = opened.ok_or_else(|| Failure::operation("answer_invalid", "the content key that the authority sent does not open"))?;
-        Ok((ContentKey::new(secret), answer.generation))
-    }
-
-    /// The newest other release, so that what it has in common with this one need not be stored again. Doing without only costs space.
-    fn earlier(&self, api: &Api, key: &ContentKey, generation: u32, publisher: &str, keys: &HolderKeys) -> Option<Manifest> {
-        let releases: Releases = api.get(&format!("/v1/titles/{}/releases?limit=2", self.title)).ok()?;
-        let newest = releases.items.into_iter().find(|listed| listed.version != self.version)?;
-        let newest: Document = api.get(&format!("/v1/titles/{}/releases/{}", self.title, newest.version)).ok()?;
-        let own = keys.public().signing;
-        let release = Release::verify(&newest.document, |kid| Some(own).filter(|_| kid == publisher)).ok()?;
-        if release.generation != generation {
-            return None;
-        }
-        let mut sealed = Vec::new();
-        let limit = release.manifest.length;
-        let body = api.object(&release.manifest.object.to_string(), 0).ok()?;
-        std::io::Read::read_to_end(&mut std::io::Read::take(body, limit + 1), &mut sealed).ok()?;
-        release.check_manifest_object(&sealed).ok()?;
-        release.open_manifest(&key.chunk_keys(), &mut sealed).ok()
-    }
-
-    fn publish(
-        &self,
-        context: &Context,
-        api: &Api,
-        key: &ContentKey,
-        earlier: Option<&Manifest>,
-        staging: &Staging,
-    ) -> Result<(Published, Uploaded), Failure> {
+    fn publish(&self, context: &Context, api: &Api, ground: &Ground, staging: &Staging) -> Result<(Published, Uploaded), Failure> {
         let progress = Progress::new(&context.output, "published");
         let mut show = |at: &PublishProgress| progress.at(at.bytes, at.bytes_total);
-        let earlier: Vec<&Manifest> = earlier.into_iter().collect();
-        let options = PublishOptions { level: self.level, earlier: &earlier, ..PublishOptions::default() };
-        let (published, uploads) = Uploads::run(api, &staging.0, |sink| publish(&self.directory, key, &options, sink, &mut show));
+        // Packs of the newest one only: those of older ones would be kept for a few chunks each.
+        let earlier: Vec<&Manifest> = ground.earlier.first().map(|earlier| &*earlier.manifest).into_iter().collect();
+        let options = PublishOptions { level: ground.level, earlier: &earlier, ..PublishOptions::default() };
+        let mut make = |sink: &mut dyn PackSink| publish(&self.directory, &ground.key, &options, sink, &mut show);
+        let (published, uploads) =
+            if self.dry_run { (make(&mut Nowhere), Ok(Uploaded::default())) } else { Uploads::run(api, &staging.0, make) };
         // Where an upload failed, publishing failed because of it; the upload knows why.
-        let mut uploaded = uploads?;
+        let uploaded = uploads?;
         let published = published.map_err(|error| unpublished(&self.directory, error))?;
         progress.finish();
-        upload::manifest(api, &staging.0, &published, &mut uploaded)?;
         Ok((published, uploaded))
     }
 
-    fn done(&self, published: &Published, uploaded: Uploaded) -> Done {
+    /// The release with all its objects there, then `patches`, which name it, then the feed, by which terminals accept it.
+    fn register(
+        &self,
+        context: &Context,
+        api: &Api,
+        profile: &Profile,
+        ground: &Ground,
+        published: &Published,
+        patches: impl FnOnce() -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let release = Release {
+            title: self.title.to_string(),
+            version: self.version.to_string(),
+            kind: format_kind(ground.kind),
+            entry: self.entry.clone(),
+            control: self.control.clone(),
+            generation: ground.generation,
+            size: published.manifest.size(),
+            files: published.manifest.files(),
+            manifest: published.reference,
+        };
+        let document = release.sign(&ground.publisher, &ground.keys.signing_key());
+        let registered = register(api, &release, &self.channel, &self.saying, ground.level, published, &document)?;
+        patches()?;
+        Signer::new(context, profile)?.add(api, &self.title, &registered.listed(&release, &self.channel, &document)).map(|_| ())
+    }
+
+    /// What would have to be sent.
+    fn count_missing(&self, api: &Api, published: &Published, ways: &[Way], uploaded: &mut Uploaded) -> Result<(), Failure> {
+        let manifest = PackedObject { name: published.reference.object, length: published.reference.length };
+        let patches = ways.iter().filter_map(Way::to_send);
+        for object in published.packs.iter().copied().chain([manifest]).chain(patches) {
+            let there = api.has_object(&object.name.to_string())?;
+            uploaded.add(!there, object.length);
+        }
+        Ok(())
+    }
+
+    fn done(&self, ground: &Ground, before: Option<&Earlier>, published: &Published, uploaded: Uploaded, ways: Vec<Way>) -> Done {
         let stored: u64 = published.packs.iter().map(|pack| pack.length).sum();
+        let nothing = Manifest::default();
+        let mut compared = compare::compare(before.map_or(&nothing, |before| &before.manifest), &published.manifest);
+        let mut changes = Changes::of(before.map(|before| before.version.clone()), vec![]);
+        if before.is_some() || self.dry_run {
+            changes = Changes::of(changes.against, std::mem::take(&mut compared));
+        }
+        if !self.dry_run && !self.verbose {
+            changes.files.retain(|file| file.state != State::Same);
+        }
         Done {
             title: self.title.clone(),
             version: self.version.clone(),
             channel: self.channel.clone(),
+            dry_run: self.dry_run,
             files: published.manifest.files(),
             read: published.progress.bytes,
             unique: published.progress.bytes - published.progress.bytes_known,
@@ -254,7 +310,24 @@ impl Publish {
             uploaded: uploaded.sent,
             reused: uploaded.there + published.reused.iter().map(|reused| reused.used).sum::<u64>(),
             manifest: published.reference.object,
+            encoder: Encoder::name_at(ground.level),
+            changes,
+            full: published.manifest.packed_size() + published.reference.length,
+            ways,
         }
+    }
+}
+
+/// Takes packs that nobody is to have.
+struct Nowhere;
+
+impl PackSink for Nowhere {
+    fn write(&mut self, _: &[u8]) -> std::io::Result<()> {
+        Ok(())
+    }
+
+    fn finish(&mut self, _: PackedObject) -> std::io::Result<()> {
+        Ok(())
     }
 }
 
@@ -277,14 +350,6 @@ impl Drop for Staging {
     }
 }
 
-fn register(api: &Api, release: &Release, channel: &Channel, published: &Published, document: &str) -> Result<(), Failure> {
-    let packs = published.manifest.packs().iter().map(|pack| json!({ "object": pack.name, "length": pack.length }));
-    let manifest = json!({ "object": release.manifest.object, "length": release.manifest.length });
-    let objects: Vec<_> = std::iter::once(manifest).chain(packs).collect();
-    let body = json!({ "document": document, "objects": objects, "channel": channel });
-    api.post::<serde_json::Value>(&format!("/v1/titles/{}/releases", release.title), None, &body).map(|_| ())
-}
-
 fn unpublished(directory: &Path, error: PublishError) -> Failure {
     let fact = format!("cannot publish {}: {error}", directory.display());
     match &error {
@@ -295,28 +360,4 @@ fn unpublished(directory: &Path, error: PublishError) -> Failure {
         PublishError::Read { source, .. } | PublishError::Sink(source) => Failure::file("publish", directory, source),
         _ => Failure::operation("publish", fact),
     }
-}
-
-fn format_kind(kind: Kind) -> content::Kind {
-    match kind {
-        Kind::Game => content::Kind::Game,
-        Kind::Music => content::Kind::Music,
-        Kind::Movie => content::Kind::Movie,
-        Kind::App => content::Kind::App,
-    }
-}
-
-fn words(done: &Done) -> String {
-    format!(
-        "published {} {} ({}): {}\n  read        {}\n  unique      {}\n  compressed  {}\n  uploaded    {}\n  reused      {}\n",
-        done.title,
-        done.version,
-        done.channel,
-        units::count(done.files, "file", "files"),
-        units::bytes(done.read),
-        units::bytes(done.unique),
-        units::bytes(done.compressed),
-        units::bytes(done.uploaded),
-        units::bytes(done.reused),
-    )
 }

@@ -72,7 +72,8 @@ impl Uploads {
 }
 
 impl Uploaded {
-    fn add(&mut self, sent: bool, length: u64) {
+    /// Counts an object that was sent, or was there.
+    pub fn add(&mut self, sent: bool, length: u64) {
         *(if sent { &mut self.sent } else { &mut self.there }) += length;
     }
 }
@@ -87,16 +88,24 @@ pub fn manifest(api: &Api, staging: &Path, published: &Published, uploaded: &mut
     Ok(())
 }
 
-/// Says whether it had to be sent. The file is gone afterwards.
-fn send(api: &Api, path: &Path, object: &PackedObject) -> Result<bool, Failure> {
+/// Sends an object that stays where it lies.
+pub fn object(api: &Api, path: &Path, object: &PackedObject, uploaded: &mut Uploaded) -> Result<(), Failure> {
     let name = object.name.to_string();
     let missing = !api.has_object(&name)?;
     if missing {
         let file = File::open(path).map_err(|error| Failure::file("read", path, &error))?;
         api.put_object(&name, object.length, file)?;
     }
+    uploaded.add(missing, object.length);
+    Ok(())
+}
+
+/// Says whether it had to be sent. The file is gone afterwards.
+fn send(api: &Api, path: &Path, packed: &PackedObject) -> Result<bool, Failure> {
+    let mut sent = Uploaded::default();
+    object(api, path, packed, &mut sent)?;
     fs::remove_file(path).map_err(|error| Failure::file("remove", path, &error))?;
-    Ok(missing)
+    Ok(sent.sent > 0)
 }
 
 /// Keeps packs in the staging directory until they are sent.
