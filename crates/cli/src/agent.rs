@@ -1,52 +1,70 @@
-//! `agent`: does by itself what comes into the device's inbox: installs what was bought for it or moved to it, ends what was moved away, and
-//! renews leases (D9, D10).
+//! `agent`: does by itself what comes into the device's inbox, brings titles up to date at its time, and renews leases (A2, A5, D9, D10).
 
-use std::ops::ControlFlow;
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Sender};
 use std::time::Duration;
 
 use clap::Args;
-use counterfoil_core::Code;
-use counterfoil_core::wire::{Job, Work};
-use counterfoil_format::secret::{Random as _, SystemRandom};
-use counterfoil_terminal::transport::TransportError;
-use counterfoil_terminal::{
-    CardChoice, Carried, Contact, Error, Library, Terminal, acknowledge, carry_out, default_library, listen, renew_all, renew_due,
-};
-use serde_json::{Value, json};
+use counterfoil_core::Timestamp;
+use counterfoil_terminal::transport::Pace;
+use counterfoil_terminal::{CardChoice, Library, Terminal, default_library};
+use jiff::tz::TimeZone;
+use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use self::listener::{Listener, Wake};
+use self::rate::Rate;
+use self::reporter::Reporter;
+use self::schedule::{Hours, Schedule};
+use self::state::{AgentCommand, Held, Place, State};
+use self::worker::Worker;
 use crate::context::Context;
 use crate::failure::Failure;
 
-/// How often leases are looked at.
-const LOOK: Duration = Duration::from_secs(60 * 60);
-/// How often the authority is asked where it sends no stream.
-const ASK: Duration = Duration::from_secs(60);
-/// First and longest wait after something went wrong.
-const FIRST: Duration = Duration::from_secs(1);
-const LONGEST: Duration = Duration::from_secs(5 * 60);
+mod listener;
+mod rate;
+mod reporter;
+mod schedule;
+mod state;
+mod worker;
 
-/// Install what is bought for this device or moved to it, by itself, until interrupted
+/// How soon a pause is noticed.
+const NOTICED: Duration = Duration::from_millis(500);
+
+/// Install and update what is bought for this device or sent to it, by itself, until interrupted
 ///
-/// Waits for what the authority has for this device to do, and does one thing at a time: installs titles, notes that licenses have ended,
-/// renews leases past their half. Other commands can be used meanwhile. Interrupted at any moment, it goes on the next time.
+/// Waits for what the authority has for this device to do, and does one thing at a time: installs and updates titles, notes that licenses have
+/// ended, renews leases past their half. Other commands can be used meanwhile. Interrupted at any moment, it goes on the next time.
 #[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
 #[command(after_help = "Examples:
   counterfoil agent --library ~/Library
+  counterfoil agent --update 03:30 --limit 2MB/s --not-between 08:00-18:00
   counterfoil agent --once --json      do what there is to do now, and end
+  counterfoil agent pause              and `resume`, and `status`
 
-As a service: docs/licenses.md has a systemd unit.")]
+As a service: docs/agent.md, with a systemd unit.")]
 pub struct Agent {
+    #[command(subcommand)]
+    command: Option<AgentCommand>,
     /// Where titles are installed [default: the library used last]
     #[arg(long, value_name = "DIR")]
     library: Option<PathBuf>,
     /// Do what there is to do now, and end
     #[arg(long)]
     once: bool,
+    /// Bring everything up to date `hourly`, `daily`, or every day at a time [default: only what is sent]
+    #[arg(long, value_name = "WHEN")]
+    update: Option<Schedule>,
+    /// Download no faster than so many bytes a second, such as 2MB/s
+    #[arg(long, value_name = "RATE")]
+    limit: Option<Rate>,
+    /// Download nothing in these hours, such as 08:00-18:00; may be given again
+    #[arg(long, value_name = "HOURS")]
+    not_between: Vec<Hours>,
     /// Use the keys in the device's own store
     #[arg(long)]
     no_card: bool,
@@ -55,7 +73,13 @@ pub struct Agent {
 impl Agent {
     /// Works until interrupted, or until there is nothing more to do.
     pub fn run(self, context: &Context) -> Result<(), Failure> {
-        let terminal = Arc::new(context.terminal()?);
+        if let Some(command) = self.command {
+            return command.run(context);
+        }
+        let pace = Arc::new(Pace::new(self.limit.map(|limit| limit.0)));
+        let mut terminal = context.terminal()?;
+        terminal.set_pace(Arc::clone(&pace));
+        let terminal = Arc::new(terminal);
         let path = match &self.library {
             Some(path) => path.clone(),
             None => default_library(&terminal)?
@@ -63,17 +87,45 @@ impl Agent {
         };
         let library = Library::create_or_open(&terminal, &path)?;
         let card = context.card_choice(self.no_card);
-        let worker = Worker { context, terminal: &terminal, library: &library, card: &card };
+        let place = Place::of(&terminal);
+        let _only = if self.once { None } else { Some(place.lock()?) };
+        let reporter = Reporter::new(&terminal, State { library: Some(path.clone()), ..place.state()? });
+        report(&terminal, &reporter, &path, &card)?;
+        let gate = Gate { terminal: Arc::clone(&terminal), hours: self.not_between, pace, reporter: Arc::clone(&reporter) };
+        let held = gate.look()?;
+        let spread = blake3::hash(terminal.device_id()?.as_bytes()).as_bytes()[0];
+        let (held, not_before) = (Cell::new(held), Cell::new(Timestamp(0)));
+        let worker = Worker {
+            context,
+            terminal: &terminal,
+            library: &library,
+            card: &card,
+            reporter: &reporter,
+            schedule: self.update,
+            spread,
+            held,
+            not_before,
+        };
         if self.once {
             return worker.once();
         }
         end_on_signal(context)?;
         let (wake, woken) = mpsc::channel();
-        let listener = Listener { terminal: Arc::clone(&terminal), library: Library::open(&terminal, &path)?, card: card.clone(), wake };
-        // It ends with the process: it waits for the network most of the time.
+        let library = Library::open(&terminal, &path)?;
+        let listener = Listener { terminal: Arc::clone(&terminal), library, card: card.clone(), wake: wake.clone() };
+        // Both end with the process: they wait most of the time.
         std::thread::spawn(move || listener.listen());
+        let first = worker.held.get();
+        std::thread::spawn(move || gate.keep(first, &wake));
         worker.forever(&woken)
     }
+}
+
+/// Tells of progress in a thread of its own, which ends with the process.
+fn report(terminal: &Arc<Terminal>, reporter: &Arc<Reporter>, path: &std::path::Path, card: &CardChoice) -> Result<(), Failure> {
+    let (reporter, card, library) = (Arc::clone(reporter), card.clone(), Library::open(terminal, path)?);
+    std::thread::spawn(move || reporter.tell_forever(&library, &card));
+    Ok(())
 }
 
 /// Every step can be repeated, so there is nothing to wait for.
@@ -88,233 +140,35 @@ fn end_on_signal(context: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What the listener tells the worker.
-enum Wake {
-    /// The authority can be reached, and there is this to do.
-    Jobs(Vec<Job>),
-    /// It cannot.
-    Lost(Error),
-}
-
-/// Waits for the authority, in a thread of its own.
-struct Listener {
+/// Holds downloads back while somebody has said so, and in the hours in which nothing is to be downloaded.
+struct Gate {
     terminal: Arc<Terminal>,
-    library: Library,
-    card: CardChoice,
-    wake: Sender<Wake>,
+    hours: Vec<Hours>,
+    pace: Arc<Pace>,
+    reporter: Arc<Reporter>,
 }
 
-impl Listener {
-    fn listen(self) {
-        let mut failures = 0;
+impl Gate {
+    /// Whether they are held back now, which they are from here on, or not.
+    fn look(&self) -> Result<Option<Held>, Failure> {
+        let (now, zone) = (self.terminal.clock().now(), TimeZone::system());
+        let until = self.hours.iter().filter_map(|hours| hours.until(now, &zone)).max();
+        let held = if Place::of(&self.terminal).is_paused()? { Some(Held::Paused) } else { until.map(|_| Held::Hours) };
+        self.pace.hold(held.is_some());
+        let held_until = until.filter(|_| held == Some(Held::Hours));
+        self.reporter.change(|state| (state.held, state.held_until) = (held, held_until));
+        Ok(held)
+    }
+
+    fn keep(self, mut known: Option<Held>, wake: &Sender<Wake>) {
         loop {
-            let ended = listen(&self.terminal, &self.library, &self.card, &mut |jobs| {
-                failures = 0;
-                match jobs.map(|jobs| self.wake.send(Wake::Jobs(jobs))) {
-                    Some(Err(_)) => ControlFlow::Break(()),
-                    _ => ControlFlow::Continue(()),
-                }
-            });
-            let pause = match ended {
-                Err(Error::Transport(TransportError::NoStream { .. })) => self.ask_instead(),
-                Err(Error::Transport(TransportError::Later { after, .. })) => jittered(after.clamp(FIRST, LONGEST)),
-                other => {
-                    failures += 1;
-                    // A server that ends the stream in order is being restarted, or spreads its load.
-                    if let Err(error) = other
-                        && self.wake.send(Wake::Lost(error)).is_err()
-                    {
-                        return;
-                    }
-                    jittered(backoff(failures))
-                }
-            };
-            std::thread::sleep(pause);
-        }
-    }
-
-    fn ask_instead(&self) -> Duration {
-        let told = acknowledge(&self.terminal, &self.library, &self.card, vec![]);
-        let _ = self.wake.send(told.map_or_else(Wake::Lost, Wake::Jobs));
-        jittered(ASK)
-    }
-}
-
-/// Which licenses: those that are due, or all.
-type Renewal = fn(&Terminal, &Library, &CardChoice) -> Result<Vec<(counterfoil_core::TitleId, Contact)>, Error>;
-
-/// Whether the authority has said that the device is none of the user's any more.
-fn is_taken_out(error: &Error) -> bool {
-    matches!(error, Error::Refused(refusal) if refusal.code == Code::DeviceNotRegistered)
-}
-
-/// Doubles from try to try.
-fn backoff(failures: u32) -> Duration {
-    FIRST.saturating_mul(1 << failures.saturating_sub(1).min(20)).min(LONGEST)
-}
-
-/// Half of it to all of it, by chance: a thousand agents do not come back at once.
-fn jittered(pause: Duration) -> Duration {
-    let mut byte = [0];
-    SystemRandom.fill(&mut byte);
-    pause / 2 + pause / 2 * u32::from(byte[0]) / 255
-}
-
-/// Does one thing at a time.
-struct Worker<'a> {
-    context: &'a Context,
-    terminal: &'a Terminal,
-    library: &'a Library,
-    card: &'a CardChoice,
-}
-
-/// What is left of the jobs after all were tried.
-#[derive(Default)]
-struct Left {
-    jobs: Vec<Job>,
-    /// Why the last of them could not be done now.
-    error: Option<Failure>,
-    /// One was refused for good.
-    refused: Option<Failure>,
-}
-
-impl Worker<'_> {
-    fn once(&self) -> Result<(), Failure> {
-        let mut jobs = acknowledge(self.terminal, self.library, self.card, vec![])?;
-        let mut refused = None;
-        loop {
-            let left = self.work(jobs)?;
-            refused = refused.or(left.refused);
-            if let Some(error) = left.error {
-                return Err(error);
+            std::thread::sleep(NOTICED);
+            // What cannot be read just now stays as it is.
+            let Ok(held) = self.look() else { continue };
+            if held != known && wake.send(Wake::Held(held)).is_err() {
+                return;
             }
-            if left.jobs.is_empty() {
-                break;
-            }
-            jobs = left.jobs;
+            known = held;
         }
-        self.renew(renew_due)?;
-        refused.map_or(Ok(()), Err)
-    }
-
-    fn forever(&self, woken: &mpsc::Receiver<Wake>) -> Result<(), Failure> {
-        let library = self.library.path().display().to_string();
-        self.event("started", json!({ "library": self.library.path() }), || {
-            format!("installing into {library}; interrupt (Ctrl-C) to end")
-        })?;
-        let (mut open, mut failures) = (Vec::new(), 0);
-        self.renew(renew_due)?;
-        loop {
-            let patience = if open.is_empty() { LOOK } else { jittered(backoff(failures).max(FIRST * 15)) };
-            match woken.recv_timeout(patience) {
-                Ok(Wake::Jobs(jobs)) => open = jobs,
-                // It cannot be said whose jobs these would be, and what was licensed to this device is so no more.
-                Ok(Wake::Lost(error)) if is_taken_out(&error) => {
-                    self.renew(renew_all)?;
-                    return Err(error.into());
-                }
-                Ok(Wake::Lost(error)) => {
-                    self.event("lost", told(&error), || format!("waiting for the network: {error}"))?;
-                    continue;
-                }
-                Err(RecvTimeoutError::Timeout) => self.renew(renew_due)?,
-                Err(RecvTimeoutError::Disconnected) => return Err(Failure::operation("io", "nobody listens to the authority any more")),
-            }
-            let left = self.work(std::mem::take(&mut open))?;
-            failures = if left.error.is_some() { failures + 1 } else { 0 };
-            open = left.jobs;
-        }
-    }
-
-    /// Tries every job once, and tells the authority of those that came to their end; gives what is open then.
-    fn work(&self, jobs: Vec<Job>) -> Result<Left, Failure> {
-        let mut left = Left::default();
-        let mut done = Vec::new();
-        for job in jobs {
-            match self.carry_out(&job)? {
-                Ok(carried) => {
-                    done.push(carried.done(&job));
-                    if let Carried::Refused(error) = carried {
-                        left.refused = Some(Failure::from(*error));
-                    }
-                }
-                Err(error) => {
-                    left.error = Some(error.into());
-                    left.jobs.push(job);
-                }
-            }
-        }
-        if done.is_empty() {
-            return Ok(left);
-        }
-        match acknowledge(self.terminal, self.library, self.card, done) {
-            // Those that failed just now are among them.
-            Ok(open) => left.jobs = open,
-            // Done twice is done once: they come again.
-            Err(error) => left.error = Some(error.into()),
-        }
-        Ok(left)
-    }
-
-    fn carry_out(&self, job: &Job) -> Result<Result<Carried, Error>, Failure> {
-        let title = match &job.work {
-            Work::Install { title, .. } => {
-                self.event("installing", json!({ "title": title }), || format!("installing {title}"))?;
-                title
-            }
-            Work::End { title, .. } | Work::Update { title, .. } => title,
-        };
-        let carried = carry_out(self.terminal, self.library, self.card, job, &|_| {});
-        match &carried {
-            Ok(Carried::Installed { release, already }) => {
-                let value = json!({ "title": title, "release": release, "already": already });
-                self.event("installed", value, || format!("installed {title} {release}: run it with `counterfoil run {title}`"))?;
-            }
-            Ok(Carried::Ended) => self.event("ended", json!({ "title": title }), || {
-                format!("{title} runs here no more: its license was moved, given back or taken back. `counterfoil remove {title}` frees its space")
-            })?,
-            Ok(Carried::Refused(error)) => self.event("refused", told_of(title, error), || format!("{title}: {error}"))?,
-            Err(error) => self.event("failed", told_of(title, error), || format!("{title}: {error}; it is tried again"))?,
-            Ok(_) => {}
-        }
-        Ok(carried)
-    }
-
-    /// Renews licenses; silent where nobody can be reached.
-    fn renew(&self, which: Renewal) -> Result<(), Failure> {
-        for (title, contact) in which(self.terminal, self.library, self.card)? {
-            match contact {
-                Contact::Renewed => self.event("renewed", json!({ "title": title }), || format!("renewed the license of {title}"))?,
-                Contact::Ended => self.event("ended", json!({ "title": title }), || format!("{title} runs here no more"))?,
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn event(&self, name: &str, mut value: Value, words: impl FnOnce() -> String) -> Result<(), Failure> {
-        value["event"] = json!(name);
-        self.context.output.event(&value, words)
-    }
-}
-
-fn told(error: &Error) -> Value {
-    json!({ "code": error.code(), "message": error.to_string() })
-}
-
-fn told_of(title: &counterfoil_core::TitleId, error: &Error) -> Value {
-    json!({ "title": title, "code": error.code(), "message": error.to_string() })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_double_to_a_limit_and_are_spread() {
-        let pauses: Vec<u64> = [1, 2, 3, 9, 10, 1000].map(|failures| backoff(failures).as_secs()).to_vec();
-        assert_eq!(pauses, [1, 2, 4, 256, 300, 300]);
-        let spread: std::collections::BTreeSet<Duration> = (0..100).map(|_| jittered(LONGEST)).collect();
-        assert!(spread.len() > 10 && spread.iter().all(|pause| (LONGEST / 2..=LONGEST).contains(pause)));
     }
 }

@@ -6,7 +6,7 @@ use crate::context::{Context, Global};
 use crate::failure::Failure;
 use crate::{
     agent, authority, buy, card, completions, contents_server, copy, devices, download, feed, inspect, install, library, license, orders, play,
-    press, publish, publisher, register, rules, run, server, shop, status, store, title, transfer, update,
+    press, publish, publisher, register, rules, run, send, server, shop, status, store, title, transfer, update,
 };
 
 /// Counterfoil: content on media that can be copied once, into your own library, and played from there
@@ -54,6 +54,7 @@ pub enum Command {
     Agent(agent::Agent),
     Devices(devices::Devices),
     Transfer(transfer::Transfer),
+    Send(send::Send),
     #[command(subcommand)]
     License(license::LicenseCommand),
     Store(store::Store),
@@ -116,6 +117,7 @@ impl Command {
             Command::Agent(command) => command.run(context),
             Command::Devices(command) => command.run(context),
             Command::Transfer(command) => command.run(context),
+            Command::Send(command) => command.run(context),
             Command::License(command) => command.run(context),
             Command::Status(command) => command.run(context),
             Command::Authority(command) => command.run(context),

@@ -30,6 +30,7 @@ mod publisher;
 mod register;
 mod rules;
 mod run;
+mod send;
 mod server;
 mod shop;
 mod status;

@@ -87,7 +87,7 @@ fn holds(library: &Library, result: &TransferResult) -> bool {
 }
 
 /// By ID, by the beginning of the ID, or by name.
-fn find<'a>(known: &'a DevicesResult, wanted: &str) -> Result<&'a UsersDevice, Failure> {
+pub fn find<'a>(known: &'a DevicesResult, wanted: &str) -> Result<&'a UsersDevice, Failure> {
     let plain = |text: &str| text.replace(['-', ' '], "").to_ascii_uppercase();
     let begins = |device: &&UsersDevice| plain(wanted).len() > 4 && plain(&device.id.to_string()).starts_with(&plain(wanted));
     let named = |device: &&UsersDevice| device.name.as_deref().is_some_and(|name| name.eq_ignore_ascii_case(wanted));
@@ -110,7 +110,8 @@ fn this<'a>(terminal: &Terminal, known: &'a DevicesResult) -> Result<&'a UsersDe
     })
 }
 
-fn called(device: &UsersDevice) -> String {
+/// What people call a device.
+pub fn called(device: &UsersDevice) -> String {
     device.name.clone().unwrap_or_else(|| device.id.to_string())
 }
 
