@@ -59,7 +59,7 @@ impl StatusError {
     pub fn hint(&self) -> &'static str {
         match self {
             StatusError::Bad(_) => {
-                "NAME=VALUE: names are 1 to 64 of a-z, 0-9 and `_.-`, values numbers, true, false or texts of 1,024 bytes; 256 a title."
+                "NAME=VALUE: names are 1 to 64 of a-z, 0-9 and `_.-`, values numbers, true, false or texts of 1,024 bytes; 256 a title, 8 KiB together."
             }
             StatusError::NotWritable(_) => "Name a stick or directory that can be written, or keep the variables in the library.",
         }

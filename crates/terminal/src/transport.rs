@@ -26,8 +26,8 @@ const LONGEST_ANSWER: u64 = 1 << 20;
 /// Longest public document that is read, in bytes: a release of some terabytes with the names of its packs.
 const LONGEST_DOCUMENT: u64 = 16 << 20;
 
-/// Longest answer of a contents server of somebody else's, in bytes, and longest that it is waited for.
-const LONGEST_SELECTION: u64 = 64 << 10;
+/// Longest answer of a contents server of somebody else's, in bytes, so that it can be handed in sealed; and longest that it is waited for.
+const LONGEST_SELECTION: u64 = 16 << 10;
 const STRANGERS: Duration = Duration::from_secs(10);
 
 /// A way to an authority.

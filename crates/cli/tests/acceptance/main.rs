@@ -13,6 +13,7 @@ mod pressing;
 mod publishing;
 mod registration;
 mod resuming;
+mod selecting;
 mod selling;
 mod several;
 mod shop;

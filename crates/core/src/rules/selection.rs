@@ -10,6 +10,9 @@ pub const MOST_NAME: usize = 64;
 /// Longest text of one, in bytes.
 pub const MOST_TEXT: usize = 1024;
 
+/// Longest that names and values of one title are together, as JSON: they travel in a report, sealed, with what is said of other titles.
+pub const MOST_TOGETHER: usize = 8 * 1024;
+
 /// Whether these can be the variables of a title.
 ///
 /// # Errors
@@ -18,7 +21,12 @@ pub fn check(variables: &Variables) -> Result<(), String> {
     if variables.len() > MOST_VARIABLES {
         return Err(format!("{} variables; {MOST_VARIABLES} are the most", variables.len()));
     }
-    variables.iter().try_for_each(|(name, value)| check_one(name, value))
+    variables.iter().try_for_each(|(name, value)| check_one(name, value))?;
+    let together = serde_json::to_string(variables).map_or(0, |text| text.len());
+    match together {
+        0..=MOST_TOGETHER => Ok(()),
+        _ => Err(format!("they have {together} bytes together; {MOST_TOGETHER} are the most")),
+    }
 }
 
 /// Whether a variable may have this name and value.
@@ -141,5 +149,10 @@ mod tests {
         let many = |count: usize| check(&(0..count).map(|n| (n.to_string(), Variable::Truth(true))).collect());
         assert_eq!(many(256), Ok(()));
         assert!(many(257).is_err());
+        let long = |count: usize| check(&(0..count).map(|n| (n.to_string(), Variable::Text("x".repeat(1000)))).collect());
+        assert_eq!(long(8), Ok(()));
+        assert!(long(9).expect_err("too long together").contains("8192 are the most"));
+        let escaped = Variables::from([("a".to_owned(), Variable::Text("\u{1}".repeat(1024)))]);
+        assert_eq!(check(&escaped), Ok(()), "a text may be as long as it may be, whatever is in it");
     }
 }

@@ -12,8 +12,11 @@ use crate::terminal::Terminal;
 use counterfoil_core::wire::{Begun, Operation, Plan, Report, ReportResult, Selected, Status};
 use counterfoil_core::{Channel, ReleaseVersion, Timestamp, TitleId};
 use counterfoil_format::content::Encoder;
+use counterfoil_format::envelope::MAX_PAYLOAD;
 use serde::{Deserialize, Serialize};
 
+/// Most bytes of statuses in one request; the rest of it takes a few hundred.
+const MOST_BYTES: usize = MAX_PAYLOAD - 4096;
 /// Names of small files below the directory of a copy.
 pub(super) const CHANNEL: &str = "channel.json";
 const OFFER: &str = "offer.json";
@@ -74,8 +77,11 @@ pub fn report(terminal: &Terminal, library: &Library, titles: &[TitleId], option
         // What cannot be removed now is removed the next time.
         let _ = super::finish(terminal, library, listed, &options.card);
     }
-    for some in held.chunks(Report::MOST) {
-        let statuses = some.iter().map(|listed| status(terminal, library, listed, options)).collect::<Result<Vec<_>>>()?;
+    let mut rest = &held[..];
+    let all = held.iter().map(|listed| status(terminal, library, listed, options)).collect::<Result<Vec<_>>>()?;
+    for statuses in in_parts(all) {
+        let (some, later) = rest.split_at(statuses.len());
+        rest = later;
         let answered = send(terminal, library, &options.card, statuses.clone())?;
         let shown = crate::status::show(terminal, library.path(), &options.card, &answered.contents, &statuses)?;
         for (listed, plan) in some.iter().zip(answered.plans) {
@@ -86,6 +92,22 @@ pub fn report(terminal: &Terminal, library: &Library, titles: &[TitleId], option
         reported.silent.extend(shown.failed);
     }
     Ok(reported)
+}
+
+/// As many as one sealed request carries, in their order: variables and damage may be long.
+fn in_parts(statuses: Vec<Status>) -> Vec<Vec<Status>> {
+    let mut parts: Vec<(usize, Vec<Status>)> = vec![];
+    for status in statuses {
+        let bytes = serde_json::to_vec(&status).expect("a status is texts and numbers").len() + 1;
+        match parts.last_mut() {
+            Some((taken, part)) if *taken + bytes <= MOST_BYTES && part.len() < Report::MOST => {
+                *taken += bytes;
+                part.push(status);
+            }
+            _ => parts.push((bytes, vec![status])),
+        }
+    }
+    parts.into_iter().map(|(_, part)| part).collect()
 }
 
 fn send(terminal: &Terminal, library: &Library, card: &CardChoice, statuses: Vec<Status>) -> Result<ReportResult> {
@@ -171,5 +193,36 @@ impl Library {
     /// [`crate::LibraryError`]; what the system said.
     pub fn offer(&self, listed: &Listed) -> Result<Option<Offer>> {
         self.copy(&listed.title, listed.grant_id).read(OFFER)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use counterfoil_core::wire::Variable;
+
+    #[test]
+    fn a_report_is_cut_into_what_can_be_sealed() {
+        let status = |title: String, bytes: usize| Status {
+            title: title.parse().expect("a title"),
+            grant_id: None,
+            medium_id: None,
+            release: None,
+            damaged: vec![],
+            begun: None,
+            channel: None,
+            wanted: None,
+            feed: 0,
+            variables: [("a".to_owned(), Variable::Text("x".repeat(bytes)))].into(),
+        };
+        let many: Vec<Status> = (0..450).map(|number| status(format!("title-{number}"), number % 7 * 1000)).collect();
+        let parts = in_parts(many.clone());
+        for part in &parts {
+            let bytes: usize = part.iter().map(|status| serde_json::to_vec(status).expect("JSON").len() + 1).sum();
+            assert!(bytes <= MOST_BYTES && (1..=Report::MOST).contains(&part.len()), "{bytes} in {}", part.len());
+        }
+        assert_eq!(parts.concat(), many, "each once, in order");
+        assert_eq!(in_parts((0..201).map(|number| status(format!("t{number}"), 0)).collect()).len(), 2);
+        assert_eq!(in_parts(vec![]), Vec::<Vec<Status>>::new());
     }
 }

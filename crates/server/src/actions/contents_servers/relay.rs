@@ -11,7 +11,7 @@ use crate::store::contents_server::ContentsServer;
 /// How long a whole answer is waited for: a terminal waits for it, too.
 const PATIENCE: Duration = Duration::from_secs(4);
 /// Longest answer, in bytes.
-const LONGEST: usize = 64 * 1024;
+const LONGEST: usize = 16 * 1024;
 
 static CLIENT: LazyLock<Result<Client, String>> = LazyLock::new(|| {
     let client = Client::builder().timeout(PATIENCE).connect_timeout(Duration::from_secs(2)).redirect(redirect::Policy::none()).no_proxy();

@@ -40,6 +40,7 @@ const BALANCE: &str = "a balance is what its entries come to";
 const CHARGE: &str = "an order that is paid from a balance took its price from there once, and put it back exactly if it was given back";
 const TIMES: &str = "an order is paid exactly when it has a time of payment, and ended when it has a time of its end";
 const ENTITLEMENT: &str = "an order has one entitlement, which is active until the order ends";
+const SELECTED: &str = "a supplement is selected for a user once, with its record in the audit log";
 const ORDER: &str = "an entitlement that is neither a medium's nor selected has an order behind it";
 const DEVICES: &str = "an entitlement counts as many devices as have licenses by it";
 const TERMS: &str = "an entitlement has no more devices and transfers than its terms allow";
@@ -76,6 +77,21 @@ pub const PLANTED: &[(&[&str], &str)] = &[
     (&["UPDATE entitlement SET order_id = 'ord-1' WHERE entitlement_id = 'ent-2'"], ENTITLEMENT),
     (&["UPDATE entitlement SET order_id = 'ord-9' WHERE entitlement_id = 'ent-2'"], ORDER),
     (&["UPDATE entitlement SET source = 'gift' WHERE source = 'medium'"], ORDER),
+    (
+        &["INSERT INTO entitlement (user_id, entitlement_id, source, title_id, state, policy, devices, transfers, created_at, ended_at)
+             VALUES ('usr-1', 'ent-3', 'selection', 'u', 'ended', '{}', 0, 0, 1, 2)"],
+        SELECTED,
+    ),
+    (
+        &[
+            "INSERT INTO entitlement (user_id, entitlement_id, source, title_id, state, policy, devices, transfers, created_at, ended_at)
+               VALUES ('usr-1', 'ent-3', 'selection', 'u', 'ended', '{}', 0, 0, 1, 2), ('usr-1', 'ent-4', 'selection', 'u', 'ended', '{}', 0, 0, 1, 2)",
+            "INSERT INTO audit (family, seq, at, actor, event, detail, prev, hash)
+               VALUES ('usr-1', 91, 1, 'x', 'selection.granted', '{}', CAST('p' AS BYTEA), CAST('h' AS BYTEA)),
+                      ('usr-1', 92, 1, 'x', 'selection.granted', '{}', CAST('p' AS BYTEA), CAST('h' AS BYTEA))",
+        ],
+        SELECTED,
+    ),
     (&["UPDATE entitlement SET devices = 0 WHERE source = 'order'"], DEVICES),
     (&["UPDATE license SET state = 'settled'"], DEVICES),
     (
