@@ -30,12 +30,18 @@ struct Things {
     object: ObjectName,
     picture: ObjectName,
     token: String,
+    studio: String,
 }
 
 impl Things {
     async fn of_the_fox(server: &TestServer, db: &TestDb) -> Self {
+        publish(server, "blue-fox", "sky-raider", "1.1").await;
         publish(server, "blue-fox", "sky-raider", "1.0").await;
         publish(server, "red-owl", "night-owl", "1.0").await;
+        publish(server, "blue-fox", "chapter-4", "1.0").await;
+        let rule = json!({ "condition": "true" });
+        server.put_json(&server.fox, "/v1/titles/sky-raider/rules/chapter-4", &rule).await.expect(200);
+        let studio = server.post(&server.operator, "/v1/contents-servers", &studio("sky-raider")).await.expect(201);
         server.put_json(&server.fox, "/v1/titles/sky-raider/listing", &catalogue::listing()).await.expect(200);
         server.put_picture(&server.fox, "sky-raider", 1, &catalogue::png(1)).await.expect(200);
         let batch = catalogue::press(server, &server.fox, "sky-raider", 5).await["batch"].as_str().unwrap().to_owned();
@@ -68,6 +74,7 @@ impl Things {
             object: ObjectName::of(&catalogue::pack_bytes("sky-raider", "1.0")),
             picture: ObjectName::of(&catalogue::png(1)),
             token: token["id"].as_str().unwrap().to_owned(),
+            studio: studio["server"].as_str().unwrap().to_owned(),
         }
     }
 
@@ -83,13 +90,20 @@ impl Things {
             // There, and no picture.
             picture: ObjectName::of(&catalogue::pack_bytes("sky-raider", "1.0")),
             token: "eeeeeeeeeeee".to_owned(),
+            studio: counterfoil_core::ContentsServerId::from_bytes([0xee; 16]).to_string(),
         }
     }
 }
 
+/// A contents server of somebody else's that selects for a title.
+fn studio(title: &str) -> Value {
+    let (_, key) = catalogue::publisher_key("studio");
+    json!({ "name": "Studio", "url": "https://studio.example", "key": key, "titles": [{ "title": title, "supplement": "chapter-4" }] })
+}
+
 /// Where a request to a route goes, and with which body. A route that is not here has not been thought about, and fails.
 fn target(route: &str, things: &Things, exists: bool) -> (String, Vec<u8>) {
-    let Things { batch, imported, medium, card, user, object, picture, token } = things;
+    let Things { batch, imported, medium, card, user, object, picture, token, studio: contents_server } = things;
     let (publisher, title) = if exists { ("blue-fox", "sky-raider") } else { ("no-one", "no-title") };
     let json = |path: String, body: Value| (path, body.to_string().into_bytes());
     let bare = |path: String| (path, vec![]);
@@ -125,6 +139,12 @@ fn target(route: &str, things: &Things, exists: bool) -> (String, Vec<u8>) {
         "GET /v1/titles/{title}/releases" => bare(format!("/v1/titles/{title}/releases")),
         "POST /v1/titles/{title}/releases" => json(format!("/v1/titles/{title}/releases"), release("blue-fox", "sky-raider", "1.0")),
         "GET /v1/titles/{title}/releases/{version}" => bare(format!("/v1/titles/{title}/releases/1.0")),
+        "GET /v1/titles/{title}/patches" => bare(format!("/v1/titles/{title}/patches")),
+        "POST /v1/titles/{title}/patches" => {
+            let length = catalogue::pack_bytes("sky-raider", "1.0").len();
+            let patch = json!({ "from": "1.0", "to": "1.1", "object": object, "length": length, "encoder": "zstd 1.5.7" });
+            json(format!("/v1/titles/{title}/patches"), patch)
+        }
         "HEAD /v1/contents/{object}" => bare(format!("/v1/contents/{object}")),
         // What is sent is what the store has, so that nobody can tell by the answer who put it there.
         "PUT /v1/contents/{object}" => (format!("/v1/contents/{object}"), catalogue::pack_bytes("sky-raider", "1.0")),
@@ -140,6 +160,13 @@ fn target(route: &str, things: &Things, exists: bool) -> (String, Vec<u8>) {
         "POST /v1/users/{user_id}/devices" => {
             json(format!("/v1/users/{user}/devices"), json!({ "device_id": counterfoil_core::DeviceId::from_bytes([1; 16]) }))
         }
+        "GET /v1/titles/{title}/rules" => bare(format!("/v1/titles/{title}/rules")),
+        "POST /v1/titles/{title}/rules" => json(format!("/v1/titles/{title}/rules"), json!({ "status": { "vars": { "chapter": 3 } } })),
+        "PUT /v1/titles/{title}/rules/{supplement}" => json(format!("/v1/titles/{title}/rules/chapter-4"), json!({ "condition": "true" })),
+        "DELETE /v1/titles/{title}/rules/{supplement}" => bare(format!("/v1/titles/{title}/rules/chapter-4")),
+        "GET /v1/contents-servers" => bare("/v1/contents-servers".into()),
+        "POST /v1/contents-servers" => json("/v1/contents-servers".into(), studio(title)),
+        "DELETE /v1/contents-servers/{server}" => bare(format!("/v1/contents-servers/{contents_server}")),
         "GET /v1/orders" => bare("/v1/orders".into()),
         "POST /v1/users/{user_id}/balance" => json(format!("/v1/users/{user}/balance"), json!({ "amount": 100, "currency": "EUR" })),
         // None of anybody is there: tests/idempotency_routes.rs sends them about orders and licenses that are.

@@ -37,19 +37,24 @@ struct Case {
     effect: &'static str,
 }
 
-/// Routes that need no key: an upload's name says what it holds, a publisher's key is set once, listings and pictures are
-/// put as they shall be, and a terminal's request has an ID of its own.
+/// Routes that need no key: an upload's name says what it holds, a publisher's key is set once, listings, pictures and rules are
+/// put as they shall be, rules are tried without an effect, and a terminal's request has an ID of its own.
 const NATURAL: &[&str] = &[
     "PUT /v1/contents/{object}",
     "PUT /v1/publishers/{publisher}/key",
     "PUT /v1/titles/{title}/listing",
     "PUT /v1/titles/{title}/pictures/{position}",
+    "PUT /v1/titles/{title}/rules/{supplement}",
+    "POST /v1/titles/{title}/rules",
     "POST /v1/terminal/exchange",
     "POST /v1/terminal/inbox",
 ];
 
 async fn cases(server: &TestServer) -> Vec<Case> {
+    publish(server, "blue-fox", "sky-raider", "0.9").await;
     publish(server, "blue-fox", "sky-raider", "1.0").await;
+    let packed = catalogue::pack_bytes("sky-raider", "1.0");
+    let patch = |encoder: &str| json!({ "from": "0.9", "to": "1.0", "object": ObjectName::of(&packed), "length": packed.len(), "encoder": encoder });
     let batch = catalogue::press(server, &server.operator, "sky-raider", 5).await["batch"].as_str().unwrap().to_owned();
     let imported = json!({ "titles": [{ "title": "sky-raider" }], "imported": true });
     let elsewhere = server.post(&server.operator, "/v1/batches", &imported).await.expect(201)["batch"].as_str().unwrap().to_owned();
@@ -72,6 +77,13 @@ async fn cases(server: &TestServer) -> Vec<Case> {
         effect,
     };
     let (buyer, orders) = bought(server).await;
+    let rule = json!({ "condition": "true" });
+    server.put_json(&server.fox, "/v1/titles/sky-raider/rules/game-1", &rule).await.expect(200);
+    let studio = |name: &str| {
+        let titles = json!([{ "title": "sky-raider", "supplement": "game-1" }]);
+        json!({ "name": name, "url": "https://studio.example", "key": publisher_key("studio").1, "titles": titles })
+    };
+    let registered = server.post(&server.operator, "/v1/contents-servers", &studio("East")).await.expect(201);
     let mut release_other = release("blue-fox", "sky-raider", "2.0");
     release_other["objects"].as_array_mut().unwrap().reverse();
     let title = |name: &str| json!({ "title": "moon-raider", "name": name, "kind": "game", "publisher": "blue-fox" });
@@ -108,6 +120,38 @@ async fn cases(server: &TestServer) -> Vec<Case> {
             release("blue-fox", "sky-raider", "2.0"),
             release_other,
             "SELECT count(*) FROM audit WHERE event = 'release.published'",
+        ),
+        case(
+            Method::POST,
+            "/v1/titles/{title}/patches",
+            "/v1/titles/sky-raider/patches".into(),
+            patch("zstd 1.5.7"),
+            patch("zstd 1.5.6"),
+            "SELECT count(*) FROM audit WHERE event = 'patch.published'",
+        ),
+        case(
+            Method::DELETE,
+            "/v1/titles/{title}/rules/{supplement}",
+            "/v1/titles/sky-raider/rules/game-1".into(),
+            Value::Null,
+            json!("a body"),
+            "SELECT count(*) FROM audit WHERE event = 'rule.removed'",
+        ),
+        case(
+            Method::POST,
+            "/v1/contents-servers",
+            "/v1/contents-servers".into(),
+            studio("North"),
+            studio("South"),
+            "SELECT count(*) FROM contents_server",
+        ),
+        case(
+            Method::DELETE,
+            "/v1/contents-servers/{server}",
+            format!("/v1/contents-servers/{}", registered["server"].as_str().unwrap()),
+            Value::Null,
+            json!("a body"),
+            "SELECT count(*) FROM contents_server WHERE ended_at IS NOT NULL",
         ),
         case(
             Method::DELETE,

@@ -30,6 +30,7 @@ mod licenses;
 mod migrate_store;
 mod one_family;
 mod orders;
+mod patches;
 mod roles;
 mod selection;
 mod sending;
