@@ -11,6 +11,7 @@ mod moving;
 mod playing;
 mod pressing;
 mod publishing;
+mod publishing_patches;
 mod registration;
 mod resuming;
 mod selecting;
