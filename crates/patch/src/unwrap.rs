@@ -13,7 +13,7 @@ mod recipe;
 mod rewrap;
 mod view;
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use crate::apply::{ApplyError, Limits};
 use crate::codec::{self, Entry};
@@ -28,6 +28,9 @@ use view::View;
 /// What the recipe of a patch may take when it is read, in bytes: more than a million streams.
 const LONGEST_RECIPE: u64 = 16 << 20;
 
+/// Containers within containers are unwrapped so deep.
+const DEEPEST: usize = 3;
+
 /// Writes to `out` what turns the files of `old` into those of `new`. The same files always give the same patch. Containers are unwrapped,
 /// so the progress that is told counts what they hold.
 pub fn make(
@@ -37,17 +40,31 @@ pub fn make(
     out: &mut dyn Write,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Made, MakeError> {
-    let recipe = find::find(old, new)?;
-    let stream = codec::write(&recipe.to_bytes());
-    let mut head = Vec::new();
-    stream.put_entry(&mut head);
-    head.extend(&stream.bytes);
-    out.write_all(&head)?;
+    unwrapped(old, new, &mut Vec::new(), &mut |old, new, recipes| {
+        let stream = codec::write(&recipe::to_bytes(recipes));
+        let mut head = Vec::new();
+        stream.put_entry(&mut head);
+        head.extend(&stream.bytes);
+        out.write_all(&head)?;
+        let mut made = crate::make::make(old, new, options, out, progress)?;
+        made.length += head.len() as u64;
+        made.streams.push(StreamSize { name: "containers", raw: stream.raw(), written: head.len() as u64 });
+        Ok(made)
+    })
+}
+
+/// What is done with the files once they are unwrapped.
+type Engine<'a> = dyn FnMut(&dyn Files, &dyn Files, &[Recipe]) -> Result<Made, MakeError> + 'a;
+
+/// Unwraps what there is, then what is within that; each layer is a recipe for the files of the one before.
+fn unwrapped(old: &dyn Files, new: &dyn Files, recipes: &mut Vec<Recipe>, engine: &mut Engine<'_>) -> Result<Made, MakeError> {
+    let recipe = if recipes.len() < DEEPEST { find::find(old, new)? } else { Recipe::default() };
+    if recipe.new.is_empty() {
+        return engine(old, new, recipes);
+    }
     let (old, new) = (View::new(old, &recipe.old), View::new(new, &recipe.new));
-    let mut made = crate::make::make(&old, &new, options, out, progress)?;
-    made.length += head.len() as u64;
-    made.streams.push(StreamSize { name: "containers", raw: stream.raw(), written: head.len() as u64 });
-    Ok(made)
+    recipes.push(recipe);
+    unwrapped(&old, &new, recipes, engine)
 }
 
 /// Gives `sink` every new file. What it gets is unproven: a damaged patch is not always noticed here, so the caller compares with what the
@@ -59,28 +76,50 @@ pub fn apply(
     sink: &mut dyn Sink,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(), ApplyError> {
-    let (recipe, at) = read_recipe(old, patch, limits).map_err(crate::apply::reading)?;
-    let inner = After { patch, skip: at };
-    let limits = Limits {
-        files: limits.files.saturating_add(2 * recipe.new.iter().map(|container| container.streams.len()).sum::<usize>()),
-        bytes: limits.bytes.saturating_add(recipe.plain()),
-    };
-    let view = View::new(old, &recipe.old);
-    let mut rewrapper = Rewrapper::new(&recipe.new, sink);
-    crate::apply::apply(&view, &inner, &limits, &mut rewrapper, progress)?;
-    rewrapper.finish().map_err(crate::apply::reading)
+    let (mut stream, length, at) = open(patch).map_err(crate::apply::reading)?;
+    let layers = recipe::read_layers(&mut stream, length, DEEPEST).map_err(crate::apply::reading)?;
+    let mut layers = Layers { stream, length, left: layers, inner: After { patch, skip: at }, progress };
+    layers.apply(old, limits, sink)
 }
 
-/// The recipe that a patch begins with, and where it ends.
-fn read_recipe(old: &dyn Files, patch: &dyn ReadAt, limits: &Limits) -> std::io::Result<(Recipe, u64)> {
-    let mut head = std::io::BufReader::with_capacity(64, codec::Section::new(patch, 0, patch.length()));
+/// The stream of recipes that a patch begins with, its length, and where it ends.
+fn open(patch: &dyn ReadAt) -> io::Result<(codec::Stream<'_>, u64, u64)> {
+    let mut head = io::BufReader::with_capacity(64, codec::Section::new(patch, 0, patch.length()));
     let entry = Entry::read(&mut head)?;
     let begin = head.get_ref().at() - head.buffer().len() as u64;
     let end = begin.checked_add(entry.len).filter(|end| *end <= patch.length()).ok_or_else(|| invalid("it is cut"))?;
     if entry.raw > LONGEST_RECIPE {
         return Err(invalid("it names more containers than are allowed"));
     }
-    Ok((Recipe::read(&mut entry.open(patch, begin)?, entry.raw, old, limits)?, end))
+    Ok((entry.open(patch, begin)?, entry.raw, end))
+}
+
+/// A patch whose recipes are read one layer after the other: each is checked against the old files as the one before unwraps them.
+struct Layers<'a> {
+    stream: codec::Stream<'a>,
+    length: u64,
+    left: usize,
+    inner: After<'a>,
+    progress: &'a mut dyn FnMut(Progress),
+}
+
+impl Layers<'_> {
+    fn apply(&mut self, old: &dyn Files, limits: &Limits, sink: &mut dyn Sink) -> Result<(), ApplyError> {
+        if self.left == 0 {
+            return crate::apply::apply(old, &self.inner, limits, sink, self.progress);
+        }
+        self.left -= 1;
+        let recipe = Recipe::read(&mut self.stream, self.length, old, limits).map_err(crate::apply::reading)?;
+        let streams: usize = recipe.new.iter().map(|container| container.streams.len()).sum();
+        let limits = Limits {
+            files: limits.files.saturating_add(2 * streams),
+            bytes: limits.bytes.saturating_add(recipe.plain()),
+            ..limits.clone()
+        };
+        let mut rewrapper = Rewrapper::new(&recipe.new, sink);
+        self.apply(&View::new(old, &recipe.old), &limits, &mut rewrapper)?;
+        rewrapper.finish().map_err(crate::apply::reading)
+    }
 }
 
 /// What follows the recipe in a patch.
@@ -94,7 +133,7 @@ impl ReadAt for After<'_> {
         self.patch.length() - self.skip
     }
 
-    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> std::io::Result<()> {
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         self.patch.read_exact_at(buffer, self.skip.saturating_add(offset))
     }
 }

@@ -47,36 +47,27 @@ impl Recipe {
         self.new.iter().flat_map(|container| &container.streams).map(|stream| stream.plain).sum()
     }
 
-    /// Nothing at all where nothing is unwrapped.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        if self.new.is_empty() {
-            return out;
-        }
+    fn put(&self, out: &mut Vec<u8>) {
         for side in [&self.old, &self.new] {
-            varint::put(&mut out, side.len() as u64);
+            varint::put(out, side.len() as u64);
             let mut file = 0;
             for container in side {
-                varint::put(&mut out, (container.file - file) as u64);
+                varint::put(out, (container.file - file) as u64);
                 file = container.file;
-                varint::put(&mut out, container.length);
-                varint::put(&mut out, container.streams.len() as u64);
+                varint::put(out, container.length);
+                varint::put(out, container.streams.len() as u64);
             }
         }
         // Column by column: what is alike lies together.
         let streams: Vec<_> = [&self.old, &self.new].into_iter().flatten().flat_map(gaps).collect();
-        streams.iter().for_each(|(gap, _)| varint::put(&mut out, *gap));
-        streams.iter().for_each(|(_, stream)| varint::put(&mut out, stream.packed.end - stream.packed.start));
-        streams.iter().for_each(|(_, stream)| varint::put(&mut out, stream.plain));
+        streams.iter().for_each(|(gap, _)| varint::put(out, *gap));
+        streams.iter().for_each(|(_, stream)| varint::put(out, stream.packed.end - stream.packed.start));
+        streams.iter().for_each(|(_, stream)| varint::put(out, stream.plain));
         out.extend(streams.iter().filter_map(|(_, stream)| stream.setting).map(Setting::to_byte));
-        out
     }
 
-    /// Reads `length` bytes of it; refuses what cannot be of these old files, or of new ones within the limits.
+    /// Reads one from a stream of `length` bytes; refuses what cannot be of these old files, or of new ones within the limits.
     pub fn read(from: &mut impl Read, length: u64, old: &dyn Files, limits: &Limits) -> io::Result<Self> {
-        if length == 0 {
-            return Ok(Recipe::default());
-        }
         let mut recipe = Recipe::default();
         let mut counts = Vec::new();
         recipe.old = read_side(from, length, old.count(), &mut |file, length| length == old.length(file), &mut counts)?;
@@ -86,6 +77,22 @@ impl Recipe {
         read_streams(from, &mut recipe, &counts)?;
         Ok(recipe)
     }
+}
+
+/// Recipes of which each is for the files of the one before; nothing at all where nothing is unwrapped.
+pub(crate) fn to_bytes(layers: &[Recipe]) -> Vec<u8> {
+    let mut out = Vec::new();
+    if !layers.is_empty() {
+        varint::put(&mut out, layers.len() as u64);
+        layers.iter().for_each(|recipe| recipe.put(&mut out));
+    }
+    out
+}
+
+/// How many recipes follow in a stream of `length` bytes.
+pub(crate) fn read_layers(from: &mut impl Read, length: u64, most: usize) -> io::Result<usize> {
+    let layers = if length == 0 { 0 } else { varint::read(from)? };
+    usize::try_from(layers).ok().filter(|layers| *layers <= most).ok_or_else(|| invalid("it nests containers deeper than is allowed"))
 }
 
 /// The containers of a side, and how many streams each has. Each number takes a byte at least, so none counts more than `length`.

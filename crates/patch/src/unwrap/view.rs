@@ -131,7 +131,8 @@ impl Plain {
             self.order.insert(self.clock, key);
             self.make_room();
         }
-        let (used, bytes) = self.segments.get_mut(&key).expect("it was there or has just been inserted, and what is newest is never dropped");
+        let (used, bytes) =
+            self.segments.get_mut(&key).expect("it was there or has just been inserted, and what is newest is never dropped");
         self.order.remove(used);
         self.order.insert(self.clock, key);
         *used = self.clock;
