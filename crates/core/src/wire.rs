@@ -18,7 +18,7 @@ pub use result::{
     OwnedTitle, RedeemResult, RefundResult, RegisterResult, RenewResult, TitleOnOffer, TransferResult, UserVerdict, UsersDevice, Work,
 };
 pub use update::{
-    AskUpdate, Begun, ContentsServer, HandIn, HandInResult, JobProgress, PatchOnOffer, Plan, ReleaseOnOffer, Report, ReportResult,
-    SELECTION_TYP, Selection, Selected, SelectionClaims, Send, SendResult, Sent, SentJob, SentResult, ShowStatus, ShownStatus, Status, UpdateResult,
-    VERDICT_TYP, Variable, Variables, VerdictClaims, Way, WayKind,
+    AskUpdate, Begun, ContentOnOffer, ContentsServer, HandIn, HandInResult, JobProgress, ObjectOnOffer, PatchOnOffer, Plan, ReleaseOnOffer,
+    Report, ReportResult, SELECTION_TYP, Selected, Selection, SelectionClaims, Send, SendResult, Sent, SentJob, SentResult, ShowStatus,
+    ShownStatus, Status, UpdateResult, VERDICT_TYP, Variable, Variables, VerdictClaims, Way, WayKind,
 };

@@ -94,6 +94,17 @@ pub fn accept(
     Ok(Accepted { feed: Some(feed) })
 }
 
+/// The newest feed that is known here, as the publisher signed it.
+///
+/// # Errors
+/// What the system said.
+pub(crate) fn newest(terminal: &Terminal, title: &TitleId, publisher: &PublisherOnMedium) -> Result<Option<String>> {
+    let kept = Kept::of(terminal, title, publisher);
+    let Some((feed, _)) = kept.newest()? else { return Ok(None) };
+    let bytes = read_small(kept.io, &kept.path(feed.sequence), MAX_FEED as u64)?;
+    Ok(bytes.and_then(|bytes| String::from_utf8(bytes).ok()))
+}
+
 /// Whether the newest feed that is known here says that a release is withdrawn. Nobody is asked.
 ///
 /// # Errors

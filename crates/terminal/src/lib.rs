@@ -24,6 +24,7 @@ pub mod io;
 mod library;
 mod license;
 mod medium;
+mod medium_update;
 mod mount;
 mod order;
 mod origin;
@@ -55,6 +56,7 @@ pub use install::{Control, Downloaded, InstallError, InstallOptions, Installed, 
 pub use library::{Library, LibraryError, Listed, default_library};
 pub use license::{LicenseFile, Permitted, note_run, permitted, verify_license};
 pub use medium::{IDENTITY_TYP, Medium, MediumError, Signature, layout};
+pub use medium_update::{FromMedium, MediumUpdated, update_from_medium, update_medium};
 pub use mount::{Mounted, mount, mount_private};
 pub use order::{order, orders, refund};
 pub use origin::Origin;

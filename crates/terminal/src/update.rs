@@ -104,7 +104,7 @@ pub fn bring(
 }
 
 /// The publisher's own word on the release, by the feed.
-fn permit(feed: &Accepted, held: &ReleaseVersion, target: &Keys, copy: &Copy, options: &UpdateOptions) -> Result<()> {
+pub(crate) fn permit(feed: &Accepted, held: &ReleaseVersion, target: &Keys, copy: &Copy, options: &UpdateOptions) -> Result<()> {
     let channel = options.channel.clone().or(report::channel(copy)?).unwrap_or_else(stable);
     let asked_for = asked_for(copy, &target.title.release, options)?;
     let going = Going { held: Some(held), to: &target.title.release, document: &target.token, channel: &channel, asked_for };

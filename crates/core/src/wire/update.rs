@@ -129,6 +129,32 @@ pub struct Plan {
     /// The authority's word that this feed is the newest, a compact JWS; absent where the title has none.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub fresh: Option<String>,
+    /// What the release consists of, where it is to be brought onto a medium (A12): who does that need not have any key.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub content: Option<ContentOnOffer>,
+}
+
+/// A release as it lies at the contents servers and on media, sealed under the content key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContentOnOffer {
+    /// The release document, a compact JWS by the publisher.
+    pub document: String,
+    /// Manifest and packs; [`ContentOnOffer::MOST`] at most, or else nothing is said.
+    pub objects: Vec<ObjectOnOffer>,
+}
+
+impl ContentOnOffer {
+    /// Objects of one release that an answer has room for.
+    pub const MOST: usize = 8000;
+}
+
+/// An object at the contents servers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectOnOffer {
+    /// Its name, 64 hexadecimal digits.
+    pub object: String,
+    /// In bytes.
+    pub length: u64,
 }
 
 /// A release as it is offered.

@@ -21,6 +21,7 @@ use crate::store::user::{self, Presented};
 
 use facts::Held;
 
+mod content;
 mod facts;
 mod noted;
 mod plans;
@@ -41,6 +42,9 @@ pub async fn run(app: &App, asked: &Asked, ask: &Report, now: Timestamp) -> Resu
         if plan.refused.is_none() {
             let told = feed::tell(app, &status.title, held.feed(), status.feed, &mut room, now)?;
             (plan.feed, plan.fresh) = (told.feed, told.fresh);
+        }
+        if let (Some(to), None, Some(_)) = (&plan.to, &status.grant_id, &asking.medium) {
+            plan.content = content::of(app, &status.title, &to.version).await?;
         }
         plans.push(plan);
     }

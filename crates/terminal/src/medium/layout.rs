@@ -9,6 +9,10 @@ pub const IDENTITY: &str = "identity.json";
 pub const CONTENT: &str = "content";
 /// Release document of a title, signed by its publisher.
 pub const RELEASE: &str = "release.jws";
+/// The publisher's list of releases, beside the release document of a title on a medium that was brought up to date (A12).
+pub const FEED: &str = "feed.jws";
+/// Keys to that release for copies of it, sealed as at the claim, likewise.
+pub const UPDATES: &str = "updates.json";
 /// What is noted of a title on a medium that can be written (A6, A12). Nothing that is signed or sealed covers it.
 pub const STATUS: &str = "status.json";
 /// Launcher for people (C20).

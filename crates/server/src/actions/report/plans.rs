@@ -13,7 +13,7 @@ use crate::problem::Problem;
 
 /// Plans for what is held by right; what is not is refused, and the others are planned all the same.
 pub(super) async fn plan(app: &App, asking: &Asking, encoder: &str, status: &Status, held: &Held) -> Result<Plan, Problem> {
-    let mut plan = Plan { title: status.title.clone(), refused: None, to: None, ways: vec![], feed: None, fresh: None };
+    let mut plan = Plan { title: status.title.clone(), refused: None, to: None, ways: vec![], feed: None, fresh: None, content: None };
     let decided = match &held.found {
         Ok(found) => target(asking, status, found).map(|target| (found, target)),
         Err(refusal) => Err(refusal.clone()),
