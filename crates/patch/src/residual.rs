@@ -31,7 +31,7 @@ const PAGES: usize = 1 << 14;
 
 /// So many wrong bytes are kept to recognise those that repeat, and so many places say where they are.
 const KEPT: usize = 1 << 20;
-const INDEX_BITS: u32 = 17;
+const INDEX_BITS: u32 = 18;
 
 /// Highest trust in a repetition.
 const TRUST: usize = 15;
@@ -138,7 +138,7 @@ impl<C: Coder> Bytes<C> {
 
     /// A wrong byte: what was predicted, what is.
     fn difference(&mut self, predicted: u8, actual: u8) -> u8 {
-        let [one, two] = self.differences.map(u32::from);
+        let one = u32::from(self.differences[0]);
         let expected = self.repeats.expected().filter(|expected| u64::from(expected.right) == self.counted);
         let trust = expected.map_or(0, |_| self.repeats.trust + 1);
         let (predicted_bits, last) = (u32::from(predicted), u32::from(self.last));
@@ -146,12 +146,10 @@ impl<C: Coder> Bytes<C> {
         let contexts: [u32; CONTEXTS] = [
             place << 8 | one,
             1 << 24 | predicted_bits << 8 | last,
-            2 << 24 | predicted_bits << 8 | one,
-            3 << 24 | two << 16 | one << 8 | place << 4 | self.before as u32,
             expected.map_or(0, |expected| 1 << 16 | u32::from(expected.difference) << 8 | trust as u32),
         ];
         let set = place as usize * (TRUST + 2) + trust;
-        let difference = self.wrong.code(&mut self.coder, set, contexts.map(scatter), actual.wrapping_sub(predicted));
+        let difference = self.wrong.code(&mut self.coder, set, contexts, actual.wrapping_sub(predicted));
         self.repeats.learn(Wrong { right: self.counted as u32, difference });
         self.counted = 0;
         self.differences = [difference, self.differences[0]];
@@ -165,11 +163,6 @@ impl<C: Coder> Bytes<C> {
         let context = (self.run.min(7) * 2 + usize::from(self.differences[0] == self.differences[1])) * 18 + expected;
         self.coder.bit(&mut self.more[context], more)
     }
-}
-
-fn scatter(context: u32) -> u32 {
-    let hash = context.wrapping_mul(0x9E37_79B1);
-    hash ^ hash >> 15
 }
 
 /// References: right, or by how much they are not.

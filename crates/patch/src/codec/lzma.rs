@@ -8,7 +8,7 @@ use liblzma::stream::{Filters, LzmaOptions, MatchFinder, PRESET_EXTREME, Stream}
 pub(super) type Reader<R> = liblzma::bufread::XzDecoder<R>;
 
 /// No window is larger: that is the memory which a reader needs.
-const LARGEST_WINDOW: u64 = 8 << 20;
+const LARGEST_WINDOW: u64 = 16 << 20;
 
 /// How many bits of the byte before, of the position for literals, and of the position for all else are context.
 const SETTINGS: [(u32, u32, u32); 5] = [(3, 0, 2), (4, 0, 0), (0, 0, 0), (0, 0, 3), (0, 2, 2)];

@@ -26,10 +26,12 @@ impl Bit {
     pub const NEW: Bit = Bit { fast: 1 << 15, slow: 1 << 15 };
 
     /// Probability of a set bit, within `1 << BITS`.
+    #[inline]
     fn probability(self) -> u32 {
         ((u32::from(self.fast) + u32::from(self.slow)) >> (17 - BITS)).clamp(FLOOR, (1 << BITS) - FLOOR)
     }
 
+    #[inline]
     fn learn(&mut self, bit: bool) {
         if bit {
             self.fast += (u16::MAX - self.fast) >> 4;
@@ -44,6 +46,7 @@ impl Bit {
 /// Writes or reads bits.
 pub(crate) trait Coder {
     /// Codes a bit with a model, which learns it.
+    #[inline]
     fn bit(&mut self, model: &mut Bit, bit: bool) -> bool {
         let bit = self.raw_bit(model.probability(), bit);
         model.learn(bit);
@@ -149,6 +152,7 @@ impl<R: Read> Decoder<R> {
 }
 
 impl<R: Read> Coder for Decoder<R> {
+    #[inline]
     fn raw_bit(&mut self, probability: u32, _: bool) -> bool {
         let bound = (self.range >> BITS) * probability;
         let bit = self.code < bound;

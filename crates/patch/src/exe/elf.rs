@@ -267,7 +267,7 @@ impl Elf<'_, '_, '_> {
         if let Some(constants) = &self.constants
             && target.wrapping_sub(constants.address) < constants.len
         {
-            self.tables.push((target - constants.address) as u32);
+            self.tables.push(target.wrapping_sub(constants.address) as u32);
             if self.tables.len() == self.tables.capacity() {
                 self.tables.sort_unstable();
                 self.tables.dedup();

@@ -82,13 +82,13 @@ impl Layout {
     /// Address of what lies at an offset of the file.
     pub fn address(&self, offset: u64) -> Option<u64> {
         let segment = self.segments.iter().find(|segment| offset.wrapping_sub(segment.offset) < segment.file_len)?;
-        Some(segment.address.wrapping_add(offset - segment.offset))
+        Some(segment.address.wrapping_add(offset.wrapping_sub(segment.offset)))
     }
 
     /// Where in the file what has this address lies.
     pub fn offset(&self, address: u64) -> Option<u64> {
         let segment = self.segments.iter().find(|segment| address.wrapping_sub(segment.address) < segment.file_len)?;
-        segment.offset.checked_add(address - segment.address)
+        segment.offset.checked_add(address.wrapping_sub(segment.address))
     }
 
     /// The segment that an address belongs to, be it in the file or in memory only.

@@ -10,6 +10,9 @@ use crate::residual::Field;
 /// Targets whose prediction was wrong are remembered in so many places.
 const REMEMBERED: usize = 1 << 18;
 
+/// Gets what is predicted, and of a reference what it is; makes of it what is.
+pub(crate) type Settle<'a> = dyn FnMut(&mut [u8], Option<Field>) -> io::Result<()> + 'a;
+
 /// Turns covered parts of the old text into the new text.
 pub(crate) struct Predictor<'a> {
     old: &'a Images,
@@ -53,13 +56,7 @@ impl<'a> Predictor<'a> {
 
     /// Turns `bytes`, a part of a cover from `done` on as the old text has it, into the new text: `settle` gets what is predicted, piece by
     /// piece, and makes of it what is.
-    pub fn turn(
-        &mut self,
-        cover: &Cover,
-        done: usize,
-        bytes: &mut [u8],
-        settle: &mut dyn FnMut(&mut [u8], Option<Field>) -> io::Result<()>,
-    ) -> io::Result<()> {
+    pub fn turn(&mut self, cover: &Cover, done: usize, bytes: &mut [u8], settle: &mut Settle<'_>) -> io::Result<()> {
         if self.remembered.is_empty() {
             return settle(bytes, None);
         }
@@ -116,14 +113,14 @@ impl<'a> Predictor<'a> {
             return Some(at.wrapping_add_signed(cover.shift()).wrapping_sub(place.new.at));
         }
         let (number, segment) = place.old.layout.segment(target)?;
-        let beyond = target - segment.address;
+        let beyond = target.wrapping_sub(segment.address);
         if beyond >= segment.file_len {
             // Memory that is not in the file moves with the end of what is.
             let segment = place.new.layout.segments.get(number)?;
             let beyond = beyond - place.old.layout.segments[number].file_len;
             return Some(segment.address.wrapping_add(segment.file_len).wrapping_add(beyond));
         }
-        let cover = self.moves.cover(place.old.at + place.old.layout.offset(target)?)?;
+        let cover = self.moves.cover(place.old.at.checked_add(place.old.layout.offset(target)?)?)?;
         // How far the beginning of the cover moved, in addresses.
         let old = u64::from(cover.old).max(place.old.at);
         let new = old.wrapping_add_signed(cover.shift()).checked_sub(place.new.at)?;

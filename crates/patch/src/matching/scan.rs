@@ -11,7 +11,7 @@ use crate::cover::Cover;
 const GOOD_ENOUGH: usize = 24;
 
 /// A match has to fit so many bytes more than the old diagonal does.
-const MUCH_BETTER: i64 = 8;
+pub(super) const MUCH_BETTER: i64 = 8;
 
 /// How often the caller is told how far the search is.
 const STEP: usize = 1 << 20;

@@ -12,6 +12,12 @@ const LONGEST: usize = 64 << 10;
 /// Where less than this part of the new text is still to be found, only what is left of the old text is sorted.
 const SMALL_PART: usize = 64;
 
+/// The beginning of a suffix that is looked up instead of searched.
+const KEY_BITS: usize = 22;
+
+/// Shorter matches are never taken, so it does not matter where they are, nor whether they end in another part of a spliced text.
+const LEAST_NEAR: usize = super::scan::MUCH_BETTER as usize + 1;
+
 /// So many equally good matches in either direction are looked at.
 const NEIGHBOURS: usize = 24;
 
@@ -20,7 +26,7 @@ pub(super) struct Suffixes<'a> {
     /// The text that is sorted, where that is not all of the old one, and where its parts are in it.
     spliced: Option<(Vec<u8>, Vec<Part>)>,
     sorted: Vec<i32>,
-    /// Where the suffixes with a given beginning of two bytes start in `sorted`; one more at the end.
+    /// Where the suffixes with a given beginning of [`KEY_BITS`] start in `sorted`; one more at the end.
     starts: Vec<u32>,
 }
 
@@ -36,11 +42,11 @@ impl<'a> Suffixes<'a> {
         let spliced = (missing < (covered + missing) / SMALL_PART).then(|| splice(old, taken));
         let text = if missing == 0 { &[][..] } else { spliced.as_ref().map_or(old, |(text, _)| text) };
         let sorted = sort(text);
-        let mut starts = vec![0u32; (1 << 16) + 1];
+        let mut starts = vec![0u32; (1 << KEY_BITS) + 1];
         for at in 0..text.len() {
             starts[key(&text[at..]) + 1] += 1;
         }
-        for k in 0..1 << 16 {
+        for k in 0..1 << KEY_BITS {
             starts[k + 1] += starts[k];
         }
         Suffixes { old, spliced, sorted, starts }
@@ -50,7 +56,7 @@ impl<'a> Suffixes<'a> {
     pub fn longest(&self, sought: &[u8], expected: usize) -> (usize, usize) {
         let text = self.text();
         let sought = &sought[..sought.len().min(LONGEST)];
-        if sought.len() < 2 || self.sorted.is_empty() {
+        if sought.len() < 3 || self.sorted.is_empty() {
             return (0, 0);
         }
         let key = key(sought);
@@ -78,6 +84,9 @@ impl<'a> Suffixes<'a> {
         let (best, len) = if one >= two { (low, one) } else { (high, two) };
         if len == 0 {
             return (0, 0);
+        }
+        if len < LEAST_NEAR {
+            return (self.position(self.sorted[best] as usize), len);
         }
         let position = self.nearest(best, &sought[..len], expected);
         // A match across two parts of a spliced text is none in the old one.
@@ -122,7 +131,8 @@ fn sort(text: &[u8]) -> Vec<i32> {
 }
 
 fn key(suffix: &[u8]) -> usize {
-    usize::from(suffix[0]) << 8 | usize::from(suffix.get(1).copied().unwrap_or(0))
+    let byte = |at: usize| usize::from(suffix.get(at).copied().unwrap_or(0));
+    (byte(0) << 16 | byte(1) << 8 | byte(2)) >> (24 - KEY_BITS)
 }
 
 /// What no cover took, with margins, and where it was.
