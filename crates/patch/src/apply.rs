@@ -2,10 +2,10 @@
 
 use std::io::{self, Read};
 
-use crate::codec::{Section, Stream};
+use crate::codec::Stream;
 use crate::cover::{self, Cover};
 use crate::exe::{self, Images, Predictor};
-use crate::header::{Group, Header, STREAMS};
+use crate::header::{Group, Head, Header, STREAMS};
 use crate::text::{self, Cache, Text};
 use crate::{Files, Progress, ReadAt, Sink, residual};
 
@@ -54,23 +54,18 @@ pub fn apply(
     sink: &mut dyn Sink,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(), ApplyError> {
-    let mut head = io::BufReader::with_capacity(4 << 10, Section::new(patch, 0, patch.length()));
-    let header = Header::read(&mut head, limits.files, limits.bytes).map_err(reading)?;
+    let (header, mut at) = Header::read(patch, limits.files, limits.bytes).map_err(reading)?;
     if header.old != (0..old.count()).map(|file| old.length(file)).sum::<u64>() {
         return Err(damaged("it is for other old files"));
     }
     let mut output = Output { lengths: &header.new, file: 0, left: 0, done: 0, total: header.total(), sink, progress };
     output.begin()?;
     while output.done < output.total {
+        let mut head = Head::at(patch, at);
         let group = Group::read(&mut head, &header, output.done).map_err(reading)?;
-        let at = head.get_ref().at() - head.buffer().len() as u64;
-        let end = apply_group(old, patch, &group, at, &mut output)?;
-        head = io::BufReader::with_capacity(4 << 10, Section::new(patch, end, patch.length()));
+        at = apply_group(old, patch, &group, head.position(), &mut output)?;
     }
-    match head.read(&mut [0]).map_err(reading)? {
-        0 => Ok(()),
-        _ => Err(damaged("something follows its end")),
-    }
+    if at == patch.length() { Ok(()) } else { Err(damaged("something follows its end")) }
 }
 
 /// Applies the group whose streams begin at `at`; tells where they end.

@@ -3,7 +3,8 @@
 use std::io::{self, Read};
 use std::ops::Range;
 
-use crate::codec::Entry;
+use crate::ReadAt;
+use crate::codec::{self, Entry, Section};
 use crate::varint::{self, invalid};
 
 /// The first bytes: what this is, and which version.
@@ -28,37 +29,67 @@ impl Header {
         out.extend(MAGIC);
         varint::put(out, self.old);
         varint::put(out, self.new.len() as u64);
+        let mut lengths = Vec::new();
         for length in &self.new {
-            varint::put(out, *length);
+            varint::put(&mut lengths, *length);
         }
+        let lengths = codec::write(&lengths);
+        lengths.put_entry(out);
+        out.extend(&lengths.bytes);
     }
 
-    /// Reads it; refuses more than `files` new files or `bytes` in them.
-    pub fn read(from: &mut impl Read, files: usize, bytes: u64) -> io::Result<Self> {
+    /// Reads it, and tells where it ends; refuses more than `files` new files or `bytes` in them.
+    pub fn read(patch: &dyn ReadAt, files: usize, bytes: u64) -> io::Result<(Self, u64)> {
+        let mut from = Head::at(patch, 0);
         let mut magic = [0; 2];
         from.read_exact(&mut magic)?;
         if magic != MAGIC {
             return Err(invalid("it is no patch of this version"));
         }
-        let old = varint::read(from)?;
-        let count = varint::read(from)?;
+        let old = varint::read(&mut from)?;
+        let count = varint::read(&mut from)?;
         if count > files as u64 {
             return Err(invalid("it has more files than are allowed"));
         }
+        let entry = Entry::read(&mut from)?;
+        let begin = from.position();
+        let end = begin.checked_add(entry.len).filter(|end| *end <= patch.length() && entry.raw <= 10 * count);
+        let end = end.ok_or_else(|| invalid("the lengths of the files are too long"))?;
+        let mut lengths = entry.open(patch, begin)?;
         let mut header = Header { old, new: Vec::new() };
         let mut total = 0u64;
         for _ in 0..count {
-            let length = varint::read(from)?;
+            let length = varint::read(&mut lengths)?;
             total =
                 total.checked_add(length).filter(|total| *total <= bytes).ok_or_else(|| invalid("it gives more bytes than are allowed"))?;
             header.new.push(length);
         }
-        Ok(header)
+        Ok((header, end))
     }
 
     /// Length of the new files together.
     pub fn total(&self) -> u64 {
         self.new.iter().sum()
+    }
+}
+
+/// Reads what is not part of a stream, from somewhere on.
+pub(crate) struct Head<'p>(io::BufReader<Section<'p>>);
+
+impl<'p> Head<'p> {
+    pub fn at(patch: &'p dyn ReadAt, at: u64) -> Self {
+        Head(io::BufReader::with_capacity(4 << 10, Section::new(patch, at, patch.length())))
+    }
+
+    /// Where the next byte is read.
+    pub fn position(&self) -> u64 {
+        self.0.get_ref().at() - self.0.buffer().len() as u64
+    }
+}
+
+impl Read for Head<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
     }
 }
 
