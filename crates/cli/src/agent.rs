@@ -91,7 +91,8 @@ impl Agent {
         let _only = if self.once { None } else { Some(place.lock()?) };
         let reporter = Reporter::new(&terminal, State { library: Some(path.clone()), ..place.state()? });
         report(&terminal, &reporter, &path, &card)?;
-        let gate = Gate { terminal: Arc::clone(&terminal), hours: self.not_between, pace, reporter: Arc::clone(&reporter) };
+        let gate =
+            Gate { terminal: Arc::clone(&terminal), hours: self.not_between, pace: Arc::clone(&pace), reporter: Arc::clone(&reporter) };
         let held = gate.look()?;
         let spread = blake3::hash(terminal.device_id()?.as_bytes()).as_bytes()[0];
         let (held, not_before) = (Cell::new(held), Cell::new(Timestamp(0)));
@@ -101,6 +102,7 @@ impl Agent {
             library: &library,
             card: &card,
             reporter: &reporter,
+            pace: &pace,
             schedule: self.update,
             spread,
             held,

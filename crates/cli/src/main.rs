@@ -20,6 +20,7 @@ mod inspect;
 mod install;
 mod library;
 mod license;
+mod medium_update;
 mod orders;
 mod output;
 mod play;

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::library::Which;
+use crate::medium_update::{self, Wanted};
 use crate::progress::Progress;
 use crate::units;
 
@@ -27,11 +28,13 @@ use crate::units;
   counterfoil update                          everything in the library
   counterfoil update sky-raider --check       what there is, what it costs, and nothing else
   counterfoil update sky-raider --to 1.2
-  counterfoil update sky-raider --channel beta")]
+  counterfoil update sky-raider --channel beta
+  counterfoil update ./usb-stick              the stick's own content, to be carried to where there is no network
+  counterfoil update --from ./usb-stick       there")]
 pub struct Update {
-    /// Which titles [default: all]
-    #[arg(value_name = "TITLE")]
-    titles: Vec<TitleId>,
+    /// Which titles [default: all]; or a medium, by its path, to be brought up to date itself
+    #[arg(value_name = "TITLE|./MEDIUM")]
+    titles: Vec<Wanted>,
     #[command(flatten)]
     which: Which,
     /// Only say what is offered, and what it would cost
@@ -76,7 +79,16 @@ pub struct Rollback {
 impl Update {
     /// Reports, and does what the plans say.
     pub fn run(self, context: &Context) -> Result<(), Failure> {
-        if self.to.is_some() && self.titles.len() != 1 {
+        let (titles, medium) = medium_update::told_apart(self.titles)?;
+        if let Some(medium) = medium {
+            if self.check || self.from.is_some() || self.to.is_some() || self.channel.is_some() {
+                return Err(Failure::usage("a medium gets the release that its channel offers, and nothing else can be said of it"));
+            }
+            let terminal = context.terminal()?;
+            let library = self.which.open(&terminal).ok();
+            return medium_update::onto(context, &terminal, &medium, library.as_ref(), &context.card_choice(self.no_card));
+        }
+        if self.to.is_some() && titles.len() != 1 {
             return Err(Failure::usage("a release is of one title").hint("Name it: `counterfoil update TITLE --to VERSION`."));
         }
         let terminal = context.terminal()?;
@@ -89,7 +101,12 @@ impl Update {
             jobs: self.jobs,
             no_keep: self.no_keep,
         };
-        let reported = update::report(&terminal, &library, &self.titles, &options)?;
+        if let Some(path) = options.from.as_ref().filter(|_| !self.check)
+            && medium_update::from(context, &terminal, &library, path, &titles, &options)?
+        {
+            return Ok(());
+        }
+        let reported = update::report(&terminal, &library, &titles, &options)?;
         for (server, error) in &reported.silent {
             context.output.note(&format!("warning: the contents server {server} selects nothing: {error}"));
         }

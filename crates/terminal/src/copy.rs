@@ -14,7 +14,7 @@ use crate::fill::{CopiedTitle, Filling, Step, check_space as check_drive};
 use crate::home::Authority;
 use crate::inspect::check_authority;
 use crate::library::{Library, Listed};
-use crate::medium::Medium;
+use crate::medium::{Medium, MediumError};
 use crate::terminal::Terminal;
 use counterfoil_core::GrantId;
 use counterfoil_core::rules::binding::Purpose;
@@ -22,6 +22,7 @@ use counterfoil_core::wire::{Claim, ClaimResult, Confirm, ConfirmResult, Operati
 use counterfoil_format::content::{ContentKey, LibraryKey, Release};
 use counterfoil_format::jws::Signer;
 use counterfoil_format::secret::Secret;
+use std::borrow::Cow;
 use std::num::NonZeroUsize;
 
 pub use error::CopyError;
@@ -48,7 +49,8 @@ pub struct Copied {
 
 /// A title on the medium, verified.
 struct Source<'m> {
-    on_medium: &'m TitleOnMedium,
+    /// With the release that lies there, which may be a later one than it was pressed with.
+    on_medium: Cow<'m, TitleOnMedium>,
     token: String,
     release: Release,
 }
@@ -93,7 +95,7 @@ pub fn copy(
     for ((source, grant), (library_key, content_key)) in sources.iter().zip(&grants).zip(keys) {
         let content_key = ContentKey::new(content_key.ok_or_else(|| CopyError::Grant("it holds no content key".into()))?);
         let content = medium.content(&source.on_medium.title);
-        let (on_medium, token, release) = (source.on_medium, &source.token, &source.release);
+        let (on_medium, token, release) = (&*source.on_medium, &source.token, &source.release);
         let filling = Filling { terminal, library, source: &content, donor: None, on_medium, token, release, grant };
         titles.push(filling.run(&LibraryKey::new(library_key), &content_key, options.jobs, progress)?);
         superseded.extend(library.set_current(&source.on_medium.title, grant.grant_id)?);
@@ -106,9 +108,20 @@ pub fn copy(
 }
 
 fn sources(medium: &Medium) -> Result<Vec<Source<'_>>> {
-    let titles = &medium.identity().titles;
-    let source = |on_medium| medium.release(on_medium).map(|(token, release)| Source { on_medium, token, release });
-    titles.iter().map(source).collect()
+    let mut sources = Vec::new();
+    for pressed in &medium.identity().titles {
+        let (token, release) = medium.release(pressed)?;
+        sources.push(Source { on_medium: as_it_lies(pressed, &release)?, token, release });
+    }
+    Ok(sources)
+}
+
+fn as_it_lies<'m>(pressed: &'m TitleOnMedium, release: &Release) -> Result<Cow<'m, TitleOnMedium>> {
+    if release.version == pressed.release.as_str() {
+        return Ok(Cow::Borrowed(pressed));
+    }
+    let not = |_| MediumError::NotAuthentic { title: pressed.title.clone(), reason: "its version is none".into() };
+    Ok(Cow::Owned(TitleOnMedium { release: release.version.parse().map_err(not)?, ..pressed.clone() }))
 }
 
 /// Opens every grant on the hardware that it is bound to: library key, and content key while it is there.

@@ -12,7 +12,7 @@ use crate::source::area::OnArea;
 use crate::terminal::{Terminal, signing_key};
 use counterfoil_core::wire::{IdentityArea, IdentityClaims, TitleOnMedium};
 use counterfoil_core::{Code, TitleId};
-use counterfoil_format::content::{ReadAt, Release, ReleaseError};
+use counterfoil_format::content::{Feed, MAX_FEED, ObjectName, ReadAt, Release, ReleaseError};
 use counterfoil_format::encoding::{from_base64url, parse_strict};
 use counterfoil_format::jws::verify_compact;
 use counterfoil_format::secret::Secret;
@@ -199,7 +199,8 @@ impl Medium {
         &self.secret
     }
 
-    /// The release of a title that lies on it, verified with the publisher's key that the authority vouches for; with its token.
+    /// The release of a title that lies on it, verified with the publisher's key that the authority vouches for; with its token. It is the one
+    /// that the medium was pressed with, or one that its publisher lists in the feed beside it (A12).
     ///
     /// # Errors
     /// [`MediumError`].
@@ -209,10 +210,20 @@ impl Medium {
         let key: VerifyingKey = title.publisher.key.parse().map_err(|_| wrong("its publisher's key is none".into()))?;
         let release = Release::verify(&token, |kid| (kid == title.publisher.id).then_some(key))
             .map_err(|error: ReleaseError| wrong(error.to_string()))?;
-        if release.title != title.title.as_str() || release.version != title.release.as_str() {
+        let pressed = release.version == title.release.as_str();
+        if release.title != title.title.as_str() || !(pressed || self.is_listed(title, key, &token, &release)) {
             return Err(wrong(format!("it is release {} of `{}`", release.version, release.title)).into());
         }
         Ok((token, release))
+    }
+
+    /// Whether the publisher's feed that lies beside a release lists it, and does not take it back.
+    fn is_listed(&self, title: &TitleOnMedium, key: VerifyingKey, token: &str, release: &Release) -> bool {
+        let feed = read_area(&*self.area, &format!("{}/{}", layout::title(&title.title), layout::FEED), MAX_FEED as u64);
+        let Some(feed) = feed.ok().and_then(|bytes| String::from_utf8(bytes).ok()) else { return false };
+        let Ok(feed) = Feed::verify(&feed, |kid| (kid == title.publisher.id).then_some(key)) else { return false };
+        let listed = feed.find(&release.version).filter(|_| feed.title == title.title.as_str());
+        listed.is_some_and(|listed| listed.document == ObjectName::of(token.as_bytes()) && !listed.withdrawn)
     }
 
     /// The content of a title on it.

@@ -27,7 +27,11 @@ impl FromStr for Rate {
         let number: f64 = number.parse().map_err(|_| HELP.to_owned())?;
         let rate = (number * factor).round();
         // Below that a chunk takes longer than servers have patience.
-        if (MIN..=MAX).contains(&rate) { NonZeroU64::new(rate as u64).map(Self).ok_or_else(|| HELP.to_owned()) } else { Err(HELP.to_owned()) }
+        if (MIN..=MAX).contains(&rate) {
+            NonZeroU64::new(rate as u64).map(Self).ok_or_else(|| HELP.to_owned())
+        } else {
+            Err(HELP.to_owned())
+        }
     }
 }
 

@@ -163,7 +163,8 @@ impl<'a> Place<'a> {
 
     /// What the agent has written down last. One that cannot be read is none: it is for people to see.
     pub fn state(&self) -> Result<State, Failure> {
-        let bytes = read_small(&**self.terminal.io(), &self.directory.join("state.json"), LONGEST).map_err(counterfoil_terminal::Error::from)?;
+        let bytes =
+            read_small(&**self.terminal.io(), &self.directory.join("state.json"), LONGEST).map_err(counterfoil_terminal::Error::from)?;
         Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default())
     }
 

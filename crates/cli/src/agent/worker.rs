@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use counterfoil_core::wire::{Job, Work};
 use counterfoil_core::{Code, Timestamp, TitleId};
-use counterfoil_terminal::transport::TransportError;
-use counterfoil_terminal::{CardChoice, Carried, Contact, Error, Library, Terminal, acknowledge, carry_out, renew_all, renew_due, update_all};
+use counterfoil_terminal::transport::{Pace, TransportError};
+use counterfoil_terminal::{
+    CardChoice, Carried, Contact, Error, Library, Terminal, acknowledge, carry_out, renew_all, renew_due, update_all,
+};
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
@@ -29,10 +31,6 @@ fn is_taken_out(error: &Error) -> bool {
     matches!(error, Error::Refused(refusal) if refusal.code == Code::DeviceNotRegistered)
 }
 
-fn is_held(error: &Error) -> bool {
-    matches!(error, Error::Transport(TransportError::Held))
-}
-
 /// Does one thing at a time.
 pub struct Worker<'a> {
     pub context: &'a Context,
@@ -40,6 +38,7 @@ pub struct Worker<'a> {
     pub library: &'a Library,
     pub card: &'a CardChoice,
     pub reporter: &'a Reporter,
+    pub pace: &'a Pace,
     pub schedule: Option<Schedule>,
     /// Where in its period this device has its turn.
     pub spread: u8,
@@ -138,6 +137,12 @@ impl Worker<'_> {
         }
     }
 
+    /// Whether something failed because downloads are held back.
+    fn is_held(&self, error: &Error) -> bool {
+        let of_network = matches!(error, Error::Transport(_) | Error::Update(_));
+        matches!(error, Error::Transport(TransportError::Held)) || (of_network && self.pace.is_held())
+    }
+
     fn next_update(&self) -> Option<Timestamp> {
         let last = self.reporter.state().last_update?;
         Some(self.schedule?.next(last, self.spread, &TimeZone::system()))
@@ -163,7 +168,7 @@ impl Worker<'_> {
                 return self.later(now);
             }
         };
-        let held = all.iter().any(|(_, carried)| carried.as_ref().is_err_and(is_held));
+        let held = all.iter().any(|(_, carried)| carried.as_ref().is_err_and(|error| self.is_held(error)));
         for (title, carried) in &all {
             self.tell(title, carried)?;
         }
@@ -206,7 +211,7 @@ impl Worker<'_> {
                     }
                 }
                 // It goes on when it is held no more, which is said.
-                Err(error) if is_held(&error) => left.jobs.push(job),
+                Err(error) if self.is_held(&error) => left.jobs.push(job),
                 Err(error) => {
                     left.error = Some(error.into());
                     left.jobs.push(job);
@@ -263,7 +268,7 @@ impl Worker<'_> {
                 format!("{title} runs here no more: its license was moved, given back or taken back. `counterfoil remove {title}` frees its space")
             }),
             Ok(Carried::Refused(error)) => self.event("refused", told_of(title, error), || format!("{title}: {error}")),
-            Err(error) if is_held(error) => self.event("interrupted", told_of(title, error), || format!("{title}: goes on later")),
+            Err(error) if self.is_held(error) => self.event("interrupted", told_of(title, error), || format!("{title}: goes on later")),
             Err(error) => self.event("failed", told_of(title, error), || format!("{title}: {error}; it is tried again")),
             Ok(_) => Ok(()),
         }

@@ -27,6 +27,7 @@ mod keys_commands;
 mod keys_secrecy;
 mod leases;
 mod licenses;
+mod medium_content;
 mod migrate_store;
 mod one_family;
 mod orders;

@@ -35,10 +35,15 @@ impl Pace {
         self.held.store(held, Ordering::Release);
     }
 
+    /// Whether downloads are held back: whatever has just failed may have failed by that.
+    pub fn is_held(&self) -> bool {
+        self.held.load(Ordering::Acquire)
+    }
+
     /// # Errors
     /// [`TransportError::Held`].
     fn check(&self) -> Result<(), TransportError> {
-        if self.held.load(Ordering::Acquire) { Err(TransportError::Held) } else { Ok(()) }
+        if self.is_held() { Err(TransportError::Held) } else { Ok(()) }
     }
 
     /// Most bytes to be read at once: no longer than a look apart.
