@@ -111,13 +111,9 @@ impl Layers<'_> {
         self.left -= 1;
         let recipe = Recipe::read(&mut self.stream, self.length, old, limits).map_err(crate::apply::reading)?;
         let streams: usize = recipe.new.iter().map(|container| container.streams.len()).sum();
-        let limits = Limits {
-            files: limits.files.saturating_add(2 * streams),
-            bytes: limits.bytes.saturating_add(recipe.plain()),
-            ..limits.clone()
-        };
-        let mut rewrapper = Rewrapper::new(&recipe.new, sink);
-        self.apply(&View::new(old, &recipe.old), &limits, &mut rewrapper)?;
+        let within = Limits { files: limits.files.saturating_add(2 * streams), bytes: limits.bytes.saturating_add(recipe.plain()) };
+        let mut rewrapper = Rewrapper::new(&recipe.new, limits, sink);
+        self.apply(&View::new(old, &recipe.old), &within, &mut rewrapper)?;
         rewrapper.finish().map_err(crate::apply::reading)
     }
 }
@@ -137,6 +133,3 @@ impl ReadAt for After<'_> {
         self.patch.read_exact_at(buffer, self.skip.saturating_add(offset))
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -5,6 +5,7 @@ use std::io;
 use super::encoder::Encoder;
 use super::recipe::{Container, Stream};
 use crate::Sink;
+use crate::apply::Limits;
 use crate::varint::invalid;
 
 /// Takes the files of a view and gives those it was made of.
@@ -16,6 +17,8 @@ pub(crate) struct Rewrapper<'a> {
     /// The container that is written, and how far it is.
     within: Option<Within<'a>>,
     packed: Vec<u8>,
+    /// Bytes that the files to come may have together.
+    left: u64,
 }
 
 struct Within<'a> {
@@ -29,8 +32,9 @@ struct Within<'a> {
 }
 
 impl<'a> Rewrapper<'a> {
-    pub fn new(containers: &'a [Container], sink: &'a mut dyn Sink) -> Self {
-        Rewrapper { containers: containers.iter().peekable(), sink, file: 0, within: None, packed: Vec::new() }
+    /// Gives no more than `limits` allow, however much the engine gives.
+    pub fn new(containers: &'a [Container], limits: &Limits, sink: &'a mut dyn Sink) -> Self {
+        Rewrapper { containers: containers.iter().peekable(), sink, file: 0, within: None, packed: Vec::new(), left: limits.bytes }
     }
 
     /// To be called when there are no more files: notices containers that were not completed.
@@ -92,7 +96,9 @@ impl Sink for Rewrapper<'_> {
     fn begin(&mut self, _: usize, length: u64) -> io::Result<()> {
         if self.within.is_none() {
             let container = self.containers.next_if(|container| container.file == self.file);
-            self.sink.begin(self.file, container.map_or(length, |container| container.length))?;
+            let length = container.map_or(length, |container| container.length);
+            self.left = self.left.checked_sub(length).ok_or_else(|| invalid("it gives more bytes than are allowed"))?;
+            self.sink.begin(self.file, length)?;
             self.file += 1;
             self.within = container.map(|container| Within { container, parts: 0, written: 0, stream: None });
         }

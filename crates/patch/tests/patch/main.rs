@@ -1,5 +1,6 @@
 //! Patches made and applied: what comes out is what went in, and nothing else is accepted.
 
+mod containers;
 mod executables;
 mod hostile;
 mod round_trip;
