@@ -11,6 +11,7 @@ use cel::parser::{Expression, ParseErrors};
 use cel::{Context, Env, ExecutionError, Value};
 use counterfoil_core::wire::{Variable, Variables};
 use counterfoil_core::{BatchId, Channel, MediumId, ReleaseVersion, Rights, TitleId};
+use quick_cache::sync::Cache;
 
 mod cost;
 
@@ -23,6 +24,8 @@ const MOST_DEPTH: u16 = 24;
 /// Longest error that is told, in characters.
 const MOST_WORDS: usize = 300;
 
+/// Conditions that were parsed lately, by their text.
+static PARSED: LazyLock<Cache<String, Condition>> = LazyLock::new(|| Cache::new(10_000));
 static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib().with_optional_support(false)));
 
 /// What a condition is asked of.
@@ -69,6 +72,14 @@ impl Condition {
         let expression = parsed.map_err(|errors| first(&errors))?;
         let cost = cost::of(&expression)?;
         Ok(Self { expression: Arc::new(expression), cost })
+    }
+
+    /// The same of a condition that is set, which is asked again and again.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn known(text: &str) -> Result<Self, String> {
+        PARSED.get_or_insert_with(text, || Self::parse(text))
     }
 
     /// Most steps that it takes.

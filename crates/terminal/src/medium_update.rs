@@ -153,7 +153,8 @@ fn report(
             channel: None,
             wanted: None,
             feed: feed::known(terminal, &title.title, &title.publisher)?,
-            variables: Default::default(),
+            // A note that cannot be read keeps no update back.
+            variables: crate::status::variables_on_medium(terminal, medium, &title.title).unwrap_or_default(),
         })
     };
     let medium_id = medium.identity().medium_id.clone();

@@ -71,15 +71,19 @@ struct Facts {
 pub async fn at_report(
     app: &App,
     reporter: Reporter,
-    reported: Vec<Reported>,
+    mut reported: Vec<Reported>,
     now: Timestamp,
 ) -> Result<(Vec<Selected>, Vec<ContentsServer>), Problem> {
+    // What conditions cost was added up for variables as they may be; no terminal of ours reports others.
+    reported.retain(|of| rules::check(&of.status.variables).is_ok());
     let titles: Vec<TitleId> = reported.iter().map(|of| of.status.title.clone()).collect();
     let facts = app.db.read("what selects", async move |tx: &mut Tx| load(tx, reporter.user, &titles, now).await).await?;
     if facts.rules.iter().all(Vec::is_empty) && facts.servers.is_empty() {
         return Ok((vec![], vec![]));
     }
-    let mut chosen = chosen_by_rules(&reported, &facts);
+    // It takes its time with rules that cost much, and nobody else's request waits for that.
+    let evaluated = tokio::task::spawn_blocking(move || (chosen_by_rules(&reported, &facts), reported, facts)).await;
+    let (mut chosen, reported, facts) = evaluated.map_err(Problem::internal)?;
     let (mut to_ask, mut to_relay) = (vec![], vec![]);
     for (index, server) in facts.servers.iter().take(MOST_SERVERS) {
         let Some(pseudonyms) = &facts.pseudonyms else { break };
@@ -118,8 +122,8 @@ fn chosen_by_rules(reported: &[Reported], facts: &Facts) -> Vec<Chosen> {
     let mut chosen = vec![];
     for (of, rules) in reported.iter().zip(&facts.rules).filter(|(_, rules)| !rules.is_empty()) {
         let subject = of.subject(facts.owns.clone());
-        for rule in rules.iter().filter(|rule| !facts.owns.contains(&rule.title) || rule.supplement != rule.title) {
-            let holds = Condition::parse(&rule.condition).and_then(|condition| condition.holds(&subject));
+        for rule in rules {
+            let holds = Condition::known(&rule.condition).and_then(|condition| condition.holds(&subject));
             if holds == Ok(true) {
                 chosen.push(Chosen { supplement: rule.supplement.clone(), because_of: rule.title.clone(), by: "rule".to_owned() });
             }

@@ -3,8 +3,8 @@
 use cel::common::ast::{ComprehensionExpr, EntryExpr, Expr, LiteralValue, operators};
 use cel::parser::Expression;
 
-/// Most steps of one condition, for the largest status there can be: some tens of milliseconds.
-pub const MOST_COST: u64 = 500_000;
+/// Most steps of one condition, for the largest status there can be: a tenth of a second.
+pub const MOST_COST: u64 = 300_000;
 /// Titles that a condition is told of; of whoever has more, those that come first by name.
 pub const MOST_OWNED: i64 = 1000;
 /// Deepest expression, operators in a row counted as well.

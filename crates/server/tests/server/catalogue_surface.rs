@@ -139,6 +139,9 @@ fn target(route: &str, things: &Things, exists: bool) -> (String, Vec<u8>) {
         "GET /v1/titles/{title}/releases" => bare(format!("/v1/titles/{title}/releases")),
         "POST /v1/titles/{title}/releases" => json(format!("/v1/titles/{title}/releases"), release("blue-fox", "sky-raider", "1.0")),
         "GET /v1/titles/{title}/releases/{version}" => bare(format!("/v1/titles/{title}/releases/1.0")),
+        "PATCH /v1/titles/{title}/releases/{version}" => json(format!("/v1/titles/{title}/releases/1.0"), json!({ "notes": "New." })),
+        "GET /v1/titles/{title}/channels/{channel}" => bare(format!("/v1/titles/{title}/channels/stable")),
+        "PUT /v1/titles/{title}/channels/{channel}" => json(format!("/v1/titles/{title}/channels/stable"), json!({ "minimum": null })),
         "GET /v1/titles/{title}/patches" => bare(format!("/v1/titles/{title}/patches")),
         "POST /v1/titles/{title}/patches" => {
             let length = catalogue::pack_bytes("sky-raider", "1.0").len();

@@ -154,6 +154,22 @@ async fn cases(server: &TestServer) -> Vec<Case> {
             "SELECT count(*) FROM contents_server WHERE ended_at IS NOT NULL",
         ),
         case(
+            Method::PATCH,
+            "/v1/titles/{title}/releases/{version}",
+            "/v1/titles/sky-raider/releases/1.0".into(),
+            json!({ "notes": "New." }),
+            json!({ "notes": "Newer." }),
+            "SELECT count(*) FROM audit WHERE event = 'release.changed'",
+        ),
+        case(
+            Method::PUT,
+            "/v1/titles/{title}/channels/{channel}",
+            "/v1/titles/sky-raider/channels/beta".into(),
+            json!({ "minimum": "1.0" }),
+            json!({ "minimum": null }),
+            "SELECT count(*) FROM audit WHERE event = 'channel.changed'",
+        ),
+        case(
             Method::DELETE,
             "/v1/titles/{title}/pictures/{position}",
             "/v1/titles/sky-raider/pictures/1".into(),

@@ -5,10 +5,14 @@
 mod common;
 
 mod faults;
+mod feed;
 mod flows;
 mod hostile_identity;
 mod installing;
 mod licenses;
 mod media;
+mod noting;
 mod registration;
 mod renewal;
+mod update_faults;
+mod updating;

@@ -15,7 +15,7 @@ use crate::store::selection::{self, MOST_RULES, Rule};
 use crate::store::{audit, title};
 
 /// What all rules of a title may cost together, for the largest status: a report evaluates all of them.
-const MOST_COST: u64 = 2_000_000;
+const MOST_COST: u64 = 1_000_000;
 
 /// The rules of a title.
 ///
@@ -48,7 +48,7 @@ pub async fn put(app: &App, caller: &Caller, once: &Once, (id, supplement): (Tit
             return Ok(Reply::ok(&RuleDocument::from(same.clone())));
         }
         let others: Vec<&Rule> = there.iter().filter(|rule| rule.supplement != supplement).collect();
-        let costs = others.iter().filter_map(|rule| Condition::parse(&rule.condition).ok()).map(|other| other.cost());
+        let costs = others.iter().filter_map(|rule| Condition::known(&rule.condition).ok()).map(|other| other.cost());
         let together = costs.sum::<u64>() + condition.cost();
         if others.len() as i64 >= MOST_RULES || together > MOST_COST {
             return Err(wrong(format!(
