@@ -12,9 +12,11 @@ use counterfoil_format::jws::verify_compact;
 use serde::{Deserialize, Serialize};
 
 mod across;
+mod feeds;
 mod holders;
 mod licenses;
 mod orders;
+mod updates;
 
 /// `typ` of a signed checkpoint.
 pub const CHECKPOINT_TYP: &str = "counterfoil-checkpoint+jwt";
@@ -149,8 +151,10 @@ pub async fn check(db: &Db) -> Result<Vec<Violation>, DbError> {
     let mut violations = broken(db, INVARIANTS).await?;
     violations.extend(orders::check(db).await?);
     violations.extend(broken(db, licenses::INVARIANTS).await?);
+    violations.extend(broken(db, updates::INVARIANTS).await?);
     violations.extend(across::check(db).await?);
     violations.extend(holders::check(db).await?);
+    violations.extend(feeds::check(db).await?);
     violations.extend(more_copies_than_allowed(db).await?);
     Ok(violations)
 }
@@ -195,8 +199,9 @@ pub fn sentences() -> impl Iterator<Item = &'static str> {
     INVARIANTS
         .iter()
         .chain(licenses::INVARIANTS)
+        .chain(updates::INVARIANTS)
         .map(|(sentence, _)| *sentence)
         .chain(orders::sentences())
         .chain(across::sentences())
-        .chain([holders::SENTENCE, COPIES_ALLOWED])
+        .chain([holders::SENTENCE, feeds::SENTENCE, COPIES_ALLOWED])
 }

@@ -39,6 +39,7 @@ pub async fn run(app: &App, asked: &Asked, ask: &Report, now: Timestamp) -> Resu
     let (mut plans, mut room) = (vec![], feed::ROOM);
     for (status, held) in ask.titles.iter().zip(&facts.titles) {
         let mut plan = plans::plan(app, &asking, &ask.encoder, status, held).await?;
+        plans::fit(&mut plan, &mut room);
         if plan.refused.is_none() {
             let told = feed::tell(app, &status.title, held.feed(), status.feed, &mut room, now)?;
             (plan.feed, plan.fresh) = (told.feed, told.fresh);

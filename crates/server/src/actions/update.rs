@@ -87,6 +87,11 @@ async fn withdrawn(tx: &mut Tx, title: &TitleId, version: &ReleaseVersion) -> Re
     Ok(release::get(tx, title, version).await?.map(|release| Withdrawn(release.said.withdrawn_at.is_some())))
 }
 
+/// Each time that keys leave is recorded, and what was asked for once more is told apart.
+fn event(repeated: bool) -> &'static str {
+    if repeated { "update.repeated" } else { "update.keys" }
+}
+
 /// What the audit log keeps.
 fn detail(ask: &AskUpdate, title: &TitleId) -> Value {
     json!({ "grant": ask.grant_id, "title": title, "release": ask.release, "device": ask.device_id })

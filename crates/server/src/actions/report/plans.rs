@@ -35,6 +35,26 @@ pub(super) async fn plan(app: &App, asking: &Asking, encoder: &str, status: &Sta
     Ok(plan)
 }
 
+/// Longest notes that a plan tells, in bytes; the whole are at the publisher's.
+const NOTES: usize = 8 * 1024;
+/// What a patch takes in an answer, in bytes.
+const PATCH: usize = 300;
+
+/// Takes what is long in a plan from the room that is left in the answer: notes are cut off, chains that do not fit are no way. Everything, or
+/// the chunks, are told all the same.
+pub(super) fn fit(plan: &mut Plan, room: &mut usize) {
+    if let Some(to) = &mut plan.to {
+        let most = to.notes.floor_char_boundary(NOTES.min(*room));
+        to.notes.truncate(most);
+        *room -= most;
+    }
+    plan.ways.retain(|way| {
+        let left = room.checked_sub(way.patches.len() * PATCH);
+        *room = left.unwrap_or(*room);
+        left.is_some()
+    });
+}
+
 fn target(asking: &Asking, status: &Status, found: &Found) -> Result<Option<rules::Target>, Refusal> {
     let stable = Channel::default();
     let channel = status.channel.as_ref().unwrap_or(&stable);
@@ -92,7 +112,8 @@ impl Measuring<'_> {
             None => vec![],
         };
         let ways = rules::ways(&Ground { difference, damaged, begun: counted(begun), chains, ..self.ground(to) });
-        if is_usual {
+        // What could not be compared now may be later: a contents store is put right.
+        if is_usual && difference.is_some() {
             catalogue.keep_ways(self.encoder, from, to, &ways);
         }
         Ok(ways)
@@ -140,4 +161,50 @@ impl Measuring<'_> {
 
 fn counted(begun: Option<&counterfoil_core::wire::Begun>) -> Begun {
     begun.map_or_else(Begun::default, |begun| Begun { have: begun.have, fetched: begun.fetched })
+}
+
+#[cfg(test)]
+mod tests {
+    use counterfoil_core::Timestamp;
+    use counterfoil_core::wire::{PatchOnOffer, ReleaseOnOffer, WayKind};
+
+    use super::*;
+
+    fn way(kind: WayKind, patches: usize) -> Way {
+        let version = || "1.0".parse().expect("a version");
+        let patch = PatchOnOffer { from: version(), to: version(), object: "0".repeat(64), length: u64::MAX };
+        Way { kind, patches: vec![patch; patches], fetch: u64::MAX, reuse: u64::MAX, write: u64::MAX }
+    }
+
+    fn plan(notes: &str, patches: usize) -> Plan {
+        let version = "1.0".parse().expect("a version");
+        let to = ReleaseOnOffer {
+            version,
+            notes: notes.to_owned(),
+            critical: false,
+            size: 1,
+            packed: 1,
+            encoder: String::new(),
+            published_at: Timestamp(0),
+        };
+        let ways = vec![way(WayKind::Chain, patches), way(WayKind::Full, 0)];
+        Plan { title: "a".parse().expect("a title"), refused: None, to: Some(to), ways, feed: None, fresh: None, content: None }
+    }
+
+    #[test]
+    fn what_is_long_fits_into_the_room_and_the_last_way_always_does() {
+        let mut room = 20_000;
+        for (notes, patches) in [("é", 3), (&*"é".repeat(20_000), 500), (&*"x".repeat(20_000), 30), ("x", 1), ("", 9999)] {
+            let (before, mut plan) = (room, plan(notes, patches));
+            fit(&mut plan, &mut room);
+            let told = plan.to.as_ref().map_or(0, |to| to.notes.len());
+            let chains = plan.ways.iter().map(|way| way.patches.len()).sum::<usize>();
+            assert_eq!(before - room, told + chains * PATCH);
+            assert!(told <= NOTES && notes.starts_with(&plan.to.as_ref().expect("it is there").notes));
+            assert_eq!(plan.ways.last().map(|way| way.kind), Some(WayKind::Full));
+        }
+        assert!(room < 20_000);
+        let patch = serde_json::to_vec(&way(WayKind::Chain, 1).patches[0]).expect("JSON");
+        assert!(patch.len() <= PATCH, "{}", patch.len());
+    }
 }

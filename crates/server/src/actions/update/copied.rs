@@ -132,7 +132,7 @@ impl Write {
             return Ok(Some(Box::new(refusal)));
         }
         let Some(row) = row else { return Err(Problem::internal("an update was allowed without a grant")) };
-        audit::append(tx, &family, now.0, actor, "update.keys", &detail(ask, &row.title)).await?;
+        audit::append(tx, &family, now.0, actor, event(once != Once::Fresh), &detail(ask, &row.title)).await?;
         if once == Once::Fresh {
             let recorded = Recorded { status: 200, answer: vec![] };
             request::record(tx, &family, request_id, digest, &recorded, now.0, asked::expires(*now)).await?;

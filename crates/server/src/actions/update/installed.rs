@@ -78,7 +78,7 @@ async fn carry_out(tx: &mut Tx, turn: &Turn, ask: &AskUpdate, device: DeviceId) 
     }
     match (decided, row) {
         (Ok(()), Some(row)) => {
-            turn.note(tx, "update.keys", &detail(ask, &row.title)).await?;
+            turn.note(tx, event(repeated), &detail(ask, &row.title)).await?;
             if !repeated {
                 turn.answer(tx, &json!(null)).await?;
             }
