@@ -25,6 +25,9 @@ use crate::varint::{self, invalid};
 /// Larger files are taken as they are: what is known of an executable is kept in memory.
 const LARGEST: u64 = 512 << 20;
 
+/// More executables in one text are taken as they are, for the same reason.
+const MOST: usize = 4096;
+
 /// An executable in a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Image {
@@ -52,6 +55,9 @@ impl Images {
     pub fn read(text: &Text<'_>) -> io::Result<Self> {
         let mut images = Images { images: Vec::new(), references: References::new(text.len()) };
         for piece in text.pieces() {
+            if images.images.len() == MOST {
+                break;
+            }
             if let Some(layout) = whole(text, piece).then(|| elf::read(text, piece, &mut images.references)).transpose()?.flatten() {
                 images.images.push(Image { at: piece.at, len: piece.len, layout });
             }
@@ -94,6 +100,9 @@ pub(crate) fn read_layouts(from: &mut impl Read, length: u64, text: &[Piece]) ->
     let mut images = Vec::new();
     let mut next = 0usize;
     while from.limit() > 0 {
+        if images.len() == MOST {
+            return Err(invalid("there are too many executables"));
+        }
         let skip = varint::read(&mut from)?;
         let number = usize::try_from(skip).ok().and_then(|skip| next.checked_add(skip));
         let (number, piece) = number
