@@ -72,6 +72,15 @@ const PLANTED: &[(&[&str], &str)] = &[
     (&["UPDATE holder SET user_id = 'usr-2'"], "the holder of an entry is that user's, and nobody else's"),
     (&["UPDATE holder SET user_id = 'usr-1' WHERE user_id = 'usr-5'"], "a device in an entry without a card is a holder of that user, and of nobody else"),
     (&["UPDATE user_device SET sign_key = CAST('other' AS BYTEA)"], "a device in an entry without a card is a holder of that user, and of nobody else"),
+    (
+        &["INSERT INTO feed (title_id, sequence, document, expires_at, updated_at) VALUES ('t', 1, 'd', 2, 1)"],
+        "the number of a title's feed only rises, and the one that is there was taken last",
+    ),
+    (
+        &["INSERT INTO status (user_id, device_id, title_id, channel, version, document, reported_at)
+             VALUES ('usr-1', 'dev-1', 't', 'stable', '1.0', '{}', 1)"],
+        "no release is noted at a device without its record in the audit log",
+    ),
     (&["DELETE FROM holder"], "the holder of an entry is that user's, and nobody else's"),
     (
         &[
@@ -115,6 +124,7 @@ db_test!(every_invariant_broken_on_purpose_is_named, async |db| {
         assert!(found.iter().any(|violation| violation.invariant == *sentence), "{sentence}: {damage:?} gave {found:?}");
         for table in bought::TABLES.iter().chain(&[
             "outbox",
+            "status",
             "entitlement",
             "grants",
             "medium",
@@ -124,6 +134,7 @@ db_test!(every_invariant_broken_on_purpose_is_named, async |db| {
             "audit",
             "batch_title",
             "batch",
+            "feed",
             "title",
             "publisher",
         ]) {

@@ -181,6 +181,10 @@ impl TestServer {
         self.send(json_request(Method::POST, path, token, body)).await
     }
 
+    pub async fn patch(&self, token: &str, path: &str, body: &Value) -> Answer {
+        self.send(json_request(Method::PATCH, path, token, body)).await
+    }
+
     pub async fn put_json(&self, token: &str, path: &str, body: &Value) -> Answer {
         self.send(json_request(Method::PUT, path, token, body)).await
     }
