@@ -1,4 +1,13 @@
 //! How a patch begins, and how it is divided into groups that are made and applied one after the other.
+//!
+//! A patch, in order (numbers as in [`varint`]; of containers, a recipe precedes all this):
+//!
+//! - `CF 01` · length of the old files together · number of new files · stream of their lengths
+//! - until all new text is made, a group: where its part of the old text begins and how long that is · length of its part of the new text ·
+//!   number of covers · entries of [`STREAMS`] · the streams themselves
+//!
+//! An entry of a stream is its length when read and, unless that is 0, the way it is written and (if that is not 0, stored) its length in the
+//! patch. `covers`, `bytes` and `references` are coded with models ([`crate::cover`], [`crate::residual`]), the rest by LZMA or not at all.
 
 use std::io::{self, Read};
 use std::ops::Range;
