@@ -6,7 +6,7 @@ use crate::context::{Context, Global};
 use crate::failure::Failure;
 use crate::{
     agent, authority, buy, card, completions, contents_server, copy, devices, download, feed, inspect, install, library, license, orders, play,
-    press, publish, publisher, register, rules, run, send, server, shop, status, store, title, transfer, update,
+    press, publish, publisher, register, release, rules, run, send, server, shop, status, store, title, transfer, update,
 };
 
 /// Counterfoil: content on media that can be copied once, into your own library, and played from there
@@ -71,6 +71,9 @@ pub enum Command {
     Title(title::TitleCommand),
     #[command(subcommand)]
     Rules(rules::RulesCommand),
+    /// For publishers: to whom your releases are offered, what they mend, which are good no more
+    #[command(subcommand)]
+    Release(release::ReleaseCommand),
     /// For publishers: the signed list of a title's releases that terminals go by
     #[command(subcommand)]
     Feed(feed::FeedCommand),
@@ -124,6 +127,7 @@ impl Command {
             Command::Publisher(PublisherCommand::Login(command)) => command.run(context),
             Command::Publish(command) => command.run(context),
             Command::Title(command) => command.run(context),
+            Command::Release(command) => command.run(context),
             Command::Feed(command) => command.run(context),
             Command::Store(command) => command.run(context),
             Command::Rules(command) => command.run(context),

@@ -29,6 +29,7 @@ mod progress;
 mod publish;
 mod publisher;
 mod register;
+mod release;
 mod rules;
 mod run;
 mod send;

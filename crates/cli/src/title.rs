@@ -238,7 +238,8 @@ fn limited(path: &Path, most: u64) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
-fn text(path: &Path) -> Result<String, Failure> {
+/// A file of text.
+pub fn text(path: &Path) -> Result<String, Failure> {
     String::from_utf8(limited(path, MOST_TEXT)?).map_err(|_| Failure::usage(format!("{} is no text in UTF-8", path.display())))
 }
 

@@ -104,6 +104,11 @@ impl Api {
         self.json(self.answered(self.authorized(self.agent.put(self.url(path))).send_json(body))?)
     }
 
+    /// Changes what is named of something.
+    pub fn patch<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failure> {
+        self.json(self.answered(self.authorized(self.agent.patch(self.url(path))).send_json(body))?)
+    }
+
     /// Puts a file of this media type at a place.
     pub fn put_bytes(&self, path: &str, kind: &str, bytes: &[u8]) -> Result<(), Failure> {
         let request = self.authorized(self.agent.put(self.url(path))).header("content-type", kind);
