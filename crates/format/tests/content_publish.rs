@@ -169,6 +169,45 @@ fn an_insertion_costs_its_neighbourhood_and_earlier_packs_are_used_again() {
     assert_eq!(third.manifest, second.manifest);
 }
 
+/// A pack of which hardly anything is used any more would be fetched and kept whole by everybody.
+#[test]
+fn what_is_left_of_a_mostly_dead_pack_is_packed_anew() {
+    let key = content_key(1);
+    // All of it in one pack.
+    let options = |threads: usize| PublishOptions { threads, ..PublishOptions::default() };
+    let second_with = |kept: usize| {
+        let dir = tempfile::tempdir().unwrap();
+        write_file(dir.path(), "a", &noise(1, 2_000_000));
+        write_file(dir.path(), "kept", &noise(2, kept));
+        let (first, store) = publish_to_memory(dir.path(), &key, &options(2));
+        write_file(dir.path(), "a", &noise(3, 2_000_000));
+        // The second copy refers to the same chunks, which are packed once all the same.
+        write_file(dir.path(), "z", &noise(2, kept));
+        let earlier = [&first.manifest];
+        let (second, new_store) = publish_to_memory(dir.path(), &key, &PublishOptions { earlier: &earlier, ..options(2) });
+        let again = publish_to_memory(dir.path(), &key, &PublishOptions { earlier: &earlier, ..options(1) }).0;
+        assert_eq!(again.manifest, second.manifest, "the same, however many threads there are");
+
+        let mut both = store.clone();
+        both.objects.extend(new_store.objects);
+        let reader = reader(&second.manifest, key.chunk_keys(), &both);
+        for (index, expected) in [noise(3, 2_000_000), noise(2, kept), noise(2, kept)].iter().enumerate() {
+            assert!(read_whole(&reader, index) == *expected, "file {index}");
+        }
+        let mut used = vec![false; second.manifest.chunks().len()];
+        for entry in second.manifest.entries() {
+            let EntryKind::File { runs, .. } = entry.kind else { continue };
+            for run in runs {
+                used[run.first as usize..(run.first + run.count) as usize].fill(true);
+            }
+        }
+        (second.reused.len(), used.iter().filter(|used| !**used).count())
+    };
+    assert_eq!(second_with(300_000), (0, 0), "nothing dead is listed");
+    let (reused, dead) = second_with(3_000_000);
+    assert!(reused == 1 && dead > 0, "a pack that is mostly alive stays: {reused}, {dead}");
+}
+
 #[test]
 fn what_a_release_cannot_hold_is_refused_by_name() {
     type Make = fn(&Path);

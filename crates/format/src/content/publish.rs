@@ -3,6 +3,7 @@
 //! Batches of about 1 MiB go round the workers in turn and come back in the same turn, so that what is written does not
 //! depend on how many threads there are, and memory is bounded by the queues.
 
+use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -13,6 +14,7 @@ use super::codec::ManifestError;
 use super::keys::{ChunkKeys, ContentKey};
 use super::manifest::{Manifest, ManifestBuilder};
 use super::names::ObjectName;
+use super::object::ReadAt as _;
 use super::pack::{PackSink, PackedObject};
 use super::release::ManifestRef;
 use super::tree::{Found, FoundKind, TreeError, walk};
@@ -124,6 +126,7 @@ pub fn publish(
     let mut packer = Packer::new(sink, options.pack_bytes, options.earlier, progress);
     packer.expect(&found);
     run_threads(root, &found, key, options, &mut packer)?;
+    repack(root, &found, key, options, &mut packer)?;
     let packed = packer.finish()?;
     let manifest = list(&found, &packed)?;
 
@@ -224,6 +227,40 @@ fn seal_batch(batch: &Batch, keys: &ChunkKeys, encoder: &mut Encoder, pool: &Poo
         to += sealed_len;
     }
     SealedBatch { data, chunks }
+}
+
+/// Packs anew what is used of earlier packs that are mostly dead. Their plaintext is read a second time, which is little.
+fn repack(
+    root: &Path,
+    found: &[Found],
+    key: &ContentKey,
+    options: &PublishOptions<'_>,
+    packer: &mut Packer<'_>,
+) -> Result<(), PublishError> {
+    let keys = key.chunk_keys();
+    let mut encoder = Encoder::new(options.level).map_err(PublishError::Compression)?;
+    let (mut plain, mut sealed) = (Vec::new(), Vec::new());
+    let mut open: Option<(u32, File)> = None;
+    for again in packer.sparse() {
+        let path = &found[again.file as usize].path;
+        let failed = |source| PublishError::Read { path: path.clone(), source };
+        let file = match open.take() {
+            Some((at, file)) if at == again.file => file,
+            _ => File::open(root.join(path)).map_err(failed)?,
+        };
+        plain.resize(again.plain_len as usize, 0);
+        file.read_exact_at(&mut plain, again.offset).map_err(failed)?;
+        sealed.resize(plain.len() + OVERHEAD, 0);
+        let body = encoder.encode(&plain, &mut sealed);
+        sealed.truncate(body + TAG_LEN);
+        if keys.id.id_of(&sealed[..body]) != again.id {
+            return Err(PublishError::Changed(path.clone()));
+        }
+        keys.seal_in_place(&again.id, &mut sealed);
+        packer.add_again(&again, &sealed)?;
+        open = Some((again.file, file));
+    }
+    Ok(())
 }
 
 /// Puts the manifest together from what was found and where it was packed.

@@ -9,13 +9,14 @@ use super::super::pack::{PackSink, PackedObject};
 use super::super::tree::{Found, FoundKind};
 use super::{PublishError, PublishProgress, SealedBatch, SealedChunk};
 
+mod sparse;
+
 /// A pack of an earlier release that is used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reused {
     /// The pack.
     pub pack: PackedObject,
-    /// Bytes of it that this release uses. When that is little, publishing without the earlier manifest saves every new
-    /// user the rest.
+    /// Bytes of it that this release uses: at least half, because what is used of others is packed anew.
     pub used: u64,
 }
 
@@ -34,6 +35,8 @@ pub struct Packer<'a> {
     used: HashSet<u32>,
     new: Vec<NewChunk>,
     new_packs: Vec<(PackedObject, u32)>,
+    /// Chunks of earlier packs that were packed anew: their number until now and from now on.
+    again: HashMap<u32, u32>,
     hasher: blake3::Hasher,
     pack_len: u64,
     runs: FileRuns,
@@ -94,6 +97,7 @@ impl<'a> Packer<'a> {
             used: HashSet::new(),
             new: Vec::new(),
             new_packs: Vec::new(),
+            again: HashMap::new(),
             hasher: blake3::Hasher::new(),
             pack_len: 0,
             runs: FileRuns::default(),
@@ -124,7 +128,7 @@ impl<'a> Packer<'a> {
                 continue;
             }
             let pack_len = self.pack_len + pending.len() as u64 + u64::from(chunk.sealed_len);
-            if pack_len > self.pack_bytes && pack_len > u64::from(chunk.sealed_len) {
+            if self.is_full(pack_len, chunk.sealed_len) {
                 self.write(&batch.data[pending.clone()])?;
                 pending.start = pending.end;
                 self.end_pack()?;
@@ -146,6 +150,11 @@ impl<'a> Packer<'a> {
             self.end_pack()?;
         }
         Ok(self.settle())
+    }
+
+    /// Whether a pack that would come to `pack_len` with a chunk is ended before it.
+    fn is_full(&self, pack_len: u64, chunk: u32) -> bool {
+        pack_len > self.pack_bytes && pack_len > u64::from(chunk)
     }
 
     fn known(&mut self, id: &ChunkId) -> Option<u32> {
@@ -225,6 +234,7 @@ impl<'a> Packer<'a> {
             start = *end;
         }
         let renumber = |number: u32| {
+            let number = self.again.get(&number).copied().unwrap_or(number);
             let (from, to) = moves[moves.partition_point(|(from, _)| *from <= number) - 1];
             number - from + to
         };
