@@ -190,7 +190,9 @@ impl Workshop<'_> {
             return Ok(way);
         };
         let path = self.staged_path(&way, from, to);
-        match self.patch(&path, from, to, level, full.min(chunks), cache)? {
+        // What saves hardly anything is not worth the work of applying it.
+        let least = full.min(chunks);
+        match self.patch(&path, from, to, level, least - least / 64, cache)? {
             Ok(object) => (way.patch, way.object, way.staged) = (Some(object.length), Some(object.name), Some(path)),
             Err(why) => way.without = Some(why),
         }
