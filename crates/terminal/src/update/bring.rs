@@ -191,20 +191,28 @@ impl Bringing<'_> {
         let to = self.library_key.chunk_keys(from.id_key());
         let (release, version) = (&target.release, &target.release.version);
         let patched = Cell::new(0);
-        let begun = Cell::new(false);
+        // All bytes of its packs, and those that were here when it began.
+        let shape = Cell::new(None);
         let begin = |manifest: &Manifest| {
-            if !begun.replace(true) {
-                self.begin(target, manifest, &to)?;
+            if shape.get().is_none() {
+                let total = manifest.packed_size();
+                shape.set(Some((total, total.saturating_sub(self.begin(target, manifest, &to)?))));
             }
             Ok(())
         };
-        if let (Some(base), Some(offer)) = (base, patch) {
+        // Cut off when it was complete already: the patch has nothing more to give.
+        let whole = match self.copy.manifest(release, &to) {
+            Ok(manifest) => self.copy.has_all(&manifest)?,
+            Err(_) => false,
+        };
+        if let (Some(base), Some(offer), false) = (base, patch, whole) {
             let transport = self.patches.ok_or_else(|| UpdateError::Patch { object: offer.object.clone(), reason: "no network".into() })?;
             let tell = |fetched, written| {
                 source.add(fetched);
                 patched.set(patched.get() + written);
-                let done = patched.get();
-                (self.progress)(Step::Bytes(Progress { written: done, done, fetched: source.so_far(), ..Progress::default() }));
+                let ((total, reused), written) = (shape.get().unwrap_or_default(), patched.get());
+                let done = reused + written;
+                (self.progress)(Step::Bytes(Progress { total, done, reused, written, fetched: source.so_far(), taken: 0 }));
             };
             let (content_key, copy, keys) = (&target.content_key, self.copy, &to);
             Patching { copy, offer, transport, content_key, base, release, keys, begin: &begin, tell: &tell }.run()?;
@@ -242,11 +250,11 @@ impl Bringing<'_> {
         Ok((release.open_manifest(to, &mut sealed).map_err(not)?, kept))
     }
 
-    /// Looks whether there is room, and writes down what is coming, before the first chunk of it.
-    fn begin(&self, target: &Keys, manifest: &Manifest, to: &ChunkKeys) -> Result<()> {
+    /// Looks whether there is room, and writes down what is coming, before the first chunk of it. Returns the bytes that are missing.
+    fn begin(&self, target: &Keys, manifest: &Manifest, to: &ChunkKeys) -> Result<u64> {
         let work = Work { copy: self.copy, source: self.source, donor: None, manifest, from: to, to };
-        let needed = work.found()?.missing + target.release.manifest.length;
-        self.make_room(needed)?;
+        let missing = work.found()?.missing;
+        self.make_room(missing + target.release.manifest.length)?;
         let old = &self.record.listed;
         let listed = Listed {
             name: target.title.name.clone(),
@@ -260,7 +268,8 @@ impl Bringing<'_> {
             ..old.clone()
         };
         let id_key = to_base64url(&self.library_key.wrap_id_key(to.id_key()));
-        self.copy.begin_release(&Record::new(listed, target.title.publisher.clone(), id_key), &target.token)
+        self.copy.begin_release(&Record::new(listed, target.title.publisher.clone(), id_key), &target.token)?;
+        Ok(missing)
     }
 
     /// Room for what is new comes before room for going back.

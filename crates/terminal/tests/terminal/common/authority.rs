@@ -18,9 +18,11 @@ use counterfoil_format::secret::{Random as _, Secret, SystemRandom};
 use counterfoil_format::sign::{SigningKey, VerifyingKey};
 use counterfoil_terminal::transport::{Part, Transport, TransportError};
 use std::collections::HashMap;
+use std::marker::Send;
 use std::sync::{Arc, Mutex};
 
 mod sold;
+mod updates;
 
 pub use sold::{Contents, Licensed};
 
@@ -76,6 +78,14 @@ pub struct State {
     /// Whether licenses allow control programs.
     pub control_program: bool,
     pub licenses: Vec<Licensed>,
+    /// Releases that there are keys for, each with its document.
+    pub released: Vec<(TitleOnMedium, String)>,
+    /// What whoever holds a release is offered.
+    pub plans: HashMap<(TitleId, ReleaseVersion), (ReleaseOnOffer, Vec<Way>)>,
+    /// What is handed over with a plan: the publisher's feed, and the word on it.
+    pub feeds: HashMap<TitleId, (Option<String>, Option<String>)>,
+    /// What was reported last.
+    pub reported: Vec<Status>,
     answers: HashMap<RequestId, Outcome>,
     /// What licenses are signed with.
     signs: Option<(&'static str, Arc<SigningKey>)>,
@@ -96,6 +106,7 @@ pub struct PressedMedium {
 #[derive(Clone)]
 struct Granted {
     document: GrantDocument,
+    library: Secret<32>,
     /// None where it came from a license.
     medium: Option<MediumId>,
     claimant: claim::Claimant,
@@ -183,6 +194,8 @@ impl State {
             Operation::License(ask) => self.license(ask, opened).map(|result| serde_json::to_value(result).unwrap()),
             Operation::Redeem(ask) => self.redeem(ask, opened).map(|result| serde_json::to_value(result).unwrap()),
             Operation::Renew(ask) => self.renew(ask, opened).map(|result| serde_json::to_value(result).unwrap()),
+            Operation::Report(ask) => self.report(ask, opened).map(|result| serde_json::to_value(result).unwrap()),
+            Operation::Update(ask) => self.update(ask, opened).map(|result| serde_json::to_value(result).unwrap()),
             // What else is bought and moved is tested with the authority itself.
             other => Err(Refusal::with(Code::EnvelopeInvalid, other.name())),
         }
@@ -365,7 +378,7 @@ impl State {
             issued_at: NOW,
         };
         let state = confirm::GrantState::Delivered;
-        self.grants.push(Granted { document: document.clone(), medium: medium.cloned(), claimant: *claimant, state });
+        self.grants.push(Granted { document: document.clone(), library: library_key, medium: medium.cloned(), claimant: *claimant, state });
         document
     }
 

@@ -22,6 +22,8 @@ pub enum Act {
     Copy,
     /// Over the network.
     Install,
+    /// From one release to the next, by a patch.
+    Update,
 }
 
 /// What came of it.
@@ -44,6 +46,14 @@ impl Act {
                 Err(error) => return Err(error),
             },
             Act::Install => install_once(terminal).map(|installed| (installed.title, installed.already))?,
+            Act::Update => {
+                let brought = releases::update_once(terminal)?;
+                return Ok(brought.map_or(Brought { written: 0, reused: 0, already: true }, |brought| Brought {
+                    written: brought.written,
+                    reused: brought.reused,
+                    already: false,
+                }));
+            }
         };
         Ok(Brought { written: title.written, reused: title.reused, already })
     }
@@ -52,7 +62,8 @@ impl Act {
     fn effect(self) -> &'static str {
         match self {
             Act::Copy => "claim",
-            Act::Install => "redeem",
+            // An update issues nothing: the keys are those that there were.
+            Act::Install | Act::Update => "redeem",
         }
     }
 }
@@ -62,8 +73,24 @@ impl Start {
         let (world, device) = (World::new(), Device::new("pc 1", "disk 1"));
         let disk = registered(&world, &device);
         world.sell(&world.contents[0]);
+        if act == Act::Update {
+            return Self::installed(world, device, disk);
+        }
         let state = world.authority.state.lock().unwrap().clone();
         Self { act, world, device, disk, state }
+    }
+
+    /// With the first release installed and the second on offer. What is to play in the end is the second one.
+    fn installed(mut world: World, device: Device, disk: DiskModel) -> Self {
+        install_once(&world.terminal(Arc::new(disk.clone()), &device)).unwrap();
+        let next = releases::next_release(&world.contents[0], "1.1.0", releases::usual_change);
+        world.release(&next);
+        let patch = world.patch(&world.contents[0], &next);
+        let ways = releases::ways(&world.contents[0], &next, vec![patch]);
+        world.offer(&world.contents[0], &next, ways);
+        world.contents.insert(0, next);
+        let state = world.authority.state.lock().unwrap().clone();
+        Self { act: Act::Update, world, device, disk, state }
     }
 
     /// The act under a plan, on a disk with a bug (or none). What came of it, what was counted, and the disk afterwards.
@@ -90,9 +117,32 @@ impl Start {
             }
         }
         let terminal = self.terminal(disk, bug);
+        if self.act == Act::Update {
+            let played = self.world.contents.iter().any(|content| releases::plays(content, &terminal).is_ok());
+            if !played {
+                return Err("neither the old release plays nor the new one".into());
+            }
+        }
         let repeated = self.act.carry_out(&terminal).map_err(|error| format!("the repeated command fails: {error}"))?;
         self.check_complete(&terminal)?;
+        if self.act == Act::Update {
+            self.check_tidy(disk)?;
+        }
         Ok(Some(repeated).filter(|repeated| !repeated.already))
+    }
+
+    /// Nothing is left of the update but the two releases.
+    fn check_tidy(&self, disk: &DiskModel) -> Result<(), String> {
+        let needed = |name: &str| self.world.contents.iter().any(|content| content.packs.keys().any(|pack| format!("{pack}.pack") == name));
+        for (path, _) in disk.named_files() {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            let below =
+                path.starts_with(LIBRARY) && path.components().any(|part| part.as_os_str() == "packs" || part.as_os_str() == "update");
+            if below && !needed(name) {
+                return Err(format!("{} is left", path.display()));
+            }
+        }
+        Ok(())
     }
 
     /// Claimed once, confirmed once, content key gone, everything plays.

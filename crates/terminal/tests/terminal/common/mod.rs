@@ -3,11 +3,12 @@
 pub mod authority;
 pub mod buggy;
 pub mod interrupted;
+pub mod releases;
 
 use authority::{Authority, Faults, Link, NOW, PressedMedium};
 use counterfoil_core::wire::{IdentityArea, IdentityClaims, PublisherOnMedium, TitleOnMedium};
 use counterfoil_core::*;
-use counterfoil_format::content::{ContentKey, ObjectName, PackSink, PackedObject, PublishOptions, Release, publish};
+use counterfoil_format::content::{ContentKey, Manifest, ObjectName, PackSink, PackedObject, PublishOptions, Release, publish};
 use counterfoil_format::jws::sign_compact;
 use counterfoil_format::secret::{Secret, SystemRandom};
 use counterfoil_format::sign::SigningKey;
@@ -68,7 +69,6 @@ pub fn content(name: &str) -> Content {
 
 /// A release of it with further files, under a key that may be another release's.
 pub fn release_of(name: &str, version: &str, key: Secret<32>, more: &[(&str, Vec<u8>)]) -> Content {
-    let root = tempfile::tempdir().unwrap();
     let mut noise = vec![0; 600_000];
     blake3::Hasher::new().update(name.as_bytes()).finalize_xof().fill(&mut noise);
     let mut prose = Vec::new();
@@ -85,6 +85,14 @@ pub fn release_of(name: &str, version: &str, key: Secret<32>, more: &[(&str, Vec
     ]
     .into();
     files.extend(more.iter().map(|(path, bytes)| ((*path).to_owned(), bytes.clone())));
+    let content = published(name, version, key, files, &[]);
+    assert!(content.packs.len() >= 3, "several packs are needed to try anything");
+    content
+}
+
+/// A release of these files; packs of earlier ones are used again.
+fn published(name: &str, version: &str, key: Secret<32>, files: BTreeMap<String, Vec<u8>>, earlier: &[&Manifest]) -> Content {
+    let root = tempfile::tempdir().unwrap();
     for (path, bytes) in &files {
         let path = root.path().join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -96,9 +104,8 @@ pub fn release_of(name: &str, version: &str, key: Secret<32>, more: &[(&str, Vec
     std::fs::set_permissions(root.path().join("bin/game"), mode).unwrap();
 
     let mut sink = Memory::default();
-    let options = PublishOptions { level: 1, threads: 1, pack_bytes: 240_000, ..PublishOptions::default() };
+    let options = PublishOptions { level: 1, threads: 1, pack_bytes: 240_000, earlier };
     let published = publish(root.path(), &ContentKey::new(key.clone()), &options, &mut sink, &mut |_| {}).unwrap();
-    assert!(sink.packs.len() >= 3, "several packs are needed to try anything");
     let publisher = SigningKey::from_seed(&Secret::new([0xB1; 32]));
     let release = Release {
         title: name.to_owned(),

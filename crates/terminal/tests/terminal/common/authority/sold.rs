@@ -11,10 +11,15 @@ pub struct Contents {
     pub sent: AtomicU64,
     /// What breaks off after so many bytes of an answer.
     pub breaks_after: Mutex<Option<u64>>,
+    /// What is not there any more.
+    pub gone: Mutex<Vec<String>>,
 }
 
 impl Contents {
     pub(super) fn fetch(&self, object: &str, part: Part) -> Result<Box<dyn std::io::Read + Send>, TransportError> {
+        if self.gone.lock().unwrap().iter().any(|gone| gone == object) {
+            return Err(TransportError::Status { url: "memory:".into(), status: 404, detail: "not found".into() });
+        }
         let objects = self.objects.lock().unwrap();
         let bytes = objects.get(object).ok_or_else(lost)?;
         let to = part.to.map_or(bytes.len(), |to| to as usize).min(bytes.len());
