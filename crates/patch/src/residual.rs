@@ -72,12 +72,16 @@ impl Repeats {
         let last = self.kept.get(before).copied().unwrap_or_default();
         let key =
             u64::from(wrong.right) << 40 ^ u64::from(last.right) << 16 ^ u64::from(wrong.difference) << 8 ^ u64::from(last.difference);
-        let slot = (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - INDEX_BITS)) as usize;
-        let found = std::mem::replace(&mut self.index[slot], place as u32) as usize;
+        let hash = key.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        // Beside the place, the rest of the hash: so what is something else is mostly not even looked at.
+        let check = (hash >> 20) as u32 & !(KEPT as u32 - 1);
+        let found = std::mem::replace(&mut self.index[(hash >> (64 - INDEX_BITS)) as usize], check | place as u32);
+        let (same, found) = (found & !(KEPT as u32 - 1) == check, (found & (KEPT as u32 - 1)) as usize);
         self.trust = if fits { (self.trust + 1).min(TRUST) } else { 0 };
         self.next = match self.next {
             Some(next) if fits => Some(next + 1),
-            _ => self.kept.get(found).is_some_and(|kept| *kept == wrong).then_some(found + 1),
+            _ if same => self.kept.get(found).is_some_and(|kept| *kept == wrong).then_some(found + 1),
+            _ => None,
         };
         self.next = self.next.map(|next| next % KEPT).filter(|next| *next < self.kept.len());
         self.count += 1;
