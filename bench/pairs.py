@@ -115,6 +115,10 @@ def unpack(whole, into):
     else:
         with tarfile.open(whole) as file:
             file.extractall(into, filter="data")
+    # Releases have no empty directories of their own.
+    for path in sorted(into.rglob("*"), reverse=True):
+        if path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
 
 
 def tiny(into, at):

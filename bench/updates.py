@@ -43,8 +43,6 @@ class Pair:
         self.old_tar, self.new_tar = work / "old.tar", work / "new.tar"
         self.patch, self.out = work / "patch", work / "out"
 
-    def big(self):
-        return self.new_tar.stat().st_size > BIG
 
     def measure(self, make, apply, size=None):
         """(bytes, CPU seconds to make, peak MB, CPU seconds to apply, peak MB); what was applied must be the new version."""
@@ -99,7 +97,7 @@ class Pair:
         return size, making[0], making[2], math.nan, math.nan
 
 
-def updates(bench, work, engine, where, names, slow=False, told=lambda rows: None):
+def updates(bench, work, engine, where, names, slow=False, big=BIG, told=lambda rows: None):
     """Rows of the table: for each pair, each side one after the other, so that what else the machine does hits all alike."""
     rows = []
     for name in names:
@@ -108,7 +106,7 @@ def updates(bench, work, engine, where, names, slow=False, told=lambda rows: Non
             pair = Pair(bench, at, pathlib.Path(directory))
             seen = {}
             for peer, (make, apply) in pair.sides(engine).items():
-                if pair.big() and not slow and (peer.startswith("zstd") or peer == "bsdiff"):
+                if not slow and pair.new_tar.stat().st_size > big and (peer.startswith("zstd") or peer == "bsdiff"):
                     continue
                 seen[peer] = pair.measure(make, apply, (lambda: pair.engine_size) if peer == "ours" else None)
             if shutil.which("casync"):
@@ -151,12 +149,15 @@ def main():
     parser.add_argument("names", nargs="*", default=None)
     parser.add_argument("--pairs", type=pathlib.Path, default=PAIRS)
     parser.add_argument("--slow", action="store_true")
+    parser.add_argument("--big", type=int, default=BIG >> 20, help="from how many MB on a tree counts as big")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--engine", type=pathlib.Path, help="the example `tree` of counterfoil-patch, if it is built already")
     parser.add_argument("--figures", type=pathlib.Path, help="also write what was measured, as JSON")
     options = parser.parse_args()
     from importlib.machinery import SourceFileLoader
 
+    # The report says what was measured, not where on this machine.
+    sys.argv[1:] = ["updates", *(["--slow"] if options.slow else []), *options.names]
     bench = SourceFileLoader("bench", str(pathlib.Path(__file__).resolve().parent / "run")).load_module()
     engine = options.engine or build(bench)
 
@@ -167,7 +168,7 @@ def main():
             bench.section("Updates", text(rows, bench.table))
 
     with tempfile.TemporaryDirectory(prefix="counterfoil-bench.", dir=bench.ROOT / "target") as work:
-        rows = updates(bench, work, engine, options.pairs, options.names or (QUICK if options.quick else ALL), options.slow, told)
+        rows = updates(bench, work, engine, options.pairs, options.names or (QUICK if options.quick else ALL), options.slow, options.big << 20, told)
     print(text(rows, bench.table))
 
 
