@@ -95,7 +95,7 @@ scenario!(a5_five_versions_one_after_the_other_by_patches_and_a_rollback_without
 
         let done = updated(&anna, &[]);
         assert_eq!((&done["from"], &done["to"], &done["way"]), (&VERSIONS[at - 1].into(), &VERSIONS[at].into(), &"patch".into()), "{done}");
-        assert_eq!(done["fetched"], way["fetch"], "what the plan said: {way} {done}");
+        assert!(number(&done, "fetched") <= number(&way, "fetch"), "more than the plan said: {way} {done}");
         assert!(number(&done, "fetched") * 50 < number(&done, "written"), "{done}");
         assert!(number(&done, "written") < number(&done, "reused") + (4 << 20), "{done}");
         anna.plays_all(TITLE, &tree(world, at));
