@@ -114,6 +114,7 @@ impl Bringing<'_> {
         let counted = Counted { source: self.source, bytes: 0.into() };
         let (way, done) = self.by_some_way(target, ways, base.as_ref(), &counted)?;
         let freed = if held == to { 0 } else { self.switch(to)? };
+        self.copy.forget("offer.json")?;
         remove_all(&*self.copy.io, &self.copy.directory.join("update"))?;
         let (from, to) = (held.clone(), to.clone());
         let fetched = counted.so_far();
@@ -299,7 +300,6 @@ impl Bringing<'_> {
         let previous = self.keep.then(|| self.record.listed.release.clone());
         self.copy.point(&Pointer { release: to.clone(), previous: previous.clone() })?;
         self.copy.forget("damaged.json")?;
-        self.copy.forget("offer.json")?;
         let kept: Vec<ReleaseVersion> = [Some(to.clone()), previous].into_iter().flatten().collect();
         self.copy.sweep(&kept, self.library_key)
     }
