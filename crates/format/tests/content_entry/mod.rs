@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use counterfoil_format::content::{
-    ContentKey, Decoder, EntryKind, MAX_PLAIN, Manifest, Reader, Release, TAG_LEN, check_link, check_path, fold_name,
+    ContentKey, Decoder, EntryKind, FEED_TYP, Feed, MAX_PLAIN, Manifest, Reader, Release, TAG_LEN, check_link, check_path, fold_name,
 };
 use counterfoil_format::jws::sign_compact_bytes;
 use counterfoil_format::secret::Secret;
@@ -73,6 +73,25 @@ pub fn release(data: &[u8]) {
     if let Ok(release) = verify(&token) {
         let again = verify(&release.sign("pub-1", &publisher)).expect("what was accepted is accepted again");
         assert_eq!(again, release);
+    }
+}
+
+/// Bytes as a feed, and as the payload of one that is signed properly.
+pub fn feed(data: &[u8]) {
+    let publisher = SigningKey::from_seed(&Secret::new([0x51; 32]));
+    let verify = |token: &str| Feed::verify(token, |_| Some(publisher.verifying_key()));
+    if let Ok(Ok(feed)) = std::str::from_utf8(data).map(verify) {
+        feed.check().expect("a verified feed has been checked");
+    }
+    let token = sign_compact_bytes(FEED_TYP, "blue-fox", data, &publisher);
+    if let Ok(feed) = verify(&token)
+        // Written out, what was left out and what is escaped take room.
+        && let Ok(again) = feed.sign("blue-fox", &publisher)
+    {
+        assert_eq!(verify(&again).expect("what was accepted is accepted again"), feed);
+        let versions: std::collections::HashSet<_> = feed.releases.iter().map(|listed| &listed.version).collect();
+        assert_eq!(versions.len(), feed.releases.len());
+        assert!(feed.sequence > 0 && feed.expires_at > feed.issued_at);
     }
 }
 
