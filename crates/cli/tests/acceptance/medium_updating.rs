@@ -88,12 +88,14 @@ scenario!(a12_whoever_has_no_copy_brings_the_content_alone_and_a_damaged_stick_i
 
     // A stick that carries keys, and whose content was spoilt on the way.
     update_medium(&ada, &discs[1]).done();
-    let pack = files_below(&discs[1].join("content")).into_iter().find(|path| path.extension().is_some_and(|end| end == "pack"));
-    let pack = pack.expect("a pack");
-    let mut bytes = fs::read(&pack).expect("readable");
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    fs::write(&pack, bytes).expect("written");
+    let files = files_below(&discs[1].join("content"));
+    let packs: Vec<_> = files.iter().filter(|path| path.extension().is_some_and(|end| end == "pack")).collect();
+    assert!(packs.len() > 1, "{packs:?}");
+    // All of them: what the library has already is not read from the stick.
+    for pack in packs {
+        let spoilt: Vec<u8> = fs::read(pack).expect("readable").iter().map(|byte| byte ^ 1).collect();
+        fs::write(pack, spoilt).expect("written");
+    }
     world.kill();
     let spoilt = update_from(&ada, &discs[1]);
     assert!(!spoilt.output.status.success(), "{spoilt}");
