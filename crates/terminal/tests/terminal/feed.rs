@@ -97,9 +97,11 @@ impl Offered {
         feed
     }
 
-    fn library(&self) -> Vec<(std::path::PathBuf, Vec<u8>)> {
-        let mut files = self.disk.named_files();
-        files.retain(|(path, _)| path.starts_with(LIBRARY) && path.file_name().is_none_or(|name| name != "lock"));
+    /// All of the library but the note of what was offered, which `list` shows and nothing goes by.
+    fn library(&self) -> Vec<(std::path::PathBuf, ObjectName)> {
+        let counts = |path: &std::path::Path| path.starts_with(LIBRARY) && !path.ends_with("lock") && !path.ends_with("offer.json");
+        let files = self.disk.named_files().into_iter().filter(|(path, _)| counts(path));
+        let mut files: Vec<_> = files.map(|(path, bytes)| (path, ObjectName::of(&bytes))).collect();
         files.sort();
         files
     }
