@@ -78,13 +78,19 @@ pub fn bring(
     }
 
     let handed = Handed { feed: planned.plan.feed.as_deref(), fresh: planned.plan.fresh.as_deref() };
-    let feed = feed::accept(terminal, Some(&authority), title, &record.publisher, handed)?;
+    // What the publisher does not stand behind is not shown as an offer either.
+    let withdraw = |error: &crate::Error| {
+        if error.refusal().is_some_and(|refusal| refusal.code == Code::UpdateNotAuthentic) {
+            let _ = copy.forget(report::OFFER);
+        }
+    };
+    let feed = feed::accept(terminal, Some(&authority), title, &record.publisher, handed).inspect_err(withdraw)?;
     let claimant = Claimant::new(terminal, &authority, &unsealed.holder, library.path())?;
     let asking = Asking { terminal, authority: &authority, claimant: &claimant, holder: &unsealed.holder, library, record, copy };
     let ask = |version: &ReleaseVersion| asking.keys(version, &unsealed.library_key);
     progress(Step::Claiming);
-    let target = ask(&to.version)?;
-    permit(&feed, held, &target, copy, options)?;
+    let target = ask(&to.version).inspect_err(withdraw)?;
+    permit(&feed, held, &target, copy, options).inspect_err(withdraw)?;
 
     let offered = options.from.as_deref().map(|path| Offered::open(terminal, path)).transpose()?;
     let transport = terminal.contents(&authority)?;

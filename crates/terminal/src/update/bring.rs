@@ -114,7 +114,7 @@ impl Bringing<'_> {
         let counted = Counted { source: self.source, bytes: 0.into() };
         let (way, done) = self.by_some_way(target, ways, base.as_ref(), &counted)?;
         let freed = if held == to { 0 } else { self.switch(to)? };
-        self.copy.forget("offer.json")?;
+        self.copy.forget(super::report::OFFER)?;
         remove_all(&*self.copy.io, &self.copy.directory.join("update"))?;
         let (from, to) = (held.clone(), to.clone());
         let fetched = counted.so_far();

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 const MOST_BYTES: usize = MAX_PAYLOAD - 4096;
 /// Names of small files below the directory of a copy.
 pub(super) const CHANNEL: &str = "channel.json";
-const OFFER: &str = "offer.json";
+pub(super) const OFFER: &str = "offer.json";
 
 /// What the authority answered.
 #[derive(Debug)]
