@@ -67,8 +67,11 @@ pub struct Catalogue {
     pub released: Vec<Released>,
     minima: HashMap<Channel, i64>,
     patches: HashMap<String, Patches>,
-    ways: Mutex<HashMap<(usize, usize, String), Arc<[Way]>>>,
+    ways: Mutex<HashMap<Between, Arc<[Way]>>>,
 }
+
+/// From one of the releases to another, for devices that compress by this.
+type Between = (usize, usize, String);
 
 /// A release as it was published.
 #[derive(Clone, Debug)]

@@ -41,7 +41,7 @@ pub fn prove<S: ReadAt>(
         files: 0,
         is_manifest: false,
     };
-    let limits = Limits { files: header.new.len() + 1, bytes, ..Limits::default() };
+    let limits = Limits { files: header.new.len() + 1, bytes };
     match counterfoil_patch::apply(old, &Engine(patch), &limits, &mut proof, progress) {
         Ok(()) => proof.end(),
         Err(ApplyError::Read(error)) => Err(NotProven::Io(error)),

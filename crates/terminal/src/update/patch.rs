@@ -54,7 +54,7 @@ impl Patching<'_> {
         if let Ok(manifest) = self.copy.manifest(self.release, self.keys) {
             cutting.take_manifest(manifest)?;
         }
-        let limits = Limits { files: header.new.len() + 1, bytes: self.release.size + self.release.manifest.size, ..Limits::default() };
+        let limits = Limits { files: header.new.len() + 1, bytes: self.release.size + self.release.manifest.size };
         let text = Text { patch: &patch, length: patch.size().map_err(|error| self.unusable(&error))? };
         let applied = counterfoil_patch::apply(&old, &text, &limits, &mut cutting, &mut |_| {});
         // What the drive says of the new text is no fault of the patch.
