@@ -5,8 +5,8 @@ use clap::{Parser, Subcommand};
 use crate::context::{Context, Global};
 use crate::failure::Failure;
 use crate::{
-    agent, authority, buy, card, completions, contents_server, copy, devices, download, feed, inspect, install, library, license, orders, play,
-    press, publish, publisher, register, release, rules, run, send, server, shop, status, store, title, transfer, update,
+    agent, authority, buy, card, completions, contents_server, copy, devices, download, feed, inspect, install, library, license, orders,
+    play, press, publish, publisher, register, release, rules, run, send, server, shop, status, store, title, transfer, update,
 };
 
 /// Counterfoil: content on media that can be copied once, into your own library, and played from there

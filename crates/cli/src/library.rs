@@ -32,7 +32,8 @@ impl Which {
     pub fn open(&self, terminal: &Terminal) -> Result<Library, Failure> {
         let path = match &self.library {
             Some(path) => path.clone(),
-            None => inside().map_or_else(|| default_library(terminal), |path| Ok(Some(path)))?
+            None => inside()
+                .map_or_else(|| default_library(terminal), |path| Ok(Some(path)))?
                 .ok_or_else(|| Failure::usage("no library is known yet").hint("Say where it is: `--library DIR`."))?,
         };
         Ok(Library::open(terminal, &path)?)

@@ -85,7 +85,9 @@ fn wait(context: &Context, terminal: &Terminal, card: &CardChoice, job: JobId, d
         }
         if let Some(code) = &told.failed {
             progress.finish();
-            return Err(Failure::refused(code, format!("{name} could not do it: {code}")).hint("`counterfoil agent` on that device says more."));
+            return Err(
+                Failure::refused(code, format!("{name} could not do it: {code}")).hint("`counterfoil agent` on that device says more.")
+            );
         }
         if told.done_at.is_some() {
             progress.finish();

@@ -15,7 +15,10 @@ pub mod time;
 pub mod title;
 pub mod wire;
 
-pub use id::{CardId, ContentsServerId, DeviceId, DriveId, EntitlementId, GrantId, HolderId, JobId, LicenseId, OrderId, RequestId, TransactionId, UserId};
+pub use id::{
+    CardId, ContentsServerId, DeviceId, DriveId, EntitlementId, GrantId, HolderId, JobId, LicenseId, OrderId, RequestId, TransactionId,
+    UserId,
+};
 pub use license::{License, LicensedDevice};
 pub use medium::{BatchId, MediumId};
 pub use money::{Currency, Money};

@@ -5,6 +5,7 @@ mod world;
 mod buying;
 mod claims;
 mod damage;
+mod feeds;
 mod installing;
 mod licensing;
 mod medium_updating;

@@ -8,8 +8,8 @@ use counterfoil_format::envelope::{ANSWER_TYP, Envelope};
 
 use super::asked::{self, Asked, Decided};
 use super::{
-    add_device, claim, confirm, contents_servers, devices, heal, inbox, inspect, installed, license, order, orders, redeem, refund, register, renew, report,
-    send, transfer, update,
+    add_device, claim, confirm, contents_servers, devices, heal, inbox, inspect, installed, license, order, orders, redeem, refund,
+    register, renew, report, send, transfer, update,
 };
 use crate::app::App;
 use crate::problem::{ApiCode, Problem};

@@ -5,8 +5,8 @@ use std::str::FromStr;
 use counterfoil_core::rules::confirm::GrantState;
 use counterfoil_core::wire::HolderKind;
 use counterfoil_core::{
-    BatchId, CardId, Channel, ContentsServerId, Currency, DeviceId, DriveId, EntitlementId, GrantId, HolderId, JobId, Kind, LicenseId, MediumId, OrderId,
-    Policy, ReleaseVersion, Rights, Timestamp, TitleId, TransactionId, UserId,
+    BatchId, CardId, Channel, ContentsServerId, Currency, DeviceId, DriveId, EntitlementId, GrantId, HolderId, JobId, Kind, LicenseId,
+    MediumId, OrderId, Policy, ReleaseVersion, Rights, Timestamp, TitleId, TransactionId, UserId,
 };
 
 use crate::auth::Role;
