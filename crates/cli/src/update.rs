@@ -215,7 +215,7 @@ pub fn bring(
     library: &Library,
     planned: &Planned,
     options: &UpdateOptions,
-) -> Result<(Brought, Vec<(WayKind, String)>), Failure> {
+) -> Result<(Brought, GivenUp), Failure> {
     let progress = Progress::new(&context.output, "updated");
     let given_up = Mutex::new(Vec::new());
     let show = |step: Step| match step {
@@ -238,11 +238,14 @@ pub fn bring(
     Ok((brought, given_up.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)))
 }
 
+/// Ways that led nowhere, and why.
+type GivenUp = Vec<(WayKind, String)>;
+
 /// What came of it all.
 #[derive(Default)]
 struct Done {
     current: Vec<(TitleId, ReleaseVersion)>,
-    brought: Vec<(TitleId, Brought, Vec<(WayKind, String)>)>,
+    brought: Vec<(TitleId, Brought, GivenUp)>,
     installed: Vec<(TitleId, ReleaseVersion)>,
     failed: Vec<(TitleId, Failure)>,
 }

@@ -19,7 +19,7 @@ enum Source {
     /// The files as they lie here; the one that was read last stays open.
     Directory { paths: Vec<PathBuf>, open: Mutex<Option<(usize, Arc<File>)>> },
     /// The files as a release holds them.
-    Packs { reader: Reader, views: Vec<FileView> },
+    Packs { reader: Box<Reader>, views: Vec<FileView> },
 }
 
 impl Text {
@@ -33,7 +33,7 @@ impl Text {
     pub fn of_packs(reader: Reader, entries: &[u32]) -> Self {
         let views = entries.iter().filter_map(|&entry| reader.file(entry as usize)).collect();
         let manifest = reader.manifest().clone();
-        Self::new(&manifest, entries, Source::Packs { reader, views })
+        Self::new(&manifest, entries, Source::Packs { reader: Box::new(reader), views })
     }
 
     fn new(manifest: &Manifest, entries: &[u32], source: Source) -> Self {
