@@ -27,12 +27,12 @@ scenario!(a5_a_feed_is_signed_with_every_release_and_devices_remember_the_newest
     let disc = world.discs(1).remove(0);
     let ben = world.person("ben");
     ben.copy(&disc).done();
-    let first = shown(&world);
+    let first = shown(world);
     assert_eq!((&first["sequence"], versions(&first)), (&1.into(), vec!["1.0.0".to_owned()]));
     assert!(first["days_left"].as_i64().is_some_and(|days| (88..=90).contains(&days)), "{first}");
 
-    publish(&world, "1.1.0");
-    let second = shown(&world);
+    publish(world, "1.1.0");
+    let second = shown(world);
     assert_eq!((&second["sequence"], versions(&second)), (&2.into(), vec!["1.0.0".to_owned(), "1.1.0".to_owned()]));
     ben.run(["update", "sky-raider"]).done();
     let kept = || -> Vec<String> {
@@ -43,7 +43,7 @@ scenario!(a5_a_feed_is_signed_with_every_release_and_devices_remember_the_newest
 
     // Withdrawn by its publisher, on whose word alone the device goes back.
     world.publisher().run(["release", "withdraw", "sky-raider", "1.1.0"]).done();
-    assert_eq!(shown(&world)["releases"][1]["withdrawn"], true);
+    assert_eq!(shown(world)["releases"][1]["withdrawn"], true);
     ben.run(["update", "sky-raider"]).done();
     assert_eq!(kept(), ["3.jws"]);
     assert_eq!(ben.run(["list", "--json"]).done().json()["titles"][0]["release"], "1.0.0");
@@ -51,7 +51,7 @@ scenario!(a5_a_feed_is_signed_with_every_release_and_devices_remember_the_newest
 
 // proves: A5
 scenario!(a5_a_feed_is_signed_anew_before_it_is_over_and_only_by_the_publishers_key, |world| {
-    publish(&world, "1.0.0");
+    publish(world, "1.0.0");
     let publisher = world.publisher();
     let signed = publisher.run(["feed", "sign", "sky-raider", "--days", "3", "--json"]).done().json();
     assert_eq!((&signed["sequence"], &signed["releases"]), (&2.into(), &1.into()));
@@ -77,5 +77,5 @@ scenario!(a5_a_feed_is_signed_anew_before_it_is_over_and_only_by_the_publishers_
     publisher.run(["feed", "sign", "sky-raider"]).failed(1, "is not yours");
     write(&key, &own);
     crate::world::set_mode(&key, 0o600);
-    assert_eq!(shown(&world)["sequence"], 2, "nothing came of it");
+    assert_eq!(shown(world)["sequence"], 2, "nothing came of it");
 });
