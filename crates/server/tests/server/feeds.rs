@@ -72,7 +72,7 @@ db_test!(a5_only_what_the_publisher_has_signed_of_what_was_published_is_taken, a
         ("another title", signed("blue-fox", &with(&|feed| feed.title = "night-owl".to_owned()))),
         ("over", signed("blue-fox", &with(&|feed| (feed.issued_at, feed.expires_at) = (NOW.seconds() - DAY, NOW.seconds())))),
         ("of the day after tomorrow", signed("blue-fox", &with(&|feed| feed.issued_at += 2 * DAY))),
-        ("not published", signed("blue-fox", &with(&|feed| feed.releases.push(listed(&one, "1.1"))))),
+        ("not published", signed("blue-fox", &with(&|feed| feed.releases.push(listed(&other, "1.1"))))),
         ("another title's release", signed("blue-fox", &with(&|feed| feed.releases[0] = listed(&other, "1.0")))),
         ("another channel", signed("blue-fox", &with(&|feed| feed.releases[0].channel = "beta".to_owned()))),
         ("a document of another kind", sign_compact("counterfoil-release+jwt", "blue-fox", &with(&|_| ()), &fox)),
