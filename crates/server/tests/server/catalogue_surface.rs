@@ -12,7 +12,7 @@ use axum::extract::ConnectInfo;
 use axum::http::Method;
 use catalogue::{TestServer, make_token, publish, release, request};
 use counterfoil_core::{BatchId, CardId, MediumId, UserId};
-use counterfoil_format::content::ObjectName;
+use counterfoil_format::content::{Feed, ObjectName};
 use counterfoil_format::hpke::{DiffieHellman as _, SealingKey};
 use counterfoil_format::secret::Secret;
 use counterfoil_server::auth::Role;
@@ -43,6 +43,7 @@ impl Things {
         server.put_json(&server.fox, "/v1/titles/sky-raider/rules/chapter-4", &rule).await.expect(200);
         let studio = server.post(&server.operator, "/v1/contents-servers", &studio("sky-raider")).await.expect(201);
         server.put_json(&server.fox, "/v1/titles/sky-raider/listing", &catalogue::listing()).await.expect(200);
+        server.put_json(&server.fox, "/v1/titles/sky-raider/feed", &feed()).await.expect(200);
         server.put_picture(&server.fox, "sky-raider", 1, &catalogue::png(1)).await.expect(200);
         let batch = catalogue::press(server, &server.fox, "sky-raider", 5).await["batch"].as_str().unwrap().to_owned();
         let imported = json!({ "titles": [{ "title": "sky-raider" }], "imported": true });
@@ -93,6 +94,13 @@ impl Things {
             studio: counterfoil_core::ContentsServerId::from_bytes([0xee; 16]).to_string(),
         }
     }
+}
+
+/// A feed of `sky-raider` that lists nothing.
+fn feed() -> Value {
+    let (issued_at, key) = (catalogue::NOW.seconds(), catalogue::publisher_key("blue-fox").0);
+    let feed = Feed { title: "sky-raider".to_owned(), sequence: 1, issued_at, expires_at: issued_at + 1, releases: vec![] };
+    json!({ "document": feed.sign("blue-fox", &key).unwrap(), "after": 0 })
 }
 
 /// A contents server of somebody else's that selects for a title.
@@ -186,6 +194,9 @@ fn target(route: &str, things: &Things, exists: bool) -> (String, Vec<u8>) {
         "DELETE /v1/titles/{title}/pictures/{position}" => bare(format!("/v1/titles/{title}/pictures/2")),
         "GET /v1/store/titles" | "GET /store" => bare(route[4..].to_owned()),
         "GET /v1/store/titles/{title}" => bare(format!("/v1/store/titles/{title}")),
+        "GET /v1/titles/{title}/feed" => bare(format!("/v1/titles/{title}/feed")),
+        "PUT /v1/titles/{title}/feed" => json(format!("/v1/titles/{title}/feed"), feed()),
+        "GET /v1/store/titles/{title}/feed" => bare(format!("/v1/store/titles/{title}/feed")),
         "GET /v1/store/titles/{title}/releases/{version}" => bare(format!("/v1/store/titles/{title}/releases/1.0")),
         "GET /pictures/{object}" => bare(format!("/pictures/{picture}")),
         "GET /store/{title}" => bare(format!("/store/{title}")),
