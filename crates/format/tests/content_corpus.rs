@@ -1,6 +1,7 @@
 //! Runs the fuzz targets' corpus of content as plain tests: what was found once is never found again.
 #![allow(clippy::unwrap_used, reason = "a test that fails here has failed")]
 
+#[allow(dead_code, reason = "each program of tests uses a part of it")]
 mod content_entry;
 
 use std::fs;

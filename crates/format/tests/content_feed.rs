@@ -1,6 +1,7 @@
 //! Feeds by the words of SPEC.md §11: vectors that another implementation has made, good and hostile; and the authority's word.
 #![allow(clippy::unwrap_used, reason = "a test that fails here has failed")]
 
+#[allow(dead_code, reason = "each program of tests uses a part of it")]
 mod content_entry;
 
 use counterfoil_format::content::{FRESH_TYP, Feed, FeedError, Fresh, ListedRelease, MAX_FEED, ObjectName};
