@@ -225,6 +225,11 @@ impl Terminal {
         known.then(|| (self.connect)(urls).ok()).flatten()
     }
 
+    /// The way to an address that an answer of the authority names, signed; whatever `--server` says is the authority's address.
+    pub(crate) fn transport_to(&self, url: &str) -> Result<Arc<dyn Transport>> {
+        Ok((self.connect)(&[url.to_owned()])?)
+    }
+
     /// The way to `--server`, or else to `urls`.
     pub(crate) fn transport(&self, urls: &[String]) -> std::result::Result<Arc<dyn Transport>, TransportError> {
         let named = self.setup.server.as_ref().map(std::slice::from_ref);

@@ -47,7 +47,7 @@ pub fn show(terminal: &Terminal, library: &Path, card: &CardChoice, servers: &[C
 fn selected_by(terminal: &Terminal, url: &str, server: &ContentsServer, status: &Status) -> Result<String> {
     let body = ShowStatus { verdict: server.verdict.clone(), status: ShownStatus::from(status) };
     let body = serde_json::to_vec(&body).expect("a status is texts and numbers");
-    let answer = terminal.transport(&[url.to_owned()])?.show(&body)?;
+    let answer = terminal.transport_to(url)?.show(&body)?;
     let unreadable = |error: serde_json::Error| TransportError::NotAnAuthority { url: url.to_owned(), reason: error.to_string() };
     let answer: Selection = serde_json::from_slice(&answer).map_err(unreadable)?;
     Ok(answer.selection)
