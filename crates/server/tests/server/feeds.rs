@@ -17,12 +17,13 @@ fn listed(published: &Value, version: &str) -> ListedRelease {
     ListedRelease { version, document, channel, critical: false, notes: String::new(), withdrawn: false, allow_back: true }
 }
 
-fn feed(sequence: u64, releases: Vec<ListedRelease>) -> Feed {
+/// One of `sky-raider`, good for 90 days.
+pub fn feed(sequence: u64, releases: Vec<ListedRelease>) -> Feed {
     let issued_at = NOW.seconds();
     Feed { title: "sky-raider".to_owned(), sequence, issued_at, expires_at: issued_at + 90 * DAY, releases }
 }
 
-fn signed(publisher: &str, feed: &Feed) -> String {
+pub fn signed(publisher: &str, feed: &Feed) -> String {
     feed.sign(publisher, &publisher_key(publisher).0).unwrap()
 }
 

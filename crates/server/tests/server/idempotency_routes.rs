@@ -1,5 +1,6 @@
 //! Every mutating route of the OpenAPI document, sent a hundred times at once: one effect, one answer; another body is refused.
 
+use crate::feeds::{feed, signed};
 use crate::support;
 use crate::support::catalogue;
 use crate::support::terminal;
@@ -160,6 +161,14 @@ async fn cases(server: &TestServer) -> Vec<Case> {
             json!({ "notes": "New." }),
             json!({ "notes": "Newer." }),
             "SELECT count(*) FROM audit WHERE event = 'release.changed'",
+        ),
+        case(
+            Method::PUT,
+            "/v1/titles/{title}/feed",
+            "/v1/titles/sky-raider/feed".into(),
+            json!({ "document": signed("blue-fox", &feed(1, vec![])), "after": 0 }),
+            json!({ "document": signed("blue-fox", &feed(2, vec![])), "after": 1 }),
+            "SELECT count(*) FROM audit WHERE event = 'feed.taken'",
         ),
         case(
             Method::PUT,
