@@ -17,13 +17,12 @@ fn listed(published: &Value, version: &str) -> ListedRelease {
     ListedRelease { version, document, channel, critical: false, notes: String::new(), withdrawn: false, allow_back: true }
 }
 
-/// One of `sky-raider`, good for 90 days.
-pub fn feed(sequence: u64, releases: Vec<ListedRelease>) -> Feed {
+fn feed(sequence: u64, releases: Vec<ListedRelease>) -> Feed {
     let issued_at = NOW.seconds();
     Feed { title: "sky-raider".to_owned(), sequence, issued_at, expires_at: issued_at + 90 * DAY, releases }
 }
 
-pub fn signed(publisher: &str, feed: &Feed) -> String {
+fn signed(publisher: &str, feed: &Feed) -> String {
     feed.sign(publisher, &publisher_key(publisher).0).unwrap()
 }
 
