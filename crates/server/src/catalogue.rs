@@ -127,7 +127,7 @@ impl Catalogue {
 
     fn add(&mut self, patch: Patch) {
         let (Some(from), Some(to)) = (self.find(&patch.from), self.find(&patch.to)) else { return };
-        let cost = patch.length.saturating_add(self.released[to].document.manifest.length);
+        let cost = patch.length;
         let nodes = self.candidates.len();
         let of = self.patches.entry(patch.encoder).or_default();
         of.leaving.resize(nodes, vec![]);

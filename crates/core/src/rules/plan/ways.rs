@@ -101,7 +101,8 @@ fn patched(ground: &Ground, chain: &Chain) -> Way {
     Way {
         kind,
         patches: chain.patches.clone(),
-        fetch: lengths.saturating_sub(ground.begun.fetched) + chain.manifests + ground.damaged,
+        // A patch brings the manifest as a difference.
+        fetch: lengths.saturating_sub(ground.begun.fetched) + ground.damaged,
         reuse: ground.difference.map_or(0, |difference| reuse(ground, difference)),
         write: chain.write.saturating_sub(ground.begun.have) + chain.manifests + ground.damaged,
     }
@@ -119,7 +120,7 @@ pub struct Edge {
     pub from: usize,
     /// To which.
     pub to: usize,
-    /// Bytes to fetch: the patch, and the manifest of the release that comes of it.
+    /// Bytes to fetch.
     pub cost: u64,
 }
 
