@@ -85,7 +85,9 @@ fn kill_again_and_again(common: &Common, kills: u32, plant: Option<Plant>, clust
     let (mut dice, mut forgotten) = (Dice::new(common.seed, 0), false);
     let data = cluster.servers[0].data.clone();
     let snapshot = data.with_file_name("snapshot");
-    for kill in 1..=kills {
+    let (mut kill, mut last) = (0, kills);
+    while kill < last {
+        kill += 1;
         let target = world.acknowledged.load(SeqCst) + 1 + dice.below(40);
         while world.acknowledged.load(SeqCst) < target && !world.stop.load(SeqCst) {
             std::thread::sleep(Duration::from_micros(200));
@@ -97,7 +99,11 @@ fn kill_again_and_again(common: &Common, kills: u32, plant: Option<Plant>, clust
         cluster.servers[which].kill();
         match plant {
             Some(Plant::ForgetClaim) if kill == kills / 2 => forget_a_claim(&cluster.database, world)?,
-            Some(Plant::ForgetTransfers) if kill >= kills / 2 && !forgotten => forgotten = cluster.database.forget_transfers()?,
+            Some(Plant::ForgetTransfers) if kill >= kills / 2 && !forgotten => {
+                forgotten = cluster.database.forget_transfers()?;
+                // On until something has moved that can be forgotten, and as long again for it to be noticed.
+                last = if forgotten { kill + kills / 2 } else { (last + 1).min(20 * kills) };
+            }
             Some(Plant::StaleDatabase) if kill == kills / 3 => copy(&data, &snapshot)?,
             Some(Plant::StaleDatabase) if kill == kills / 2 => copy(&snapshot, &data)?,
             _ => {}
