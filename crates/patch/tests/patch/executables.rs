@@ -15,7 +15,7 @@ const HEADERS: usize = 0x1000;
 
 impl Program {
     fn new(count: usize) -> Self {
-        let functions = (0..count).map(|number| noise(number as u64 + 1, 40).iter().map(|byte| byte % 0x30 | 0x40).collect()).collect();
+        let functions = (0..count).map(|number| noise(number as u64 + 1, 40).iter().map(|byte| (byte % 0x30) | 0x40).collect()).collect();
         let calls = (0..count).map(|number| (0..6).map(|call| (number * 31 + call * 17) % count).collect()).collect();
         Program { functions, calls }
     }
@@ -72,7 +72,7 @@ impl Program {
 fn what_only_moved_costs_nothing() {
     let mut program = Program::new(2_000);
     let old = program.elf();
-    program.functions[700].extend(noise(5, 20).iter().map(|byte| byte % 0x30 | 0x40));
+    program.functions[700].extend(noise(5, 20).iter().map(|byte| (byte % 0x30) | 0x40));
     let new = program.elf();
     let changed = old.iter().zip(&new).filter(|(a, b)| a != b).count();
     assert!(changed > 50_000, "nearly everything differs at its place");
