@@ -132,7 +132,7 @@ db_test!(a6_a10_what_is_selected_is_given_once_and_told_until_it_is_installed, a
     assert_eq!(db.number("SELECT count(*) FROM entitlement WHERE source = 'selection'").await, 0);
     let selected = selects(&server, &anna, 3).await;
     let expected = Selected { title: "chapter-4".parse().unwrap(), name: "chapter-4".into(), because_of: "sky-raider".parse().unwrap() };
-    assert_eq!(selected, [expected.clone()]);
+    assert_eq!(selected, std::slice::from_ref(&expected));
     // An answer that was lost: told again, given no second time.
     assert_eq!(selects(&server, &anna, 3).await, [expected]);
     assert_eq!(db.number("SELECT count(*) FROM entitlement WHERE source = 'selection'").await, 1);

@@ -3,6 +3,8 @@
 //! `cargo test --release -p counterfoil-server --test server fleet -- --ignored --nocapture`. Requests are whole: the envelope is opened, the
 //! signature verified, facts are read from the database, and the answer is signed.
 
+#![allow(clippy::disallowed_methods, reason = "it is measured how long plans take")]
+
 use std::time::Instant;
 
 use counterfoil_core::wire::{ReportResult, WayKind};
