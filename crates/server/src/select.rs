@@ -2,7 +2,7 @@
 //!
 //! A condition is written by a publisher and evaluated for every report of everybody who has the title, so it must not be able to hold a
 //! server up. CEL has no loops but those over what is there, so its cost follows from its text: [`Condition::parse`] adds it up for the
-//! largest status there can be ([`cost`]), and refuses what comes to too much.
+//! largest status there can be (`cost`), and refuses what comes to too much.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock};
