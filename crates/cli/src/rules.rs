@@ -38,7 +38,7 @@ impl RulesCommand {
 
 /// Set the condition under which whoever has a title is given a supplement, once, without charge
 ///
-/// The condition is in CEL (https://cel.dev). It may name: vars (progress variables), release, number (of the release, from 1), channel,
+/// The condition is in CEL (cel.dev). It may name: vars (progress variables), release, number (of the release, from 1), channel,
 /// batch and medium (empty where the title was bought), rights (as on the medium), owns (titles that the user has).
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
