@@ -6,6 +6,7 @@
 Makes DIRECTORY/NAME/old and DIRECTORY/NAME/new for each pair, and DIRECTORY/ruff-five/{1…5}: five consecutive versions of one package.
 Needs pip, npm, apt and dpkg-deb; a pair that is there already is not fetched again.
 """
+import importlib.util
 import pathlib
 import re
 import shutil
@@ -74,12 +75,22 @@ def archive(into, kind, package, version):
     store.mkdir(parents=True, exist_ok=True)
     if kind == "pypi":
         platforms = ["--platform", "manylinux_2_17_x86_64", "--platform", "manylinux2014_x86_64", "--python-version", "3.12"]
-        run("pip", "download", "-q", "--no-deps", "--only-binary", ":all:", *platforms, f"{package}=={version}", "-d", store, cwd=store)
+        run(*pip(into), "download", "-q", "--disable-pip-version-check", "--no-deps", "--only-binary", ":all:", *platforms, f"{package}=={version}", "-d", store, cwd=store)
     elif kind == "npm":
         run("npm", "pack", "--silent", f"{package}@{version}", cwd=store)
     else:
         debian(package, version, store, into / "apt" / SUITES[version])
     return next(store.iterdir())
+
+
+def pip(into):
+    """pip as it is here, or in an environment of its own."""
+    if importlib.util.find_spec("pip"):
+        return [sys.executable, "-m", "pip"]
+    own = into / "venv"
+    if not own.exists():
+        run(sys.executable, "-m", "venv", own, cwd=into)
+    return [own / "bin/pip"]
 
 
 def debian(package, version, store, state):
