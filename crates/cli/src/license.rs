@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use counterfoil_core::rules::run::{Facts, Permission, decide};
 use counterfoil_core::{Code, DeviceId, License, Refusal, Timestamp, TitleId};
+use counterfoil_format::jws::unverified_payload;
 use counterfoil_format::jwt::{KeyList, LEEWAY};
 use counterfoil_terminal::clock::{Clock as _, SystemClock};
 use counterfoil_terminal::{Library, LicenseFile, Listed, Permitted, Terminal, permitted, verify_license};
@@ -168,8 +169,7 @@ fn keys(context: &Context, file: Option<&Path>) -> Result<Option<KeyList>, Failu
 
 /// What a token says, whoever made it.
 fn unverified(token: &str) -> Result<License, Failure> {
-    let payload = token.split('.').nth(1).and_then(counterfoil_format::encoding::from_base64url);
-    let license = payload.and_then(|payload| counterfoil_format::encoding::parse_strict(&payload).ok());
+    let license = unverified_payload(token).and_then(|payload| counterfoil_format::encoding::parse_strict(&payload).ok());
     license.ok_or_else(|| Refusal::with(Code::LicenseInvalid, "it is not in the form of a license").into())
 }
 

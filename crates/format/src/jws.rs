@@ -68,6 +68,11 @@ pub fn verify_compact_bytes(
     Ok((header.kid, payload))
 }
 
+/// The payload of a compact JWS whose signature is not looked at: it was verified before, or is somebody else's to verify.
+pub fn unverified_payload(token: &str) -> Option<Vec<u8>> {
+    from_base64url(token.split('.').nth(1)?)
+}
+
 fn longest(typ: &str) -> usize {
     match typ {
         ANSWER_TYP => MAX_ANSWER,

@@ -14,6 +14,7 @@ use counterfoil_format::{
     grant::{GrantBox, GrantScope, SealedBox, purpose},
     holder::{HolderKeys, HolderKind},
     jws::Signer,
+    jws::unverified_payload,
     secret::{Random, Secret},
 };
 use std::{
@@ -42,7 +43,7 @@ pub struct Medium {
 impl Medium {
     /// Reads an identity area; the signature is the terminal crate's business and tested there.
     pub fn read(area: &IdentityArea) -> Option<Medium> {
-        let payload = from_base64url(area.identity.split('.').nth(1)?)?;
+        let payload = unverified_payload(&area.identity)?;
         let secret = Secret::from_slice(&from_base64url(&area.claim_secret)?)?;
         Some(Medium { claims: serde_json::from_slice(&payload).ok()?, secret })
     }

@@ -10,7 +10,7 @@ use counterfoil_core::rules::plan::{Candidate, Edge, chains};
 use counterfoil_core::wire::{PatchOnOffer, ReleaseOnOffer, Way};
 use counterfoil_core::{Channel, ReleaseVersion, Timestamp, TitleId};
 use counterfoil_format::content as format;
-use counterfoil_format::encoding::from_base64url;
+use counterfoil_format::jws::unverified_payload;
 use quick_cache::sync::Cache;
 
 use crate::actions;
@@ -196,7 +196,7 @@ fn without_level(encoder: &str) -> &str {
 
 /// The payload of a document that was verified when it was published.
 fn read_document(document: &str) -> Option<format::Release> {
-    serde_json::from_slice(&from_base64url(document.split('.').nth(1)?)?).ok()
+    serde_json::from_slice(&unverified_payload(document)?).ok()
 }
 
 /// What terminals would refuse is not offered: a release that the feed does not list yet, or no more.

@@ -206,7 +206,7 @@ fn check_space(terminal: &Terminal, medium: &Medium, library: &Library, sources:
     for source in sources {
         needed += source.release.manifest.length + medium.packed_size(&source.on_medium.title)?;
     }
-    check_drive(terminal, library, needed)
+    check_drive(terminal, library.path(), needed)
 }
 
 /// C11: the authority notes the copy, then the content keys leave the holder.

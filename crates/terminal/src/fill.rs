@@ -17,11 +17,12 @@ use counterfoil_core::{ReleaseVersion, TitleId};
 use counterfoil_format::content::{ChunkKeys, ContentKey, LibraryKey, Manifest, Release, ReleaseError, transcrypt_manifest};
 use counterfoil_format::encoding::to_base64url;
 use std::num::NonZeroUsize;
+use std::path::Path;
 
 pub(crate) use donor::Donor;
 
 /// Left free on the drive besides the content, in bytes: names, records, the card.
-pub(crate) const SLACK: u64 = 1 << 20;
+const SLACK: u64 = 1 << 20;
 
 /// What is being done.
 #[derive(Clone, Debug, PartialEq)]
@@ -127,7 +128,7 @@ impl Filling<'_> {
         let content_keys = content_key.chunk_keys();
         let library_keys = library_key.chunk_keys(content_keys.id_key());
         let copy = self.library.copy(&on_medium.title, self.grant.grant_id);
-        let (manifest, fetched) = self.manifest(&copy, &content_keys, &library_keys)?;
+        let (manifest, fetched) = manifest(&copy, release, self.source, &content_keys, &library_keys)?;
         let listed = listed(self.terminal, on_medium, release, self.grant, manifest.packed_size() + release.manifest.length);
         let record = Record::new(listed, on_medium.publisher.clone(), to_base64url(&library_key.wrap_id_key(content_keys.id_key())));
         let work = packs::Work {
@@ -139,7 +140,7 @@ impl Filling<'_> {
             to: &library_keys,
         };
         let found = work.found()?;
-        check_space(self.terminal, self.library, found.missing + release.manifest.length)?;
+        check_space(self.terminal, self.library.path(), found.missing + release.manifest.length)?;
         copy.begin(&record, self.token)?;
         if let Some(sealed) = fetched {
             copy.store_manifest(&release.version, &sealed)?;
@@ -159,18 +160,24 @@ impl Filling<'_> {
             taken: done.taken,
         })
     }
+}
 
-    /// The manifest, as an earlier attempt has left it, or else from the source, sealed under the library key for the copy to keep.
-    fn manifest(&self, copy: &Copy, from: &ChunkKeys, to: &ChunkKeys) -> Result<(Manifest, Option<Vec<u8>>)> {
-        if let Ok(manifest) = copy.manifest(self.release, to) {
-            return Ok((manifest, None));
-        }
-        let mut sealed = self.source.manifest(self.release)?;
-        let not = |error: ReleaseError| self.source.not_authentic(error.to_string());
-        transcrypt_manifest(&self.release.manifest, from, to, &mut sealed).map_err(|error| not(error.into()))?;
-        let kept = sealed.clone();
-        Ok((self.release.open_manifest(to, &mut sealed).map_err(not)?, Some(kept)))
+/// The manifest, as an earlier attempt has left it, or else from the source, sealed under the library key for the copy to keep.
+pub(crate) fn manifest(
+    copy: &Copy,
+    release: &Release,
+    source: &dyn Source,
+    from: &ChunkKeys,
+    to: &ChunkKeys,
+) -> Result<(Manifest, Option<Vec<u8>>)> {
+    if let Ok(manifest) = copy.manifest(release, to) {
+        return Ok((manifest, None));
     }
+    let mut sealed = source.manifest(release)?;
+    let not = |error: ReleaseError| source.not_authentic(error.to_string());
+    transcrypt_manifest(&release.manifest, from, to, &mut sealed).map_err(|error| not(error.into()))?;
+    let kept = sealed.clone();
+    Ok((release.open_manifest(to, &mut sealed).map_err(not)?, Some(kept)))
 }
 
 /// What the library says of a copy under a grant.
@@ -192,9 +199,8 @@ pub(crate) fn listed(terminal: &Terminal, on_medium: &TitleOnMedium, release: &R
     }
 }
 
-/// Whether the drive has room for so many bytes more.
-pub(crate) fn check_space(terminal: &Terminal, library: &Library, bytes: u64) -> Result<()> {
-    let path = library.path();
+/// Whether the drive that a directory lies on has room for so many bytes more.
+pub(crate) fn check_space(terminal: &Terminal, path: &Path, bytes: u64) -> Result<()> {
     let free = terminal.io().free_space(path).map_err(IoFailure::at("look at", path))?;
     let needed = bytes + SLACK;
     if free < needed { Err(CopyError::Space { needed, free }.into()) } else { Ok(()) }

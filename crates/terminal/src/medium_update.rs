@@ -17,9 +17,9 @@ mod writing;
 use crate::card::CardChoice;
 use crate::claimant::Claimant;
 use crate::error::{Error, Result};
-use crate::exchange::{ask, exchange};
+use crate::exchange::ask;
 use crate::feed::{self, Going, Handed};
-use crate::fill::{SLACK, Step};
+use crate::fill::{Step, check_space};
 use crate::home::Authority;
 use crate::inspect::check_authority;
 use crate::install::InstallError;
@@ -27,8 +27,9 @@ use crate::io::{IoFailure, Lock, read_small, replace};
 use crate::library::{Library, Listed};
 use crate::medium::{Medium, layout};
 use crate::terminal::Terminal;
-use counterfoil_core::wire::{AskUpdate, ContentOnOffer, Operation, Plan, Report, ReportResult, Status, TitleOnMedium, UpdateResult};
-use counterfoil_core::{Code, GrantId, Refusal, ReleaseVersion, TitleId};
+use crate::update::ask_keys;
+use counterfoil_core::wire::{ContentOnOffer, Operation, Plan, Report, ReportResult, Status, TitleOnMedium, UpdateResult};
+use counterfoil_core::{Channel, Code, GrantId, Refusal, ReleaseVersion, TitleId};
 use counterfoil_format::content::{Encoder, ObjectName, Release};
 use counterfoil_format::jws::Signer;
 use counterfoil_format::sign::VerifyingKey;
@@ -194,7 +195,7 @@ impl Updating<'_> {
         let (content, release) = self.offered(plan, &to.version)?;
         let objects = self.objects(content, &release)?;
         let writing = Writing::new(self.terminal, self.authority, self.directory(), objects)?;
-        self.check_space(writing.missing()?)?;
+        check_space(self.terminal, self.root, writing.missing()?)?;
         (self.progress)(Step::Title { title: updated.title.clone(), release: to.version.clone(), resumed: writing.is_begun()? });
         let done = writing.run(self.progress)?;
         self.switch(plan, &content.document)?;
@@ -213,7 +214,7 @@ impl Updating<'_> {
         let handed = Handed { feed: plan.feed.as_deref(), fresh: plan.fresh.as_deref() };
         let feed = feed::accept(self.terminal, Some(self.authority), &self.title.title, &self.title.publisher, handed)?;
         let held = self.held.and_then(|release| release.version.parse().ok());
-        let (document, channel) = (content.document.as_str(), crate::update::stable());
+        let (document, channel) = (content.document.as_str(), Channel::default());
         feed.permit(&Going { held: held.as_ref(), to, document, channel: &channel, asked_for: false })?;
         Ok((content, release))
     }
@@ -228,12 +229,6 @@ impl Updating<'_> {
             }
         }
         Ok(objects)
-    }
-
-    fn check_space(&self, missing: u64) -> Result<()> {
-        let free = self.terminal.io().free_space(self.root).map_err(IoFailure::at("look at", self.root))?;
-        let needed = missing + SLACK;
-        if free < needed { Err(crate::CopyError::Space { needed, free }.into()) } else { Ok(()) }
     }
 
     /// The moment in which it counts: everything else is there and durable.
@@ -271,17 +266,7 @@ impl Updating<'_> {
     fn ask_keys(&self, library: &Library, card: &CardChoice, listed: &Listed, release: &ReleaseVersion) -> Result<UpdateResult> {
         let holder = self.terminal.holder(card, Some(library.path()))?;
         let claimant = Claimant::new(self.terminal, self.authority, &holder, library.path())?;
-        let operation = AskUpdate {
-            user_id: claimant.user,
-            medium_id: listed.origin.medium().cloned(),
-            grant_id: listed.grant_id,
-            device_id: claimant.device,
-            drive_id: claimant.drive,
-            release: release.clone(),
-        };
-        let device_name = claimant.device_name();
-        let proofs = claimant.proofs(&holder, &device_name);
-        Ok(exchange::<UpdateResult>(self.terminal, self.authority, Operation::Update(operation), &proofs)?.applied(self.terminal))
+        ask_keys(self.terminal, self.authority, &claimant, &holder, listed, release)
     }
 
     fn directory(&self) -> PathBuf {

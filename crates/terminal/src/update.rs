@@ -18,8 +18,8 @@ use crate::exchange::{exchange, refused};
 use crate::feed::{self, Accepted, Going, Handed};
 use crate::fill::Step;
 use crate::home::Authority;
-use crate::library::{Copy, Library, Listed, Pointer, Record};
-use crate::play::unseal;
+use crate::library::{Copy, Library, Listed, Pointer};
+use crate::play::{Unsealed, unseal};
 use crate::source::Source;
 use crate::source::network::Network;
 use crate::source::offered::Offered;
@@ -86,11 +86,12 @@ pub fn bring(
     };
     let feed = feed::accept(terminal, Some(&authority), title, &record.publisher, handed).inspect_err(withdraw)?;
     let claimant = Claimant::new(terminal, &authority, &unsealed.holder, library.path())?;
-    let asking = Asking { terminal, authority: &authority, claimant: &claimant, holder: &unsealed.holder, library, record, copy };
-    let ask = |version: &ReleaseVersion| asking.keys(version, &unsealed.library_key);
+    let asking = Asking { terminal, authority: &authority, claimant: &claimant, library, unsealed: &unsealed };
+    let ask = |version: &ReleaseVersion| asking.keys(version);
     progress(Step::Claiming);
     let target = ask(&to.version).inspect_err(withdraw)?;
-    permit(&feed, held, &target, copy, options).inspect_err(withdraw)?;
+    let asked_for = asked_for(copy, &to.version, options)?;
+    permit(&feed, held, &target, copy, options, asked_for).inspect_err(withdraw)?;
 
     let offered = options.from.as_deref().map(|path| Offered::open(terminal, path)).transpose()?;
     let transport = terminal.contents(&authority)?;
@@ -104,26 +105,28 @@ pub fn bring(
     progress(Step::Title { title: title.clone(), release: to.version.clone(), resumed: pinned(copy)?.is_some() });
     let (library_key, jobs, keep) = (&unsealed.library_key, options.jobs, !options.no_keep);
     let patches = offered.is_none().then_some(&*transport);
-    let (record, asked_for) = (record.clone(), asked_for(copy, &to.version, options)?);
+    let record = record.clone();
     Bringing { terminal, library, copy, record, library_key, ask: &ask, source: &*source, patches, jobs, asked_for, keep, progress }
         .run(&target, &planned.plan.ways)
 }
 
 /// The publisher's own word on the release, by the feed.
-pub(crate) fn permit(feed: &Accepted, held: &ReleaseVersion, target: &Keys, copy: &Copy, options: &UpdateOptions) -> Result<()> {
-    let channel = options.channel.clone().or(report::channel(copy)?).unwrap_or_else(stable);
-    let asked_for = asked_for(copy, &target.title.release, options)?;
+pub(crate) fn permit(
+    feed: &Accepted,
+    held: &ReleaseVersion,
+    target: &Keys,
+    copy: &Copy,
+    options: &UpdateOptions,
+    asked_for: bool,
+) -> Result<()> {
+    let channel = options.channel.clone().or(report::channel(copy)?).unwrap_or_default();
     let going = Going { held: Some(held), to: &target.title.release, document: &target.token, channel: &channel, asked_for };
     feed.permit(&going)
 }
 
 /// Whether the user has named the release, now or when it was begun.
-fn asked_for(copy: &Copy, to: &ReleaseVersion, options: &UpdateOptions) -> Result<bool> {
+pub(crate) fn asked_for(copy: &Copy, to: &ReleaseVersion, options: &UpdateOptions) -> Result<bool> {
     Ok(options.to.is_some() || pinned(copy)?.is_some_and(|pin| pin.asked_for && pin.release == *to))
-}
-
-pub(crate) fn stable() -> Channel {
-    "stable".parse().expect("a channel's name")
 }
 
 /// Who asks for the keys of an update.
@@ -131,45 +134,50 @@ struct Asking<'a> {
     terminal: &'a Terminal,
     authority: &'a Authority,
     claimant: &'a Claimant,
-    holder: &'a FileHolder,
     library: &'a Library,
-    record: &'a Record,
-    copy: &'a Copy,
+    unsealed: &'a Unsealed,
 }
 
 impl Asking<'_> {
-    /// A5: the same grant with the content key, for as long as the update takes. Nothing of the answer is kept.
-    fn keys(&self, version: &ReleaseVersion, library_key: &LibraryKey) -> Result<Keys> {
-        let listed = &self.record.listed;
-        let operation = AskUpdate {
-            user_id: self.claimant.user,
-            medium_id: listed.origin.medium().cloned(),
-            grant_id: listed.grant_id,
-            device_id: self.claimant.device,
-            drive_id: self.claimant.drive,
-            release: version.clone(),
-        };
-        let device_name = self.claimant.device_name();
-        let proofs = self.claimant.proofs(self.holder, &device_name);
-        let answered =
-            exchange::<UpdateResult>(self.terminal, self.authority, Operation::Update(operation), &proofs)?.applied(self.terminal);
-        keys_of(self.terminal, self.authority, self.holder, self.library, self.copy, self.record, library_key, answered, version)
+    fn keys(&self, version: &ReleaseVersion) -> Result<Keys> {
+        let Unsealed { holder, record, .. } = self.unsealed;
+        let answered = ask_keys(self.terminal, self.authority, self.claimant, holder, &record.listed, version)?;
+        keys_of(self.terminal, self.authority, self.library, self.unsealed, answered, version)
     }
 }
 
-/// Verifies and opens what the authority has answered.
-#[expect(clippy::too_many_arguments, reason = "what a grant is checked against lies in as many places")]
+/// A5: the same grant with the content key, sealed as at the claim.
+pub(crate) fn ask_keys(
+    terminal: &Terminal,
+    authority: &Authority,
+    claimant: &Claimant,
+    holder: &FileHolder,
+    listed: &Listed,
+    release: &ReleaseVersion,
+) -> Result<UpdateResult> {
+    let operation = AskUpdate {
+        user_id: claimant.user,
+        medium_id: listed.origin.medium().cloned(),
+        grant_id: listed.grant_id,
+        device_id: claimant.device,
+        drive_id: claimant.drive,
+        release: release.clone(),
+    };
+    let device_name = claimant.device_name();
+    let proofs = claimant.proofs(holder, &device_name);
+    Ok(exchange::<UpdateResult>(terminal, authority, Operation::Update(operation), &proofs)?.applied(terminal))
+}
+
+/// Verifies and opens what the authority has answered. Nothing of it is kept.
 pub(crate) fn keys_of(
     terminal: &Terminal,
     authority: &Authority,
-    holder: &FileHolder,
     library: &Library,
-    copy: &Copy,
-    record: &Record,
-    library_key: &LibraryKey,
+    unsealed: &Unsealed,
     answered: UpdateResult,
     version: &ReleaseVersion,
 ) -> Result<Keys> {
+    let Unsealed { copy, record, holder, .. } = unsealed;
     let listed = &record.listed;
     let not = |reason: &str| refused(Code::UpdateNotAuthentic, reason);
     let UpdateResult { grant, title, release: token } = answered;
@@ -191,7 +199,6 @@ pub(crate) fn keys_of(
     let content_key = ContentKey::new(content_key.ok_or_else(|| CopyError::Grant("it holds no content key".into()))?);
     // The library key is the one that this copy is sealed under.
     copy.keys(record, &LibraryKey::new(opened))?;
-    copy.keys(record, library_key)?;
     Ok(Keys { title, token, release, content_key })
 }
 

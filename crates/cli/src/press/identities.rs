@@ -4,7 +4,7 @@ use std::io::BufReader;
 
 use counterfoil_core::wire::{IdentityArea, IdentityClaims};
 use counterfoil_core::{BatchId, MediumId};
-use counterfoil_format::encoding::from_base64url;
+use counterfoil_format::jws::unverified_payload;
 
 use super::read_line;
 use crate::failure::Failure;
@@ -67,6 +67,5 @@ impl Identities {
 
 /// What a signed identity says. The signature is for whoever meets the medium; here it comes from the authority itself.
 fn claims(identity: &str) -> Option<IdentityClaims> {
-    let payload = identity.split('.').nth(1)?;
-    serde_json::from_slice(&from_base64url(payload)?).ok()
+    serde_json::from_slice(&unverified_payload(identity)?).ok()
 }

@@ -57,7 +57,7 @@ fn filters(setting: u8, raw: u64) -> Filters {
         .literal_position_bits(literal_position)
         .position_bits(position)
         .match_finder(MatchFinder::BinaryTree4)
-        .dict_size(raw.next_power_of_two().clamp(64 << 10, LARGEST_WINDOW) as u32);
+        .dict_size(raw.min(LARGEST_WINDOW).next_power_of_two().max(64 << 10) as u32);
     let mut filters = Filters::new();
     filters.lzma2(&options);
     filters

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use counterfoil_core::{ReleaseVersion, Timestamp, TitleId};
 use counterfoil_format::content::{FRESH_TYP, Feed, Fresh, ListedRelease, ObjectName};
-use counterfoil_format::encoding::from_base64url;
+use counterfoil_format::jws::unverified_payload;
 use counterfoil_format::sign::VerifyingKey;
 use serde_json::json;
 
@@ -101,8 +101,8 @@ async fn check_releases(tx: &mut Tx, id: &TitleId, signed: &Feed, there: Option<
 
 /// What a feed lists that was verified when it was taken.
 pub fn listed_in(document: &str) -> Vec<ListedRelease> {
-    let payload = document.split('.').nth(1).and_then(from_base64url);
-    payload.and_then(|payload| serde_json::from_slice::<Feed>(&payload).ok()).map(|feed| feed.releases).unwrap_or_default()
+    let feed = unverified_payload(document).and_then(|payload| serde_json::from_slice::<Feed>(&payload).ok());
+    feed.map(|feed| feed.releases).unwrap_or_default()
 }
 
 /// The newest feed of a title, where `scope` covers it.

@@ -11,7 +11,7 @@ use crate::medium::{MediumError, find_area, layout};
 use crate::play::unseal;
 use crate::source::area::OnArea;
 use crate::terminal::Terminal;
-use crate::update::{Bringing, Brought, UpdateOptions, keys_of, permit};
+use crate::update::{Bringing, Brought, UpdateOptions, asked_for, keys_of, permit};
 use counterfoil_core::wire::{Way, WayKind};
 use counterfoil_core::{Code, ReleaseVersion, TitleId};
 use counterfoil_format::content::{MAX_FEED, Release};
@@ -97,8 +97,9 @@ fn bring(
         read_small(&**terminal.io(), &directory.join(layout::FEED), MAX_FEED as u64)?.and_then(|bytes| String::from_utf8(bytes).ok());
     // Nobody is here to say that it is the newest: that it is newer than what is known, and not over, has to do.
     let accepted = feed::accept(terminal, None, title, &record.publisher, Handed { feed: feed.as_deref(), fresh: None })?;
-    let target = keys_of(terminal, &authority, &unsealed.holder, library, copy, record, library_key, keys.keys, &to)?;
-    permit(&accepted, held, &target, copy, options)?;
+    let target = keys_of(terminal, &authority, library, &unsealed, keys.keys, &to)?;
+    let asked_for = asked_for(copy, &to, options)?;
+    permit(&accepted, held, &target, copy, options, asked_for)?;
     if target.token != token {
         return Err(not("the keys on it are to another release document".into()));
     }
@@ -106,7 +107,7 @@ fn bring(
     let ask = |version: &ReleaseVersion| Err(refused(Code::ReleaseUnknown, format!("{title} {version}: nobody can be asked here")));
     // All of it comes from the medium, and nothing over a network.
     let way = Way { kind: WayKind::Chunks, patches: vec![], fetch: 0, reuse: 0, write: target.release.manifest.length };
-    let (jobs, asked_for, keep, record) = (options.jobs, options.to.is_some(), !options.no_keep, record.clone());
+    let (jobs, keep, record) = (options.jobs, !options.no_keep, record.clone());
     let bringing = Bringing {
         terminal,
         library,

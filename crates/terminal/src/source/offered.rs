@@ -10,7 +10,7 @@ use crate::medium::{Area, find_area};
 use crate::terminal::Terminal;
 use counterfoil_core::{ReleaseVersion, TitleId};
 use counterfoil_format::content::ReadAt;
-use counterfoil_format::encoding::from_base64url;
+use counterfoil_format::jws::unverified_payload;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
@@ -74,6 +74,5 @@ fn version(token: &str) -> Option<ReleaseVersion> {
     struct Payload {
         version: ReleaseVersion,
     }
-    let payload = from_base64url(token.split('.').nth(1)?)?;
-    serde_json::from_slice::<Payload>(&payload).ok().map(|payload| payload.version)
+    serde_json::from_slice::<Payload>(&unverified_payload(token)?).ok().map(|payload| payload.version)
 }

@@ -16,7 +16,7 @@ use super::patch::Patching;
 use crate::copy::CopyError;
 use crate::error::{Error, Result};
 use crate::fill::packs::Work;
-use crate::fill::{Progress, Step, check_space};
+use crate::fill::{self, Progress, Step, check_space};
 use crate::io::{IoFailure, remove_all};
 use crate::library::{Copy, KnownDamage, Library, Listed, Pointer, Record};
 use crate::source::Source;
@@ -24,7 +24,7 @@ use crate::terminal::Terminal;
 use crate::transport::{Transport, TransportError};
 use counterfoil_core::wire::{PatchOnOffer, TitleOnMedium, Way, WayKind};
 use counterfoil_core::{ReleaseVersion, Timestamp};
-use counterfoil_format::content::{ChunkKeys, ContentKey, LibraryKey, Manifest, Release, ReleaseError, transcrypt_manifest};
+use counterfoil_format::content::{ChunkKeys, ContentKey, LibraryKey, Manifest, Release};
 use counterfoil_format::encoding::to_base64url;
 use serde::{Deserialize, Serialize};
 use std::cell::Cell;
@@ -218,18 +218,11 @@ impl Bringing<'_> {
             let (content_key, copy, keys) = (&target.content_key, self.copy, &to);
             Patching { copy, offer, transport, content_key, base, release, keys, begin: &begin, tell: &tell }.run()?;
         }
-        let manifest = match self.copy.manifest(release, &to) {
-            Ok(manifest) => {
-                begin(&manifest)?;
-                manifest
-            }
-            Err(_) => {
-                let (manifest, sealed) = self.fetch_manifest(release, &from, &to, source)?;
-                begin(&manifest)?;
-                self.copy.store_manifest(version, &sealed)?;
-                manifest
-            }
-        };
+        let (manifest, fetched) = fill::manifest(self.copy, release, source, &from, &to)?;
+        begin(&manifest)?;
+        if let Some(sealed) = fetched {
+            self.copy.store_manifest(version, &sealed)?;
+        }
         let donor = base.map(Base::donor).transpose()?;
         let work = Work { copy: self.copy, source, donor: donor.as_ref(), manifest: &manifest, from: &from, to: &to };
         let (before, progress) = (patched.get(), self.progress);
@@ -241,14 +234,6 @@ impl Bringing<'_> {
         let directory = self.copy.release_dir(version);
         self.copy.io.sync_dir(&directory).map_err(IoFailure::at("write", &directory))?;
         Ok(Progress { written: done.written + patched.get(), fetched: source.so_far(), ..done })
-    }
-
-    fn fetch_manifest(&self, release: &Release, from: &ChunkKeys, to: &ChunkKeys, source: &Counted<'_>) -> Result<(Manifest, Vec<u8>)> {
-        let mut sealed = source.manifest(release)?;
-        let not = |error: ReleaseError| source.not_authentic(error.to_string());
-        transcrypt_manifest(&release.manifest, from, to, &mut sealed).map_err(|error| not(error.into()))?;
-        let kept = sealed.clone();
-        Ok((release.open_manifest(to, &mut sealed).map_err(not)?, kept))
     }
 
     /// Looks whether there is room, and writes down what is coming, before the first chunk of it. Returns the bytes that are missing.
@@ -275,10 +260,10 @@ impl Bringing<'_> {
 
     /// Room for what is new comes before room for going back.
     fn make_room(&self, needed: u64) -> Result<()> {
-        match check_space(self.terminal, self.library, needed) {
+        match check_space(self.terminal, self.library.path(), needed) {
             Err(Error::Copy(CopyError::Space { .. })) => {
                 self.forget_previous()?;
-                check_space(self.terminal, self.library, needed)
+                check_space(self.terminal, self.library.path(), needed)
             }
             other => other,
         }
@@ -308,14 +293,10 @@ impl Bringing<'_> {
     fn heal_in_place(&self, target: &Keys, known: Option<&KnownDamage>, source: &Counted<'_>) -> Result<Progress> {
         let from = target.content_key.chunk_keys();
         let to = self.library_key.chunk_keys(from.id_key());
-        let manifest = match self.copy.manifest(&target.release, &to) {
-            Ok(manifest) => manifest,
-            Err(_) => {
-                let (manifest, sealed) = self.fetch_manifest(&target.release, &from, &to, source)?;
-                self.copy.store_manifest(&target.release.version, &sealed)?;
-                manifest
-            }
-        };
+        let (manifest, fetched) = fill::manifest(self.copy, &target.release, source, &from, &to)?;
+        if let Some(sealed) = fetched {
+            self.copy.store_manifest(&target.release.version, &sealed)?;
+        }
         // Whole packs may be missing as well.
         let work = Work { copy: self.copy, source, donor: None, manifest: &manifest, from: &from, to: &to };
         let progress = self.progress;
