@@ -195,12 +195,20 @@ id!(
     ContentsServerId, "cts"
 );
 id!(
+    /// A third party that offers a service to media that the authority vouches for (B4).
+    ProviderId, "prv"
+);
+id!(
+    /// Something that a user has handed in (A4).
+    UploadId, "upl"
+);
+id!(
     /// Something for a device to do, in its inbox.
     JobId, "job"
 );
 
 /// What the IDs of all kinds begin with.
-pub const PREFIXES: [&str; 13] = [
+pub const PREFIXES: [&str; 15] = [
     UserId::PREFIX,
     DeviceId::PREFIX,
     DriveId::PREFIX,
@@ -214,6 +222,8 @@ pub const PREFIXES: [&str; 13] = [
     TransactionId::PREFIX,
     JobId::PREFIX,
     ContentsServerId::PREFIX,
+    ProviderId::PREFIX,
+    UploadId::PREFIX,
 ];
 
 impl From<CardId> for HolderId {

@@ -16,8 +16,8 @@ pub mod title;
 pub mod wire;
 
 pub use id::{
-    CardId, ContentsServerId, DeviceId, DriveId, EntitlementId, GrantId, HolderId, JobId, LicenseId, OrderId, RequestId, TransactionId,
-    UserId,
+    CardId, ContentsServerId, DeviceId, DriveId, EntitlementId, GrantId, HolderId, JobId, LicenseId, OrderId, ProviderId, RequestId,
+    TransactionId, UploadId, UserId,
 };
 pub use license::{License, LicensedDevice};
 pub use medium::{BatchId, MediumId};

@@ -41,6 +41,8 @@ pub struct Policy {
     pub term_days: Option<u32>,
     /// Whether the release's control program may run on installation and removal (D4). It runs sandboxed.
     pub control_program: bool,
+    /// How much of saves and the like may be held for each user (A4), in MiB. 0: none are taken.
+    pub upload_mib: u32,
     /// Feature flags for the program, copied into every license.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub attributes: BTreeMap<String, String>,
@@ -59,6 +61,7 @@ impl Default for Policy {
             trial_days: 0,
             term_days: None,
             control_program: false,
+            upload_mib: crate::Rights::UPLOAD_MIB,
             attributes: BTreeMap::new(),
         }
     }

@@ -52,6 +52,9 @@ codes! {
     /// A1: no such medium, or what was presented does not prove to be it. One code for both, so that guessing IDs teaches nothing.
     MediumUnknown = "medium_unknown", "this medium is not known",
         "Check that the medium is complete and unaltered. If it was bought, ask the publisher with the medium ID at hand.";
+    /// B7: proven under a claim secret that a refresh has replaced: an old copy of the medium's identity, or a clone.
+    MediumSuperseded = "medium_superseded", "this is an old copy of the medium: it was refreshed since",
+        "Use the medium itself. If nobody has copied it, ask the publisher with the medium ID at hand: the copy is in its timeline.";
     /// The operator has taken the medium out of use.
     MediumRetired = "medium_retired", "this medium has been taken out of use",
         "Ask the publisher or the shop for a replacement.";
@@ -109,6 +112,24 @@ codes! {
     /// A10: signed by somebody else, over, for another user or question, or of titles that the contents server may not select.
     SelectionInvalid = "selection_invalid", "this selection is not one that the contents server may make",
         "Nothing was changed. If it stays so, tell the operator of the authority which contents server it is.";
+    /// B4: no such provider, or it has ended.
+    ProviderUnknown = "provider_unknown", "this provider is not known to the authority",
+        "Check the address. If it is right, ask the provider.";
+    /// B4: the verdict on this presentation was given, and is over.
+    PresentationOver = "presentation_over", "this presentation is over",
+        "Present the medium again: `counterfoil present`.";
+    /// B4: made for another provider, another challenge or another medium.
+    PresentationInvalid = "presentation_invalid", "this presentation was made for something else",
+        "Present the medium again: `counterfoil present`.";
+    /// A4: more than may be held.
+    QuotaExceeded = "quota_exceeded", "there is no room for this upload",
+        "`counterfoil save list` shows what is held; `counterfoil save remove` makes room.";
+    /// A4: somebody has handed in another version since this one was fetched.
+    SaveConflict = "save_conflict", "another device has saved since",
+        "Look at both: `counterfoil save list`. Then `counterfoil save pull` takes the other one, and `counterfoil save push --over` puts yours above it; both are kept.";
+    /// A4: no such upload, or it is somebody else's.
+    UploadUnknown = "upload_unknown", "there is no such upload",
+        "`counterfoil save list` shows what there is.";
     /// A grant that does not exist, or is somebody else's.
     GrantUnknown = "grant_unknown", "no such grant for this device",
         "Copy the medium again: `counterfoil copy`.";

@@ -13,8 +13,14 @@ pub struct Rights {
     pub copies: u32,
     /// Fetching releases and supplements from the network.
     pub download: bool,
-    /// Handing content in.
+    /// Handing content in (A4, B6).
     pub upload: bool,
+    /// How much of what was handed in may be held for each title and user, in MiB; [`Rights::UPLOAD_MIB`] where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upload_mib: Option<u32>,
+    /// Whether what is handed in leaves the device so that providers can read it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub upload_readable: bool,
     /// Being brought to later releases.
     pub update: bool,
     /// Playing from the library.
@@ -35,6 +41,8 @@ impl Default for Rights {
             copies: 1,
             download: true,
             upload: false,
+            upload_mib: None,
+            upload_readable: false,
             update: true,
             play: true,
             transfer: true,
@@ -45,6 +53,9 @@ impl Default for Rights {
 }
 
 impl Rights {
+    /// How much may be held of what was handed in where the rights do not say.
+    pub const UPLOAD_MIB: u32 = 64;
+
     /// Whether they have ended at `now`.
     pub fn expired(&self, now: Timestamp) -> bool {
         self.expires_at.is_some_and(|end| end <= now)

@@ -5,6 +5,7 @@
 mod identity;
 mod request;
 mod result;
+mod service;
 mod update;
 
 pub use identity::{AuthorityDocument, AuthorityKeys, IdentityArea, IdentityClaims, PublisherOnMedium, SealingKeyDocument, TitleOnMedium};
@@ -16,6 +17,10 @@ pub use result::{
     AddDeviceResult, Answer, ClaimResult, ConfirmResult, DeviceVerdict, DevicesResult, GrantDocument, HealResult, HolderKind, InboxResult,
     InspectResult, Job, LicenseResult, LicensedTitle, MediumVerdict, MovedLicense, OrderResult, OrderedTitle, OrdersResult, Outcome,
     OwnedTitle, RedeemResult, RefundResult, RegisterResult, RenewResult, TitleOnOffer, TransferResult, UserVerdict, UsersDevice, Work,
+};
+pub use service::{
+    Challenge, Present, Presentation, ProviderContent, ProviderSession, Refresh, Refreshed, RefreshedResult, SlotVersion, Upload,
+    UploadResult, UploadedVersion, Uploads, UploadsResult, Verdict,
 };
 pub use update::{
     AskUpdate, Begun, ContentOnOffer, ContentsServer, HandIn, HandInResult, JobProgress, ObjectOnOffer, PatchOnOffer, Plan, ReleaseOnOffer,

@@ -147,7 +147,7 @@ impl Terminal {
 
     fn seal(&self, authority: &Authority, operation: Operation, medium: Option<&Medium>, dice: &mut Dice) -> Envelope {
         let now = now();
-        let request = Request { request_id: request_id(now, dice), issued_at: now, operation };
+        let request = Request { request_id: request_id(now, dice), issued_at: now, refreshable: false, operation };
         let payload = serde_json::to_vec(&request).expect("has a JSON form");
         let (card_id, device_id) = (self.card_id().to_string(), self.device_id.to_string());
         let (card, device) = (self.card.signing_key(), self.device.signing_key());

@@ -315,7 +315,7 @@ fn seal(terminal: &Terminal, authority: &Authority, operation: &Operation, proof
         random.fill(&mut bits);
         uuid::Builder::from_unix_timestamp_millis(u64::try_from(now.0).unwrap_or(0), &bits).into_uuid()
     }));
-    let request = Request { request_id, issued_at: now, operation: operation.clone() };
+    let request = Request { request_id, issued_at: now, refreshable: false, operation: operation.clone() };
     let payload = Zeroizing::new(serde_json::to_vec(&request).expect("requests are strings and numbers"));
     let envelope =
         terminal.with_random(|random| envelope::seal(&payload, proofs, &sealing.kid, &key, random)).map_err(ExchangeError::from)?;

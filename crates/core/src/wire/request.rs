@@ -1,6 +1,6 @@
 //! Requests: what the terminal signs and seals.
 
-use super::{AskUpdate, HandIn, JobProgress, Report, Send, Sent};
+use super::{AskUpdate, HandIn, JobProgress, Present, Refreshed, Report, Send, Sent, Upload, Uploads};
 use crate::{
     CardId, DeviceId, DriveId, GrantId, JobId, LicenseId, MediumId, Money, OrderId, ReleaseVersion, RequestId, Timestamp, TitleId,
     TransactionId, UserId,
@@ -14,6 +14,9 @@ pub struct Request {
     pub request_id: RequestId,
     /// The terminal's clock. More than 24 h off is refused ([`crate::rules::freshness`]).
     pub issued_at: Timestamp,
+    /// Whether the medium that proves itself can be written, and so be refreshed (B7).
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub refreshable: bool,
     /// What is asked for.
     #[serde(flatten)]
     pub operation: Operation,
@@ -63,6 +66,14 @@ pub enum Operation {
     Send(Send),
     /// How far what was sent to other devices is.
     Sent(Sent),
+    /// B4: for a provider, which has the authority judge it. Never sent to the exchange.
+    Present(Present),
+    /// B7: the new identity is on the medium.
+    Refreshed(Refreshed),
+    /// A4: hands something in.
+    Upload(Upload),
+    /// A4: what was handed in.
+    Uploads(Uploads),
 }
 
 impl Operation {
@@ -89,6 +100,10 @@ impl Operation {
             Operation::Update(_) => "update",
             Operation::Send(_) => "send",
             Operation::Sent(_) => "sent",
+            Operation::Present(_) => "present",
+            Operation::Refreshed(_) => "refreshed",
+            Operation::Upload(_) => "upload",
+            Operation::Uploads(_) => "uploads",
         }
     }
 
@@ -111,7 +126,11 @@ impl Operation {
             | Operation::Report(_)
             | Operation::HandIn(_)
             | Operation::Send(_)
-            | Operation::Sent(_) => false,
+            | Operation::Sent(_)
+            | Operation::Present(_)
+            | Operation::Refreshed(_)
+            | Operation::Upload(_)
+            | Operation::Uploads(_) => false,
         }
     }
 }

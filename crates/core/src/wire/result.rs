@@ -1,6 +1,6 @@
 //! Answers: what the authority signs, with every secret in a box for the holder that may open it.
 
-use super::TitleOnMedium;
+use super::{Refresh, TitleOnMedium};
 use crate::rules::order::{OrderKind, OrderState, Payment};
 use crate::{
     CardId, DeviceId, EntitlementId, GrantId, JobId, Kind, LicenseId, MediumId, Money, OrderId, Policy, Refusal, ReleaseVersion, RequestId,
@@ -15,6 +15,9 @@ pub struct Answer {
     pub request_id: RequestId,
     /// The authority's clock.
     pub server_time: Timestamp,
+    /// B7: a new identity for the medium that proved itself.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub refresh: Option<Refresh>,
     /// Yes or no.
     #[serde(flatten)]
     pub outcome: Outcome,

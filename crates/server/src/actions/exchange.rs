@@ -8,8 +8,8 @@ use counterfoil_format::envelope::{ANSWER_TYP, Envelope};
 
 use super::asked::{self, Asked, Decided};
 use super::{
-    add_device, claim, confirm, contents_servers, devices, heal, inbox, inspect, installed, license, order, orders, redeem, refund,
-    register, renew, report, send, transfer, update,
+    add_device, claim, confirm, contents_servers, devices, heal, inbox, inspect, installed, license, order, orders, redeem, refreshed,
+    refund, register, renew, report, send, transfer, update, upload,
 };
 use crate::app::App;
 use crate::problem::{ApiCode, Problem};
@@ -32,7 +32,7 @@ pub async fn answer(app: &App, envelope: &Envelope) -> Result<String, Problem> {
     crate::metrics::operation(operation, code);
     tracing::info!(operation, outcome = code, request = %asked.request_id, "decided");
     let outcome = decided.map_or_else(Outcome::Refusal, Outcome::Result);
-    let answer = Answer { request_id: asked.request_id, server_time: now, outcome };
+    let answer = Answer { request_id: asked.request_id, server_time: now, refresh: None, outcome };
     Ok(app.keys.sign(ANSWER_TYP, &answer, now)?)
 }
 
@@ -97,5 +97,10 @@ async fn decide(app: &App, asked: &Asked, request: &Request, now: Timestamp) -> 
         Operation::Update(update) => update::run(app, asked, update, now).await,
         Operation::Send(send) => send::run(app, asked, send, now).await,
         Operation::Sent(sent) => send::sent(app, asked, sent, now).await,
+        // A provider brings it, to its own route.
+        Operation::Present(_) => Ok(Err(Refusal::with(Code::PresentationInvalid, "a presentation is for its provider"))),
+        Operation::Refreshed(refreshed) => refreshed::run(app, asked, refreshed, now).await,
+        Operation::Upload(upload) => upload::run(app, asked, upload, now).await,
+        Operation::Uploads(uploads) => upload::list(app, asked, uploads, now).await,
     }
 }

@@ -167,5 +167,5 @@ impl Listener {
 fn signed(app: &App, request_id: RequestId, outcome: Outcome, now: Timestamp) -> Result<Told, Problem> {
     let said = serde_json::to_vec(&outcome).map_err(Problem::internal)?;
     let id = blake3::hash(&said).to_hex()[..32].to_owned();
-    Ok(Told { id, answer: app.keys.sign(ANSWER_TYP, &Answer { request_id, server_time: now, outcome }, now)? })
+    Ok(Told { id, answer: app.keys.sign(ANSWER_TYP, &Answer { request_id, server_time: now, refresh: None, outcome }, now)? })
 }

@@ -66,6 +66,12 @@ pub struct RightsDocument {
     /// Handing content in.
     #[schema(default = false)]
     upload: Option<bool>,
+    /// How much of it may be held for each title and user, in MiB.
+    #[schema(default = 64)]
+    upload_mib: Option<u32>,
+    /// Whether it leaves the device so that providers can read it.
+    #[schema(default = false)]
+    upload_readable: Option<bool>,
     /// Being brought to later releases.
     #[schema(default = true)]
     update: Option<bool>,

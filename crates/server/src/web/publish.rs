@@ -32,7 +32,7 @@ const DESK: Desk = Desk {
 const SHOWN: usize = 500;
 
 /// The terms that are numbers, as people read them. Empty is the default; of the last one, for good.
-const NUMBERS: [(&str, &str); 8] = [
+const NUMBERS: [(&str, &str); 9] = [
     ("devices", "Devices that may run it at once"),
     ("transfers", "Transfers in one period"),
     ("transfer_days", "Length of that period, in days"),
@@ -40,6 +40,7 @@ const NUMBERS: [(&str, &str); 8] = [
     ("grace_days", "Days of warning after that"),
     ("refund_days", "Days in which it can be given back"),
     ("trial_days", "Days for which it can be tried (0: not at all)"),
+    ("upload_mib", "MiB of saves that are kept for each user (0: none)"),
     ("term_days", "Days that a purchase lasts (empty: for good)"),
 ];
 
@@ -205,6 +206,7 @@ fn as_fields(listing: &ListingDocument) -> Fields {
         policy.grace_days,
         policy.refund_days,
         policy.trial_days,
+        policy.upload_mib,
     ];
     let mut fields: Vec<(String, String)> =
         NUMBERS.iter().zip(numbers).map(|((name, _), value)| ((*name).to_owned(), value.to_string())).collect();
@@ -248,6 +250,7 @@ fn typed(fields: &Fields) -> Result<NewListing, String> {
         term_days: if fields.some("term_days").is_some() { Some(number("term_days", 0)?) } else { None },
         source: if fields.text("deregistered") == "yes" { SourceDevice::Deregistered } else { SourceDevice::Kept },
         control_program: fields.text("control_program") == "yes",
+        upload_mib: number("upload_mib", usual.upload_mib)?,
         attributes,
     };
     let (summary, description) = (fields.text("summary").to_owned(), fields.text("description").to_owned());

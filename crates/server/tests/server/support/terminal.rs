@@ -196,7 +196,7 @@ pub fn public(keys: &HolderKeys) -> counterfoil_core::wire::HolderKeys {
 }
 
 pub fn request(server: &TestServer, operation: Operation) -> Request {
-    Request { request_id: RequestId(uuid::Uuid::from_bytes(random())), issued_at: server.app.clock.now(), operation }
+    Request { request_id: RequestId(uuid::Uuid::from_bytes(random())), issued_at: server.app.clock.now(), refreshable: false, operation }
 }
 
 pub fn envelope(server: &TestServer, request: &Request, proofs: &[(&str, Signer<'_>)]) -> Vec<u8> {

@@ -177,7 +177,7 @@ impl Authority {
                 outcome
             }
         };
-        let answer = Answer { request_id: request.request_id, server_time: now, outcome };
+        let answer = Answer { request_id: request.request_id, server_time: now, refresh: None, outcome };
         let (kid, key) = self.signing_now();
         Ok(sign_compact(ANSWER_TYP, kid, &answer, &key))
     }
