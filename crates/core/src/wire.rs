@@ -5,6 +5,8 @@
 mod identity;
 mod request;
 mod result;
+mod selection;
+mod send;
 mod service;
 mod update;
 
@@ -18,12 +20,16 @@ pub use result::{
     InspectResult, Job, LicenseResult, LicensedTitle, MediumVerdict, MovedLicense, OrderResult, OrderedTitle, OrdersResult, Outcome,
     OwnedTitle, RedeemResult, RefundResult, RegisterResult, RenewResult, TitleOnOffer, TransferResult, UserVerdict, UsersDevice, Work,
 };
+pub use selection::{
+    ContentsServer, HandIn, HandInResult, SELECTION_TYP, Selected, Selection, SelectionClaims, ShowStatus, ShownStatus, VERDICT_TYP,
+    VerdictClaims,
+};
+pub use send::{JobProgress, Send, SendResult, Sent, SentJob, SentResult};
 pub use service::{
     Challenge, Present, Presentation, ProviderContent, ProviderSession, Refresh, Refreshed, RefreshedResult, SlotVersion, Upload,
     UploadResult, UploadedVersion, Uploads, UploadsResult, Verdict,
 };
 pub use update::{
-    AskUpdate, Begun, ContentOnOffer, ContentsServer, HandIn, HandInResult, JobProgress, ObjectOnOffer, PatchOnOffer, Plan, ReleaseOnOffer,
-    Report, ReportResult, SELECTION_TYP, Selected, Selection, SelectionClaims, Send, SendResult, Sent, SentJob, SentResult, ShowStatus,
-    ShownStatus, Status, UpdateResult, VERDICT_TYP, Variable, Variables, VerdictClaims, Way, WayKind,
+    AskUpdate, Begun, ContentOnOffer, ObjectOnOffer, PatchOnOffer, Plan, ReleaseOnOffer, Report, ReportResult, Status, UpdateResult,
+    Variable, Variables, Way, WayKind,
 };
