@@ -12,6 +12,7 @@ pub mod holder;
 pub mod hpke;
 pub mod jws;
 pub mod jwt;
+pub mod refresh;
 mod sealing;
 pub mod secret;
 pub mod sign;
