@@ -30,7 +30,7 @@ SUITES = {"0.12.1-2": "bookworm", "0.13.0-2": "trixie"}
 
 
 def main():
-    into = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else "/tmp/pairs").resolve()
+    into = pathlib.Path(sys.argv[1]).resolve()
     for name in sys.argv[2:] or names():
         fetch(name, into)
 

@@ -91,6 +91,7 @@ impl Listener {
 
     fn ask_instead(&self) -> Duration {
         let told = acknowledge(&self.terminal, &self.library, &self.card, vec![]);
+        // Nobody listens any more only where the agent ends.
         let _ = self.wake.send(told.map_or_else(Wake::Lost, Wake::Jobs));
         jittered(ASK)
     }

@@ -165,7 +165,8 @@ impl Worker<'_> {
             Ok(all) => all,
             Err(error) => {
                 self.event("failed", told(&error), || format!("nothing could be updated: {error}; it is tried again"))?;
-                return self.later(now);
+                self.later(now);
+                return Ok(());
             }
         };
         let held = all.iter().any(|(_, carried)| carried.as_ref().is_err_and(|error| self.is_held(error)));
@@ -173,9 +174,10 @@ impl Worker<'_> {
             self.tell(title, carried)?;
         }
         if held {
-            return self.later(now);
+            self.later(now);
+        } else {
+            self.updated(now);
         }
-        self.updated(now);
         Ok(())
     }
 
@@ -186,10 +188,9 @@ impl Worker<'_> {
         self.reporter.change(|state| state.next_update = next);
     }
 
-    fn later(&self, now: Timestamp) -> Result<(), Failure> {
+    fn later(&self, now: Timestamp) {
         let pause = i64::try_from(jittered(LONGEST).as_millis()).unwrap_or(i64::MAX);
         self.not_before.set(Timestamp(now.0.saturating_add(pause)));
-        Ok(())
     }
 
     /// Tries every job once, and tells the authority of those that came to their end; gives what is open then.
