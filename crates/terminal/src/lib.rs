@@ -38,6 +38,7 @@ pub mod store;
 mod terminal;
 mod transfer;
 pub mod transport;
+mod tus;
 pub mod update;
 mod verify;
 

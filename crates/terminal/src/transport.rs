@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::io::words;
+use crate::tus::TusUpload;
+use counterfoil_format::content::ReadAt;
 
 pub use agent::{Timeouts, agent};
 pub use download::{Part, download, resuming};
@@ -43,6 +45,11 @@ pub trait Transport: Send + Sync {
     /// Shows a contents server a status (JSON), returns what it answers, which is not believed before the authority has seen it.
     fn show(&self, _shown: &[u8]) -> Result<Vec<u8>, TransportError> {
         Err(TransportError::NoAddress)
+    }
+    /// Hands in the `length` bytes of `source` at a path (tus 1.0) from where the server has them, and tells how many it has by now. It has all
+    /// of them when this returns.
+    fn upload(&self, _path: &str, _source: &dyn ReadAt, _length: u64, _told: &dyn Fn(u64)) -> crate::Result<()> {
+        Err(TransportError::NoAddress.into())
     }
     /// Whether nobody in between can answer in the authority's place: TLS, or this computer itself.
     fn is_guarded(&self) -> bool;
@@ -302,6 +309,15 @@ impl Transport for HttpTransport {
         })
     }
 
+    fn upload(&self, path: &str, source: &dyn ReadAt, length: u64, told: &dyn Fn(u64)) -> crate::Result<()> {
+        self.first(path, |url| match TusUpload::at(&self.agent, url.to_owned(), None).send(source, length, told) {
+            Err(crate::Error::Transport(error)) => Err(error),
+            Err(crate::Error::Refused(refusal)) => Err(TransportError::Refused(refusal)),
+            // What is wrong with the source is so everywhere.
+            other => Ok(other),
+        })?
+    }
+
     fn is_guarded(&self) -> bool {
         self.urls.iter().all(|url| is_guarded(url))
     }
@@ -348,7 +364,7 @@ pub fn reason(error: &ureq::Error) -> String {
 const SHOWN: usize = 500;
 const ELSEWHERE: usize = 8;
 
-fn problem(url: &str, status: u16, body: &[u8]) -> TransportError {
+pub(crate) fn problem(url: &str, status: u16, body: &[u8]) -> TransportError {
     let Ok(problem) = serde_json::from_slice::<Problem>(body) else {
         return TransportError::Status { url: url.into(), status, detail: "no explanation".into() };
     };
