@@ -200,6 +200,11 @@ pub(super) fn put(out: &mut Vec<u8>, mut number: u64) {
     out.push(number as u8);
 }
 
+/// Appends a small number that may be negative: 0, -1, 1, -2, … become 0, 1, 2, 3, …
+pub(super) fn put_signed(out: &mut Vec<u8>, number: i32) {
+    put(out, u64::from(((number << 1) ^ (number >> 31)).cast_unsigned()));
+}
+
 pub(super) fn put_text(out: &mut Vec<u8>, text: &str) {
     put(out, text.len() as u64);
     out.extend_from_slice(text.as_bytes());
@@ -248,6 +253,12 @@ impl<'a> Input<'a> {
 
     pub(super) fn number32(&mut self) -> Result<u32, ManifestError> {
         u32::try_from(self.number()?).map_err(|_| ManifestError::Limit("size of a number"))
+    }
+
+    /// A number that may be negative, as [`put_signed`] writes it.
+    pub(super) fn signed32(&mut self) -> Result<i32, ManifestError> {
+        let number = self.number32()?;
+        Ok((number >> 1).cast_signed() ^ -(number & 1).cast_signed())
     }
 
     /// A count of things that take at least `least` bytes each: what cannot all follow is not believed.

@@ -13,6 +13,7 @@ const ID_CONTEXT: &str = "counterfoil 2026 content v1 chunk id";
 const CONTENT_SEAL_CONTEXT: &str = "counterfoil 2026 content v1 chunk seal";
 const CUT_CONTEXT: &str = "counterfoil 2026 content v1 cut";
 const PATCH_SEAL_CONTEXT: &str = "counterfoil 2026 content v1 patch seal";
+const DELTA_SEAL_CONTEXT: &str = "counterfoil 2026 content v1 delta seal";
 const LIBRARY_SEAL_CONTEXT: &str = "counterfoil 2026 library v1 chunk seal";
 const LIBRARY_WRAP_CONTEXT: &str = "counterfoil 2026 library v1 id key wrap";
 const LIBRARY_NONCE_CONTEXT: &str = "counterfoil 2026 library v1 id key nonce";
@@ -49,6 +50,11 @@ impl ContentKey {
         PatchKey(derive(PATCH_SEAL_CONTEXT, &self.0))
     }
 
+    /// What seals and opens deltas between releases of the title.
+    pub fn delta_key(&self) -> DeltaKey {
+        DeltaKey(derive(DELTA_SEAL_CONTEXT, &self.0))
+    }
+
     /// Seed of the cutter, so that the lengths of chunks do not tell what public file was cut.
     pub(super) fn cut_seed(&self) -> u64 {
         let derived = derive(CUT_CONTEXT, &self.0);
@@ -66,6 +72,16 @@ impl PatchKey {
     pub(super) fn segment_key(&self, salt: &[u8; 32], index: u64, is_last: bool) -> Secret<32> {
         let framed = frame(&[salt, &index.to_le_bytes(), &[u8::from(is_last)]]);
         Secret::new(*blake3::keyed_hash(self.0.expose(), &framed).as_bytes())
+    }
+}
+
+/// Key that the pieces of deltas are sealed under (SPEC.md §12).
+pub struct DeltaKey(Secret<32>);
+
+impl DeltaKey {
+    /// The AES-256-GCM key of one piece. Salt and number go into it: a piece opens at its own place in its own object only.
+    pub(super) fn piece_key(&self, salt: &[u8; 32], number: u64) -> Secret<32> {
+        Secret::new(*blake3::keyed_hash(self.0.expose(), &frame(&[salt, &number.to_le_bytes()])).as_bytes())
     }
 }
 

@@ -7,7 +7,7 @@ use aws_lc_rs::aead::Aad;
 use zeroize::Zeroize;
 
 use super::chunk::TAG_LEN;
-use super::codec::{Input, limits, put, put_text};
+use super::codec::{Input, limits, put, put_signed, put_text};
 use super::keys::{PatchKey, aead};
 use super::manifest::{EntryKind, Manifest};
 use super::names::{ChunkId, ObjectName};
@@ -342,8 +342,7 @@ impl PatchHeader {
         out.extend_from_slice(&self.from.0);
         out.extend_from_slice(&self.to.0);
         put_text(&mut out, &self.encoder);
-        // Levels are small and may be negative: 0, -1, 1, -2, … become 0, 1, 2, 3, …
-        put(&mut out, u64::from(((self.level << 1) ^ (self.level >> 31)).cast_unsigned()));
+        put_signed(&mut out, self.level);
         for entries in [&self.old, &self.new] {
             put(&mut out, entries.len() as u64);
             let mut next = 0;
@@ -364,8 +363,7 @@ impl PatchHeader {
         if encoder.len() > 64 {
             return Err(PatchError::Header("an encoder with a name that long"));
         }
-        let level = input.number32().map_err(wrong)?;
-        let level = (level >> 1).cast_signed() ^ -(level & 1).cast_signed();
+        let level = input.signed32().map_err(wrong)?;
         let (old, new) = (entries(&mut input)?, entries(&mut input)?);
         if !input.rest.is_empty() {
             return Err(PatchError::Header("bytes behind its end"));
