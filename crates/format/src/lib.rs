@@ -3,6 +3,9 @@
 // Content: cut, compressed, sealed, packed, listed (SPEC.md §1–§5).
 pub mod content;
 
+// Single things of any length (SPEC.md §12).
+pub mod container;
+
 // Keys and messages: secrets, HPKE, JWS, envelopes (SPEC.md §6–§9).
 pub mod claim;
 pub mod encoding;
