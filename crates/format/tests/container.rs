@@ -36,7 +36,7 @@ fn why(result: io::Result<Vec<u8>>) -> ContainerError {
 }
 
 fn pattern(length: usize) -> Vec<u8> {
-    (0..length).map(|i| (i / 7 ^ i) as u8).collect()
+    (0..length).map(|i| ((i / 7) ^ i) as u8).collect()
 }
 
 fn unhex(text: &str) -> Vec<u8> {
