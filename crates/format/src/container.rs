@@ -11,6 +11,8 @@ use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 use crate::encoding::frame;
+use crate::grant::{GrantBox, GrantScope, seal_grant};
+use crate::hpke::{DiffieHellman, HpkeError, SealingPublicKey};
 use crate::secret::{Random, Secret};
 
 /// Bytes of plaintext in every chunk but the last, which has fewer.
@@ -35,10 +37,6 @@ const RECEIVED_KEY: &str = "counterfoil 2026 library v1 received";
 pub struct SaveKey(Secret<32>);
 
 impl SaveKey {
-    /// What stands in place of a grant ID where a save key is sealed to its user's holder and device, as a library key is
-    /// ([`seal_grant`](crate::grant::seal_grant), without a content key).
-    pub const GRANT: &'static str = "saves";
-
     /// Takes over a key.
     pub fn new(key: Secret<32>) -> Self {
         Self(key)
@@ -49,9 +47,53 @@ impl SaveKey {
         &self.0
     }
 
+    /// Seals it to the user's holder and device, as a grant's library key is (C13).
+    ///
+    /// # Errors
+    /// A public key that is none.
+    pub fn seal(
+        &self,
+        recipient: &SealingPublicKey,
+        device_secret: &Secret<32>,
+        to: &SaveKeyScope<'_>,
+        random: &mut dyn Random,
+    ) -> Result<GrantBox, HpkeError> {
+        seal_grant(recipient, Some(device_secret), &to.grant(&to.name()), &self.0, None, random)
+    }
+
+    /// Opens what [`SaveKey::seal`] sealed for the same user, title and device.
+    ///
+    /// # Errors
+    /// Sealed to another holder, with another device, for something else.
+    pub fn open(sealed: &GrantBox, key: &dyn DiffieHellman, device_secret: &Secret<32>, to: &SaveKeyScope<'_>) -> Result<Self, HpkeError> {
+        sealed.open(key, Some(device_secret), &to.grant(&to.name()))?.library_key().map(Self)
+    }
+
     /// What a version of `slot` is sealed as.
     pub fn container(&self, user: &str, title: &str, slot: &str) -> Container {
         Container { key: self.0.clone(), context: frame(&[SAVE, user.as_bytes(), title.as_bytes(), slot.as_bytes()]) }
+    }
+}
+
+/// Whose a save key is, and which device it is sealed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SaveKeyScope<'a> {
+    /// User ID.
+    pub user: &'a str,
+    /// Title (slug).
+    pub title: &'a str,
+    /// Device ID.
+    pub device: &'a str,
+}
+
+impl SaveKeyScope<'_> {
+    /// What stands in place of a grant ID, which never has a blank.
+    fn name(&self) -> String {
+        format!("saves of {}", self.user)
+    }
+
+    fn grant<'b>(&'b self, name: &'b str) -> GrantScope<'b> {
+        GrantScope { title: self.title, grant: name, device: self.device }
     }
 }
 

@@ -9,7 +9,10 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 
 use base64::Engine as _;
-use counterfoil_format::container::{CHUNK, Container, ContainerError, HEAD, Opening, SaveKey, Sealing, plain_length, sealed_length};
+use counterfoil_format::container::{
+    CHUNK, Container, ContainerError, HEAD, Opening, SaveKey, SaveKeyScope, Sealing, plain_length, sealed_length,
+};
+use counterfoil_format::hpke::{DiffieHellman as _, Kem, SealingKey};
 use counterfoil_format::secret::{Random, Secret, SystemRandom};
 use serde_json::Value;
 
@@ -153,6 +156,24 @@ fn opens_as_what_it_was_sealed_as_only() {
     assert_eq!(open(&received("sky-raider", "prov", "map"), &sealed).unwrap(), b"map");
     for other in [received("sky-raider", "prov2", "map"), received("deep-dive", "prov", "map"), received("sky-raider", "prov", "map2")] {
         assert_eq!(why(open(&other, &sealed)), ContainerError::Other);
+    }
+}
+
+/// C13: neither the holder's key alone nor another device opens the key, nor does it open as another user's or title's.
+#[test]
+fn save_keys_come_to_holder_and_device() {
+    let holder = SealingKey::generate(Kem::X25519, &mut SystemRandom);
+    let device: Secret<32> = Secret::random(&mut SystemRandom);
+    let to = SaveKeyScope { user: "user-1", title: "sky-raider", device: "dev-1" };
+    let key = SaveKey::new(Secret::new([3; 32]));
+    let sealed = key.seal(holder.public_key(), &device, &to, &mut SystemRandom).unwrap();
+    assert!(SaveKey::open(&sealed, &holder, &device, &to).unwrap().secret() == key.secret());
+    let other = SealingKey::generate(Kem::X25519, &mut SystemRandom);
+    let refused = |key: &SealingKey, device: &Secret<32>, to: SaveKeyScope<'_>| SaveKey::open(&sealed, key, device, &to).is_err();
+    assert!(refused(&other, &device, to));
+    assert!(refused(&holder, &Secret::new([0; 32]), to));
+    for to in [SaveKeyScope { user: "user-2", ..to }, SaveKeyScope { title: "deep-dive", ..to }, SaveKeyScope { device: "dev-2", ..to }] {
+        assert!(refused(&holder, &device, to), "{to:?}");
     }
 }
 
