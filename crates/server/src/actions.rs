@@ -26,6 +26,7 @@ pub mod order;
 pub mod orders;
 pub mod press;
 pub mod proof;
+pub mod providers;
 pub mod publish_patch;
 pub mod publish_release;
 pub mod publisher;

@@ -17,6 +17,7 @@ pub mod page;
 pub mod patches;
 pub mod pictures;
 pub mod publishers;
+pub mod providers;
 pub mod range;
 pub mod releases;
 pub mod selection;

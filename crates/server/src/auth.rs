@@ -6,11 +6,14 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use counterfoil_core::ProviderId;
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
+use crate::db::{DbError, Tx};
 use crate::problem::{ApiCode, Problem};
-use crate::store::token;
+use crate::store::provider;
+use crate::store::token::{self, TokenRow};
 
 /// What a token's bearer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema, clap::ValueEnum)]
@@ -68,6 +71,8 @@ pub enum Admit {
     Publisher,
     /// Shops, and the operator.
     Shop,
+    /// Providers, and nobody else: what is told there is told to one of them.
+    Provider,
 }
 
 impl Admit {
@@ -78,6 +83,7 @@ impl Admit {
             Self::Operator => role == Role::Operator,
             Self::Publisher => matches!(role, Role::Operator | Role::Publisher),
             Self::Shop => matches!(role, Role::Operator | Role::Shop),
+            Self::Provider => role == Role::Provider,
         }
     }
 }
@@ -89,7 +95,7 @@ pub struct Caller {
     pub token_id: String,
     /// What the caller is.
     pub role: Role,
-    /// For whom: a publisher's ID.
+    /// For whom: a publisher's ID, or a provider's.
     pub tenant: Option<String>,
     /// What the operator calls the token.
     pub name: String,
@@ -113,6 +119,11 @@ impl Caller {
             // No publisher has an empty ID: sees nothing.
             (_, None) => Scope::Publisher(String::new()),
         }
+    }
+
+    /// The provider that calls; nobody where the caller is none.
+    pub fn provider(&self) -> Option<ProviderId> {
+        self.tenant.as_deref().filter(|_| self.role == Role::Provider)?.parse().ok()
     }
 
     /// As in the audit log.
@@ -160,9 +171,22 @@ pub async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Caller, Prob
     let presented = token::Presented::parse(token.trim()).ok_or_else(unauthorized)?;
     let id = presented.id().to_owned();
     let now = app.clock.now();
-    let row = app.db.read("token", async move |tx| token::find(tx, &id).await).await?;
+    let row = app.db.read("token", async move |tx| known(tx, &id).await).await?;
     let row = row.filter(|row| presented.matches(&row.hash) && row.live(now)).ok_or_else(unauthorized)?;
     Ok(Caller { token_id: row.token_id, role: row.role, tenant: row.tenant, name: row.name })
+}
+
+/// The token of this ID. The tokens of a provider end with it, at once.
+async fn known(tx: &mut Tx, id: &str) -> Result<Option<TokenRow>, DbError> {
+    let Some(row) = token::find(tx, id).await? else { return Ok(None) };
+    if row.role != Role::Provider {
+        return Ok(Some(row));
+    }
+    let there = match row.tenant.as_deref().and_then(|tenant| tenant.parse().ok()) {
+        Some(provider) => provider::find(tx, provider).await?.is_some(),
+        None => false,
+    };
+    Ok(there.then_some(row))
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Caller {

@@ -55,6 +55,8 @@ fn table(app: &App) -> Table<'_> {
         .on("/v1/contents-servers/{server}", AUTHORITY, Admit::Operator, routes!(contents_servers::end))
         .on("/v1/contents/{object}", UPLOADS, Admit::Publisher, routes!(contents::head_stored, contents::put))
         .on("/v1/batches", AUTHORITY, Admit::Publisher, routes!(batches::list, batches::create))
+        .on("/v1/providers", AUTHORITY, Admit::Operator, routes!(providers::list, providers::create))
+        .on("/v1/providers/{provider}", AUTHORITY, Admit::Operator, routes!(providers::get, providers::end))
         .on("/v1/batches/{batch}", AUTHORITY, Admit::Publisher, routes!(batches::get))
         .on("/v1/batches/{batch}/media", AUTHORITY, Admit::Publisher, routes!(batches::import))
         .on("/v1/batches/{batch}/identities", AUTHORITY, Admit::Publisher, routes!(batches::identities))

@@ -29,6 +29,8 @@ pub mod person;
 pub mod picture;
 pub mod pressed;
 pub mod publisher;
+pub mod provider;
+pub mod pseudonym;
 pub mod recovery;
 pub mod release;
 pub mod request;

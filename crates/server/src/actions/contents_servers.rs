@@ -3,7 +3,7 @@
 use counterfoil_core::{ContentsServerId, TitleId};
 use serde_json::json;
 
-use super::checks::check_name;
+use super::checks::{check_name, check_url};
 use crate::api::contents_servers::{ContentsServerDocument, ContentsServersDocument, NewContentsServer};
 use crate::app::App;
 use crate::auth::{Caller, Scope};
@@ -11,7 +11,7 @@ use crate::db::Tx;
 use crate::idempotency::{Once, Reply};
 use crate::problem::{ApiCode, Problem};
 use crate::store::contents_server::{self, ContentsServer, MOST};
-use crate::store::{audit, setting, title};
+use crate::store::{audit, pseudonym, setting, title};
 
 pub mod hand_in;
 pub mod relay;
@@ -19,8 +19,6 @@ pub mod verdict;
 
 /// Titles on the list of one contents server.
 const MOST_TITLES: usize = 1000;
-/// Longest address, in bytes.
-const LONGEST_URL: usize = 200;
 
 /// Registers a contents server.
 ///
@@ -32,7 +30,7 @@ pub async fn create(app: &App, caller: &Caller, once: &Once, new: NewContentsSer
     let server = ContentsServer {
         id: ContentsServerId::from_bytes(once.id().unwrap_or_else(|| app.rng.bytes())),
         name: new.name.trim().to_owned(),
-        url: address(&new.url)?,
+        url: check_url(&new.url)?,
         relayed: new.relayed,
         key: new.key.parse().map_err(|_| wrong("`key` is an Ed25519 public key, 32 bytes as base64url"))?,
         created_at: now,
@@ -51,7 +49,7 @@ pub async fn create(app: &App, caller: &Caller, once: &Once, new: NewContentsSer
                 title::get(tx, &Scope::All, one).await?.ok_or_else(|| wrong(format!("there is no title `{one}`")))?;
             }
         }
-        contents_server::settle_pseudonym_key(tx, pseudonym_key).await?;
+        pseudonym::settle_key(tx, pseudonym_key).await?;
         contents_server::insert(tx, &server, &titles).await?;
         let detail = json!({
             "server": server.id, "name": server.name, "url": server.url, "relayed": server.relayed, "key": server.key, "titles": titles,
@@ -97,34 +95,6 @@ pub async fn end(app: &App, caller: &Caller, once: &Once, id: ContentsServerId) 
     .await
 }
 
-/// Terminals and the authority add a path to it.
-fn address(url: &str) -> Result<String, Problem> {
-    let url = url.trim().trim_end_matches('/');
-    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-    let good = rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(['?', '#', '@']) && rest.bytes().all(|b| b.is_ascii_graphic()));
-    if !good || url.len() > LONGEST_URL {
-        return Err(wrong("`url` begins with https:// or http:// and has neither query nor password"));
-    }
-    Ok(url.to_owned())
-}
-
 fn wrong(what: impl Into<String>) -> Problem {
     Problem::with(ApiCode::Unprocessable, what)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_are_such() {
-        assert_eq!(address("https://contents.example/a/").expect("good"), "https://contents.example/a");
-        assert_eq!(address("http://[::1]:7000").expect("good"), "http://[::1]:7000");
-        for bad in
-            ["", "contents.example", "ftp://x", "https://", "https://a b", "https://u:p@x", "https://x?y", "https://x#y", "file:///etc"]
-        {
-            assert!(address(bad).is_err(), "{bad}");
-        }
-        assert!(address(&format!("https://{}", "x".repeat(300))).is_err());
-    }
 }

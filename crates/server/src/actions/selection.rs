@@ -13,7 +13,8 @@ use crate::app::App;
 use crate::db::Tx;
 use crate::problem::Problem;
 use crate::select::{Condition, Subject};
-use crate::store::contents_server::{self as servers, Pseudonyms};
+use crate::store::contents_server as servers;
+use crate::store::pseudonym::{self, Pseudonyms};
 use crate::store::selection::{self, Rule};
 use crate::store::{audit, license, user};
 
@@ -103,7 +104,7 @@ pub async fn at_report(
 }
 
 async fn load(tx: &mut Tx, user: UserId, titles: &[TitleId], now: Timestamp) -> Result<Facts, Problem> {
-    let mut facts = Facts { rules: vec![], servers: vec![], pseudonyms: servers::pseudonyms(tx).await?, owns: vec![] };
+    let mut facts = Facts { rules: vec![], servers: vec![], pseudonyms: pseudonym::load(tx).await?, owns: vec![] };
     for (index, title) in titles.iter().enumerate() {
         facts.rules.push(selection::rules(tx, title).await?);
         // Nobody was ever registered as long as there are no pseudonyms.

@@ -1,14 +1,14 @@
 //! Making and taking back bearer tokens.
 
-use counterfoil_core::Timestamp;
+use counterfoil_core::{ProviderId, Timestamp};
 use serde_json::json;
 
 use crate::auth::Role;
 use crate::clock::Rng;
 use crate::db::{DbError, Tx};
 use crate::problem::{ApiCode, Problem};
-use crate::store::audit;
 use crate::store::token::{self, FAMILY, Presented, TokenRow};
+use crate::store::{audit, provider};
 
 /// What a new token is for.
 pub struct New {
@@ -43,6 +43,9 @@ impl New {
         match (self.role, self.tenant.as_deref()) {
             (Role::Operator, Some(_)) => return wrong("tenant: an operator has none"),
             (Role::Publisher, None | Some("")) => return wrong("tenant: a publisher's token names the publisher"),
+            (Role::Provider, tenant) if tenant.is_none_or(|tenant| tenant.parse::<ProviderId>().is_err()) => {
+                return wrong("tenant: a provider's token names the provider, prv-…");
+            }
             (_, Some(tenant)) if tenant.len() > 64 || tenant.chars().any(char::is_control) => {
                 return wrong("tenant: at most 64 characters, no control characters");
             }
@@ -70,11 +73,17 @@ impl New {
 /// Keeps a token, with its audit record.
 ///
 /// # Errors
-/// A failure of the database.
-pub async fn make(tx: &mut Tx, row: &TokenRow, actor: &str) -> Result<(), DbError> {
+/// `unprocessable` for a provider that is not registered or has ended; a failure of the database.
+pub async fn make(tx: &mut Tx, row: &TokenRow, actor: &str) -> Result<(), Problem> {
+    if let (Role::Provider, Some(tenant)) = (row.role, &row.tenant) {
+        let id = tenant.parse().map_err(|_| Problem::internal("the token of a provider names none"))?;
+        let found = provider::find(tx, id).await?;
+        found.ok_or_else(|| Problem::with(ApiCode::Unprocessable, format!("tenant: there is no provider {id}")))?;
+    }
     token::insert(tx, row).await?;
     let detail = json!({ "token": row.token_id, "role": row.role, "tenant": row.tenant, "name": row.name });
-    audit::append(tx, FAMILY, row.created_at.0, actor, "token.made", &detail).await.map(drop)
+    audit::append(tx, FAMILY, row.created_at.0, actor, "token.made", &detail).await?;
+    Ok(())
 }
 
 /// Takes a token back, with its audit record; says whether there is such a token. One that was taken back before stays as it is.

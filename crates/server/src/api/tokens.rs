@@ -18,7 +18,7 @@ use crate::store::token::{self, TokenRow};
 pub struct NewToken {
     /// What its bearer is.
     role: Role,
-    /// For whom: a publisher's ID, where the role is `publisher`.
+    /// For whom: a publisher's ID, where the role is `publisher`; a provider's, where it is `provider`.
     #[serde(default)]
     tenant: Option<String>,
     /// What the operator calls it, 1 to 100 characters.

@@ -35,7 +35,7 @@ pub struct New {
     /// What its bearer is
     #[arg(long, value_enum)]
     role: Role,
-    /// For whom: the publisher's ID, for a publisher's token
+    /// For whom: the publisher's ID, for a publisher's token; the provider's, for a provider's
     #[arg(long)]
     tenant: Option<String>,
     /// What to call it

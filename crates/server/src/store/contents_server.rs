@@ -1,15 +1,12 @@
 //! Contents servers of others (A8, A10): who they are, how they are reached, and what they may select.
 
-use counterfoil_core::{ContentsServerId, TitleId, UserId};
+use counterfoil_core::{ContentsServerId, TitleId};
 use counterfoil_format::sign::VerifyingKey;
 
-use super::setting;
 use crate::db::{DbError, FromRow, FromValue, Row, Tx, Value};
 
 /// Contents servers at once.
 pub const MOST: i64 = 100;
-/// What pseudonyms are made with.
-const PSEUDONYM_KEY: &str = "pseudonym_key";
 
 /// A row of `contents_server`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,37 +134,4 @@ pub async fn end(tx: &mut Tx, id: ContentsServerId, now: i64) -> Result<bool, Db
         .execute()
         .await?;
     Ok(changed == 1)
-}
-
-/// Makes sure that there is a key that pseudonyms are made with.
-///
-/// # Errors
-/// A failure of the database.
-pub async fn settle_pseudonym_key(tx: &mut Tx, fresh: [u8; 32]) -> Result<(), DbError> {
-    setting::settle(tx, PSEUDONYM_KEY, &blake3::Hash::from_bytes(fresh).to_hex()).await.map(drop)
-}
-
-/// What makes pseudonyms; none as long as no contents server was registered.
-///
-/// # Errors
-/// A failure of the database.
-pub async fn pseudonyms(tx: &mut Tx) -> Result<Option<Pseudonyms>, DbError> {
-    let key = setting::find(tx, PSEUDONYM_KEY).await?;
-    Ok(key.and_then(|key| blake3::Hash::from_hex(key).ok()).map(|key| Pseudonyms(*key.as_bytes())))
-}
-
-/// Names users for contents servers: always the same for one user at one of them, and nothing that two of them could compare.
-#[derive(Clone)]
-pub struct Pseudonyms([u8; 32]);
-
-impl Pseudonyms {
-    /// Of a user at a contents server.
-    pub fn of(&self, user: UserId, server: ContentsServerId) -> String {
-        let mut hasher = blake3::Hasher::new_keyed(&self.0);
-        hasher.update(server.as_bytes());
-        hasher.update(user.as_bytes());
-        let mut short = [0; 16];
-        hasher.finalize_xof().fill(&mut short);
-        counterfoil_format::encoding::to_base64url(&short)
-    }
 }

@@ -6,7 +6,7 @@ use counterfoil_core::rules::confirm::GrantState;
 use counterfoil_core::wire::HolderKind;
 use counterfoil_core::{
     BatchId, CardId, Channel, ContentsServerId, Currency, DeviceId, DriveId, EntitlementId, GrantId, HolderId, JobId, Kind, LicenseId,
-    MediumId, OrderId, Policy, ReleaseVersion, Rights, Timestamp, TitleId, TransactionId, UserId,
+    MediumId, OrderId, Policy, ProviderId, ReleaseVersion, Rights, Timestamp, TitleId, TransactionId, UserId,
 };
 
 use crate::auth::Role;
@@ -35,6 +35,7 @@ from_text!(
     TransactionId,
     JobId,
     ContentsServerId,
+    ProviderId,
     Currency,
     MediumId,
     BatchId,

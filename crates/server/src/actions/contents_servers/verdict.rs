@@ -9,7 +9,8 @@ use crate::actions::selection::{Chosen, Reported};
 use crate::app::App;
 use crate::db::Tx;
 use crate::problem::Problem;
-use crate::store::contents_server::{self, ContentsServer, Pseudonyms};
+use crate::store::contents_server::{self, ContentsServer};
+use crate::store::pseudonym::{self, Pseudonyms};
 
 /// How long a verdict is good, in seconds.
 const GOOD_FOR: i64 = 600;
@@ -40,7 +41,7 @@ pub fn issue(
     let claims = VerdictClaims {
         iss: app.name.clone(),
         aud: server.id,
-        sub: pseudonyms.of(user, server.id),
+        sub: pseudonyms.at_contents_server(user, server.id),
         title: of.status.title.clone(),
         release: of.status.release.clone(),
         rights: of.rights.clone(),
@@ -65,11 +66,11 @@ pub async fn accept(app: &App, user: UserId, verdict: &str, selection: &str, now
         .db
         .read("contents server", async move |tx: &mut Tx| -> Result<_, Problem> {
             let Some(server) = contents_server::find(tx, id).await? else { return Ok(None) };
-            Ok(Some((server, contents_server::titles(tx, id).await?, contents_server::pseudonyms(tx).await?)))
+            Ok(Some((server, contents_server::titles(tx, id).await?, pseudonym::load(tx).await?)))
         })
         .await?;
     let Some((server, listed, Some(pseudonyms))) = known else { return Ok(refuse("there is no such contents server any more")) };
-    if asked.iss != name || asked.sub != pseudonyms.of(user, id) {
+    if asked.iss != name || asked.sub != pseudonyms.at_contents_server(user, id) {
         return Ok(refuse("the verdict is about somebody else"));
     }
     if asked.exp <= now.seconds() {
