@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::inspect::refresh_note;
 use crate::progress::Progress;
 use crate::units;
 
@@ -58,6 +59,7 @@ impl Copy {
                 let verb = if resumed { "going on with" } else { "copying" };
                 context.output.note(&format!("{verb} {title} {release}"));
             }
+            Step::Refreshing(refreshing) => context.output.note(&refresh_note(&refreshing)),
             _ => {}
         };
         let options = CopyOptions { card: context.card_choice(self.no_card), jobs: self.jobs, again: self.again };

@@ -1,12 +1,12 @@
 //! `inspect`: what a medium is and allows, and what the authority says of it, of you and of this device (A1, A3, A7, A11, B3).
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 
 use clap::Args;
 use counterfoil_core::Rights;
 use counterfoil_core::wire::{IdentityClaims, InspectResult};
-use counterfoil_terminal::inspect;
-use counterfoil_terminal::{Medium, Signature};
+use counterfoil_terminal::{Medium, Refreshing, Signature, inspect};
 use serde_json::{Value, json};
 
 use crate::context::Context;
@@ -36,13 +36,26 @@ impl Inspect {
     pub fn run(self, context: &Context) -> Result<(), Failure> {
         let terminal = context.terminal()?;
         let open = if self.offline { Medium::open } else { Medium::open_online };
-        let medium = self.medium.as_deref().map(|path| open(&terminal, path)).transpose()?;
+        let mut medium = self.medium.as_deref().map(|path| open(&terminal, path)).transpose()?;
+        let refreshing = RefCell::new(None);
+        let told = |told| *refreshing.borrow_mut() = Some(told);
         let online = match self.offline {
             true => None,
-            false => Some(inspect(&terminal, medium.as_ref(), &context.card_choice(self.no_card))?),
+            false => Some(inspect(&terminal, medium.as_ref(), &context.card_choice(self.no_card), &told)?),
         };
+        let refreshing = refreshing.into_inner();
+        if matches!(refreshing, Some(Refreshing::Written { .. })) {
+            medium = self.medium.as_deref().map(|path| Medium::open(&terminal, path)).transpose()?;
+        }
+        let writable = online.is_some() && medium.as_ref().is_some_and(|medium| medium.is_writable(&terminal));
         let mut value = json!({});
+        if let Some(refreshing) = &refreshing {
+            value["refresh"] = json!(refreshing);
+        }
         if let Some(medium) = &medium {
+            if online.is_some() {
+                value["writable"] = json!(writable);
+            }
             let identity = medium.identity();
             value["identity"] = json!(identity);
             value["signature"] = json!(match medium.verdict() {
@@ -54,7 +67,10 @@ impl Inspect {
             value["authority"] = serde_json::to_value(online).unwrap_or(Value::Null);
         }
         context.output.result(&value, || {
-            let mut text = medium.as_ref().map_or_else(String::new, |medium| offline_words(medium.identity(), medium.verdict()));
+            let now = online.as_ref().and_then(|online| online.medium.as_ref()).map(|medium| &medium.rights);
+            let words = |medium: &Medium| medium_words(medium.identity(), medium.verdict(), now, writable);
+            let mut text = medium.as_ref().map_or_else(String::new, words);
+            text += &refreshing.as_ref().map_or_else(String::new, refresh_words);
             if let Some(online) = &online {
                 text += &online_words(online);
             }
@@ -63,18 +79,42 @@ impl Inspect {
     }
 }
 
-fn offline_words(identity: &IdentityClaims, signature: Signature) -> String {
+/// What it says of itself, and beside that what it allows `now`, where the authority was asked.
+fn medium_words(identity: &IdentityClaims, signature: Signature, now: Option<&Rights>, writable: bool) -> String {
     let mut text = format!("medium     {} (number {} of {})\n", identity.medium_id, identity.serial, identity.batch);
     for title in &identity.titles {
         text +=
             &format!("title      {}, {} ({}), release {}, of {}\n", title.title, title.name, title.kind, title.release, title.publisher.id);
     }
-    text += &format!("rights     {}\n", rights(&identity.rights));
+    text += &format!("rights     {}\n", rights(now.unwrap_or(&identity.rights)));
+    if now.is_some_and(|now| *now != identity.rights) {
+        let why = if writable { "the database decides" } else { "read-only: the rights on it stay as pressed, the database decides" };
+        text += &format!("on medium  {} ({why})\n", rights(&identity.rights));
+    }
     text += &match signature {
         Signature::Pinned => format!("signature  good, by {}\n", identity.iss),
         _ => format!("signature  good by the keys on the medium, which say {}; this device has not met that authority yet\n", identity.iss),
     };
     text
+}
+
+fn refresh_words(refreshing: &Refreshing) -> String {
+    format!("refreshed  {}\n", outcome(refreshing))
+}
+
+/// The same, of a command that has something else to say.
+pub fn refresh_note(refreshing: &Refreshing) -> String {
+    format!("medium refreshed: {}", outcome(refreshing))
+}
+
+fn outcome(refreshing: &Refreshing) -> String {
+    match refreshing {
+        Refreshing::Written { epoch, told: true } => format!("just now, to epoch {epoch}"),
+        Refreshing::Written { epoch, told: false } => {
+            format!("just now, to epoch {epoch}; the authority learns so when the medium is used next")
+        }
+        Refreshing::Failed { reason, .. } => format!("no, {reason}; it is as it was, and this is tried again the next time"),
+    }
 }
 
 fn online_words(answer: &InspectResult) -> String {
@@ -112,7 +152,7 @@ fn online_words(answer: &InspectResult) -> String {
 }
 
 /// "1 copy, download, update, play, transfer; until …"
-fn rights(rights: &Rights) -> String {
+pub fn rights(rights: &Rights) -> String {
     let mut words = vec![units::count(rights.copies.into(), "copy", "copies")];
     let flags = [
         (rights.download, "download"),
@@ -122,6 +162,10 @@ fn rights(rights: &Rights) -> String {
         (rights.transfer, "transfer"),
     ];
     words.extend(flags.iter().filter(|flag| flag.0).map(|flag| flag.1.to_owned()));
+    if rights.upload {
+        words.extend(rights.upload_mib.map(|mib| format!("up to {mib} MiB of uploads")));
+        words.extend(rights.upload_readable.then(|| "uploads readable by providers".to_owned()));
+    }
     words.extend(rights.attributes.iter().map(|(key, value)| format!("{key}={value}")));
     let mut text = words.join(", ");
     if let Some(end) = rights.expires_at {

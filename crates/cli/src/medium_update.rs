@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::inspect::refresh_note;
 use crate::progress::Progress;
 use crate::units;
 
@@ -57,6 +58,7 @@ pub fn onto(context: &Context, terminal: &Terminal, path: &Path, library: Option
             context.output.note(&format!("{verb} {title} {release}"));
         }
         Step::Bytes(at) => progress.at(at.done, at.total),
+        Step::Refreshing(refreshing) => context.output.note(&refresh_note(&refreshing)),
         _ => {}
     };
     let done = update_medium(terminal, path, library, card, &show)?;

@@ -63,7 +63,8 @@ pub struct Press {
     /// Copies that can be claimed from each medium
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     copies: u32,
-    /// A right: download, upload, update, play, transfer (yes or no), expires (a date), or anything that your program reads
+    /// A right: download, upload, upload_readable, update, play, transfer (yes or no), upload_mib (a number), expires (a date), or anything
+    /// that your program reads
     #[arg(long = "right", value_name = "KEY=VALUE", value_parser = rights::parse)]
     rights: Vec<rights::Right>,
     /// Put this client on the media

@@ -9,11 +9,12 @@ mod error;
 use crate::card::{CardChoice, FileHolder, Holder, SealedGrant};
 use crate::claimant::{Claimant, open_and_check};
 use crate::error::Result;
-use crate::exchange::exchange;
+use crate::exchange::{exchange, exchange_presenting};
 use crate::fill::{CopiedTitle, Filling, Step, check_space as check_drive};
 use crate::home::Authority;
 use crate::inspect::check_authority;
 use crate::library::{Library, Listed};
+use crate::medium::refresh::Presented;
 use crate::medium::{Medium, MediumError};
 use crate::terminal::Terminal;
 use counterfoil_core::GrantId;
@@ -86,7 +87,7 @@ pub fn copy(
         }
         check_space(terminal, medium, library, &sources)?;
         progress(Step::Claiming);
-        claim(terminal, &authority, &mut holder, &claimant, medium, &sources)?;
+        claim(terminal, &authority, &mut holder, &claimant, medium, &sources, progress)?;
     }
     let grants = grants_for(&holder, medium, &sources)?;
     let keys = open_all(terminal, &holder, &grants, library)?;
@@ -153,6 +154,7 @@ fn claim(
     claimant: &Claimant,
     medium: &Medium,
     sources: &[Source<'_>],
+    progress: &(dyn Fn(Step) + Sync),
 ) -> Result<()> {
     let identity = medium.identity();
     let operation = Claim {
@@ -166,7 +168,9 @@ fn claim(
     let (device_name, medium_name) = (claimant.device_name(), identity.medium_id.to_string());
     let mut proofs = claimant.proofs(holder, &device_name);
     proofs.push((&medium_name, Signer::ClaimSecret(medium.secret())));
-    let accepted = exchange::<ClaimResult>(terminal, authority, Operation::Claim(operation), &proofs)?;
+    let told = |refreshing| progress(Step::Refreshing(refreshing));
+    let presented = Presented::new(medium, &told);
+    let accepted = exchange_presenting::<ClaimResult>(terminal, authority, Operation::Claim(operation), &proofs, Some(&presented))?;
 
     let device = claimant.device.map(|id| id.to_string());
     let mut grants = Vec::new();

@@ -1,15 +1,18 @@
 //! Envelope out, answer in: the request is on disk before it is sent, and a command repeated sends the same one again.
 
+mod error;
+
 use crate::error::Result;
 use crate::home::Authority;
 use crate::io::{IoFailure, create_dirs, parent, read_small, replace};
+use crate::medium::refresh::Presented;
 use crate::terminal::{Terminal, key_list};
 use crate::transport::Event;
-use counterfoil_core::wire::{Answer, Operation, Request};
+use counterfoil_core::wire::{Answer, Operation, Refresh, Request};
 use counterfoil_core::{Code, Refusal, RequestId, Timestamp};
 use counterfoil_format::content::ObjectName;
 use counterfoil_format::encoding::parse_strict;
-use counterfoil_format::envelope::{self, ANSWER_TYP, Envelope, EnvelopeError};
+use counterfoil_format::envelope::{self, ANSWER_TYP, Envelope};
 use counterfoil_format::hpke::SealingPublicKey;
 use counterfoil_format::jws::{JwsError, Signer, verify_compact};
 use serde::de::DeserializeOwned;
@@ -18,48 +21,10 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use zeroize::Zeroizing;
 
+pub use error::ExchangeError;
+
 /// Longest stored request that is read, in bytes.
 const LONGEST_STORED: u64 = 2 * envelope::MAX_ENVELOPE as u64;
-
-/// Why a request was not sealed or an answer not believed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ExchangeError {
-    /// The authority names no key that requests can be sealed to.
-    #[error("the authority `{0}` names no key to seal requests to")]
-    NoSealingKey(String),
-    /// Not sealed.
-    #[error("the request cannot be sealed: {0}")]
-    Sealing(#[from] EnvelopeError),
-    /// Not signed by the authority that this home knows.
-    #[error("the answer is not the authority's: {0}")]
-    Signature(#[from] JwsError),
-    /// Signed by the authority, and an answer to something else.
-    #[error("the answer is for another request")]
-    OtherRequest,
-    /// Signed by the authority, and not understood.
-    #[error("the answer is not understood: {0}")]
-    Shape(String),
-}
-
-impl ExchangeError {
-    /// Stable, for programs.
-    pub fn code(&self) -> &'static str {
-        match self {
-            ExchangeError::NoSealingKey(_) | ExchangeError::Sealing(_) => "not_sealed",
-            ExchangeError::Signature(_) | ExchangeError::OtherRequest => "answer_not_authentic",
-            ExchangeError::Shape(_) => "answer_not_understood",
-        }
-    }
-
-    /// What a person can do.
-    pub fn hint(&self) -> &'static str {
-        match self {
-            ExchangeError::Shape(_) => "Update the terminal, then repeat the command.",
-            _ => "If the authority has changed its keys: `counterfoil authority refresh`. Then repeat the command.",
-        }
-    }
-}
 
 /// A request under way, as stored.
 #[derive(Serialize, Deserialize)]
@@ -73,16 +38,20 @@ struct Stored {
 
 /// An answer that was accepted. The stored request is removed by [`applied`](Self::applied), when its effect is safe here.
 #[must_use = "the stored request stays until the answer is applied"]
-pub(crate) struct Accepted<T> {
+pub(crate) struct Accepted<'a, T> {
     pub result: T,
     stored: PathBuf,
+    refresh: Option<(&'a Presented<'a>, Refresh)>,
 }
 
-impl<T> Accepted<T> {
-    /// The effect of the answer is durable: the request is not to be repeated.
+impl<T> Accepted<'_, T> {
+    /// The effect of the answer is durable: the request is not to be repeated. The medium gets its new identity, where there is one.
     pub fn applied(self, terminal: &Terminal) -> T {
         // Where it cannot be removed it may stay: sent again, it gets the same answer or a refusal, and never a second effect.
         let _ = forget(terminal, &self.stored);
+        if let Some((presented, refresh)) = &self.refresh {
+            presented.take(terminal, refresh);
+        }
         self.result
     }
 }
@@ -97,22 +66,37 @@ pub(crate) fn exchange<T: DeserializeOwned>(
     authority: &Authority,
     operation: Operation,
     proofs: &[(&str, Signer<'_>)],
-) -> Result<Accepted<T>> {
-    let content = Zeroizing::new(serde_json::to_vec(&operation).expect("operations are strings and numbers"));
-    let stored_at = terminal.home().requests().join(format!("{}-{}.json", operation.name(), &ObjectName::of(&content).to_string()[..32]));
+) -> Result<Accepted<'static, T>> {
+    exchange_presenting(terminal, authority, operation, proofs, None)
+}
+
+/// The same, where a medium is among those that prove it: it gets a new identity, where the authority has one for it (B7).
+///
+/// # Errors
+/// As [`exchange`].
+pub(crate) fn exchange_presenting<'a, T: DeserializeOwned>(
+    terminal: &Terminal,
+    authority: &Authority,
+    operation: Operation,
+    proofs: &[(&str, Signer<'_>)],
+    presented: Option<&'a Presented<'a>>,
+) -> Result<Accepted<'a, T>> {
+    let stored_at = stored_at(terminal, &operation, presented);
     let (mut stored, mut repeated) = match load(terminal, &stored_at)? {
         Some(stored) => (stored, true),
-        None => (make(terminal, authority, &operation, proofs, &stored_at)?, false),
+        None => (make(terminal, authority, &operation, proofs, presented, &stored_at)?, false),
     };
     let mut known = Known { authority: Cow::Borrowed(authority), renewed: false };
     loop {
+        let mut refresh = None;
         let refusal = match put(terminal, &mut known, &operation, &stored)? {
-            Ok((answered_at, Ok(result))) => {
-                terminal.home().note_time(answered_at)?;
-                return Ok(Accepted { result, stored: stored_at });
+            Ok(Answered { at, refresh, outcome: Ok(result) }) => {
+                terminal.home().note_time(at)?;
+                return Ok(Accepted { result, stored: stored_at, refresh: presented.zip(refresh) });
             }
-            Ok((answered_at, Err(refusal))) => {
-                terminal.home().note_time(answered_at)?;
+            Ok(Answered { at, refresh: offered, outcome: Err(refusal) }) => {
+                terminal.home().note_time(at)?;
+                refresh = presented.zip(offered);
                 refusal
             }
             Err(refusal) => refusal,
@@ -121,6 +105,9 @@ pub(crate) fn exchange<T: DeserializeOwned>(
             return Err(refusal.into());
         }
         forget(terminal, &stored_at)?;
+        if let Some((presented, refresh)) = refresh {
+            presented.take(terminal, &refresh);
+        }
         // The key that it was sealed to may be gone, and another in its place.
         let mut again = refusal.code == Code::EnvelopeInvalid && known.renew(terminal);
         // A request from long ago has grown stale; the same question asked today has not been refused yet.
@@ -130,8 +117,18 @@ pub(crate) fn exchange<T: DeserializeOwned>(
         if !again {
             return Err(refusal.into());
         }
-        stored = make(terminal, &known.authority, &operation, proofs, &stored_at)?;
+        stored = make(terminal, &known.authority, &operation, proofs, presented, &stored_at)?;
     }
+}
+
+/// By what is asked and, where a medium proves it, by the epoch of its claim secret: a request from before it was refreshed would come from
+/// what looks like an old copy of it.
+fn stored_at(terminal: &Terminal, operation: &Operation, presented: Option<&Presented<'_>>) -> PathBuf {
+    let mut content = Zeroizing::new(serde_json::to_vec(operation).expect("operations are strings and numbers"));
+    if let Some(epoch) = presented.map(Presented::epoch).filter(|epoch| *epoch > 1) {
+        content.extend_from_slice(&epoch.to_be_bytes());
+    }
+    terminal.home().requests().join(format!("{}-{}.json", operation.name(), &ObjectName::of(&content).to_string()[..32]))
 }
 
 /// Asks what may be asked anew at any time, and has no effect that a repeat would have twice: nothing of it is stored. Wants no lock, and
@@ -145,12 +142,29 @@ pub(crate) fn ask<T: DeserializeOwned>(
     operation: &Operation,
     proofs: &[(&str, Signer<'_>)],
 ) -> Result<T> {
+    ask_presenting(terminal, authority, operation, proofs, None)
+}
+
+/// The same, where a medium is among those that prove it, as [`exchange_presenting`].
+///
+/// # Errors
+/// As [`exchange`].
+pub(crate) fn ask_presenting<T: DeserializeOwned>(
+    terminal: &Terminal,
+    authority: &Authority,
+    operation: &Operation,
+    proofs: &[(&str, Signer<'_>)],
+    presented: Option<&Presented<'_>>,
+) -> Result<T> {
     let mut known = Known { authority: Cow::Borrowed(authority), renewed: false };
     loop {
-        let request = seal(terminal, &known.authority, operation, proofs)?;
+        let request = seal(terminal, &known.authority, operation, proofs, presented)?;
         let refusal = match put(terminal, &mut known, operation, &request)? {
-            Ok((answered_at, outcome)) => {
-                note_lazily(terminal, answered_at)?;
+            Ok(Answered { at, refresh, outcome }) => {
+                note_lazily(terminal, at)?;
+                if let Some((presented, refresh)) = presented.zip(refresh) {
+                    presented.take(terminal, &refresh);
+                }
                 return Ok(outcome?);
             }
             Err(refusal) => refusal,
@@ -173,7 +187,7 @@ pub(crate) fn listen<T: DeserializeOwned>(
     proofs: &[(&str, Signer<'_>)],
     take: &mut dyn FnMut(Option<T>) -> std::ops::ControlFlow<()>,
 ) -> Result<()> {
-    let request = seal(terminal, authority, operation, proofs)?;
+    let request = seal(terminal, authority, operation, proofs, None)?;
     let transport = terminal.transport(&authority.document.urls_for(operation))?;
     let mut events = transport.listen(&request.envelope.to_json())?;
     while let Some(event) = events.next()? {
@@ -204,7 +218,7 @@ pub(crate) fn poll<T: DeserializeOwned>(
     proofs: &[(&str, Signer<'_>)],
     known: Option<&str>,
 ) -> Result<(T, String)> {
-    let request = seal(terminal, authority, operation, proofs)?;
+    let request = seal(terminal, authority, operation, proofs, None)?;
     let polled = terminal.transport(&authority.document.urls_for(operation))?.poll(&request.envelope.to_json(), known)?;
     let answer = verify(authority, &request, &polled.answer)?;
     note_lazily(terminal, answer.server_time)?;
@@ -244,11 +258,20 @@ impl Known<'_> {
     }
 }
 
-/// What came back: when it was signed with what was decided, or a refusal that nobody has signed.
-type Answered<T> = std::result::Result<(Timestamp, std::result::Result<T, Refusal>), Refusal>;
+/// What the authority has signed, when.
+struct Answered<T> {
+    at: Timestamp,
+    refresh: Option<Refresh>,
+    outcome: std::result::Result<T, Refusal>,
+}
 
-/// Sends a request that is sealed, and verifies the answer.
-fn put<T: DeserializeOwned>(terminal: &Terminal, known: &mut Known<'_>, operation: &Operation, request: &Stored) -> Result<Answered<T>> {
+/// Sends a request that is sealed, and verifies the answer, or has a refusal that nobody has signed.
+fn put<T: DeserializeOwned>(
+    terminal: &Terminal,
+    known: &mut Known<'_>,
+    operation: &Operation,
+    request: &Stored,
+) -> Result<std::result::Result<Answered<T>, Refusal>> {
     let token = match send(terminal, &known.authority, operation, request) {
         Ok(token) => token,
         // Refused without an answer, as when the envelope cannot be opened.
@@ -261,7 +284,7 @@ fn put<T: DeserializeOwned>(terminal: &Terminal, known: &mut Known<'_>, operatio
     }
     let answer = answer?;
     let outcome = answer.outcome.into_result().map_err(|error| ExchangeError::Shape(error.to_string()))?;
-    Ok(Ok((answer.server_time, outcome)))
+    Ok(Ok(Answered { at: answer.server_time, refresh: answer.refresh, outcome }))
 }
 
 /// Sends the request to who does such things, as far as is known here, and from there to whom the answer names: the authority may have
@@ -293,9 +316,10 @@ fn make(
     authority: &Authority,
     operation: &Operation,
     proofs: &[(&str, Signer<'_>)],
+    presented: Option<&Presented<'_>>,
     stored_at: &std::path::Path,
 ) -> Result<Stored> {
-    let stored = seal(terminal, authority, operation, proofs)?;
+    let stored = seal(terminal, authority, operation, proofs, presented)?;
     create_dirs(&**terminal.io(), parent(stored_at), 0o700)?;
     let bytes = serde_json::to_vec(&stored).expect("an envelope is strings");
     replace(&**terminal.io(), stored_at, &bytes, 0o600)?;
@@ -303,7 +327,13 @@ fn make(
 }
 
 /// Signs and seals.
-fn seal(terminal: &Terminal, authority: &Authority, operation: &Operation, proofs: &[(&str, Signer<'_>)]) -> Result<Stored> {
+fn seal(
+    terminal: &Terminal,
+    authority: &Authority,
+    operation: &Operation,
+    proofs: &[(&str, Signer<'_>)],
+    presented: Option<&Presented<'_>>,
+) -> Result<Stored> {
     let now = terminal.clock().now();
     let name = || authority.document.name.clone();
     let current = authority.document.keys.sealing.iter().find(|key| key.retired_at.is_none_or(|end| end > now));
@@ -315,7 +345,8 @@ fn seal(terminal: &Terminal, authority: &Authority, operation: &Operation, proof
         random.fill(&mut bits);
         uuid::Builder::from_unix_timestamp_millis(u64::try_from(now.0).unwrap_or(0), &bits).into_uuid()
     }));
-    let request = Request { request_id, issued_at: now, refreshable: false, operation: operation.clone() };
+    let refreshable = presented.is_some_and(|presented| presented.is_refreshable(terminal));
+    let request = Request { request_id, issued_at: now, refreshable, operation: operation.clone() };
     let payload = Zeroizing::new(serde_json::to_vec(&request).expect("requests are strings and numbers"));
     let envelope =
         terminal.with_random(|random| envelope::seal(&payload, proofs, &sealing.kid, &key, random)).map_err(ExchangeError::from)?;

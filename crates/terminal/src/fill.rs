@@ -10,6 +10,7 @@ use crate::copy::CopyError;
 use crate::error::Result;
 use crate::io::IoFailure;
 use crate::library::{Copy, Library, Listed, Record};
+use crate::medium::refresh::Refreshing;
 use crate::source::Source;
 use crate::terminal::Terminal;
 use counterfoil_core::wire::{TitleOnMedium, WayKind};
@@ -42,6 +43,8 @@ pub enum Step {
     Bytes(Progress),
     /// The authority is being told.
     Confirming,
+    /// The authority had a new identity for the medium (B7).
+    Refreshing(Refreshing),
     /// The title's control program is running (D4).
     Control,
     /// A way of an update is taken (A5), with what it needs: bytes to fetch, and to write at most.

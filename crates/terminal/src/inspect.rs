@@ -2,18 +2,19 @@
 
 use crate::card::{CardChoice, Holder, file::open_user};
 use crate::error::Result;
-use crate::exchange::{exchange, refused};
+use crate::exchange::{exchange_presenting, refused};
+use crate::medium::refresh::{Presented, Refreshing};
 use crate::medium::{Medium, Signature};
 use crate::terminal::Terminal;
 use counterfoil_core::Code;
 use counterfoil_core::wire::{Inspect, InspectResult, Operation};
 use counterfoil_format::jws::Signer;
 
-/// Presents the medium, and user and device as far as they are registered here.
+/// Presents the medium, and user and device as far as they are registered here. `told` hears what becomes of a new identity for the medium (B7).
 ///
 /// # Errors
 /// The refusals of `inspect`; [`Code::UserInvalid`] where there is nothing to present; [`crate::transport::TransportError`].
-pub fn inspect(terminal: &Terminal, medium: Option<&Medium>, card: &CardChoice) -> Result<InspectResult> {
+pub fn inspect(terminal: &Terminal, medium: Option<&Medium>, card: &CardChoice, told: &dyn Fn(Refreshing)) -> Result<InspectResult> {
     let authority = terminal.meet(medium.map_or(&[], |medium| &medium.area().authority.urls))?;
     if let Some(medium) = medium {
         check_authority(medium, &authority.document.name)?;
@@ -54,7 +55,8 @@ pub fn inspect(terminal: &Terminal, medium: Option<&Medium>, card: &CardChoice) 
     {
         proofs.push((id, keys.signer()));
     }
-    Ok(exchange(terminal, &authority, Operation::Inspect(operation), &proofs)?.applied(terminal))
+    let presented = medium.map(|medium| Presented::new(medium, told));
+    Ok(exchange_presenting(terminal, &authority, Operation::Inspect(operation), &proofs, presented.as_ref())?.applied(terminal))
 }
 
 /// A medium is asked about at its own authority only: another would say that it is unknown.

@@ -56,6 +56,7 @@ pub use inspect::inspect;
 pub use install::{Control, Downloaded, InstallError, InstallOptions, Installed, download, install, uninstall_control};
 pub use library::{Library, LibraryError, Listed, default_library};
 pub use license::{LicenseFile, Permitted, note_run, permitted, verify_license};
+pub use medium::refresh::Refreshing;
 pub use medium::{IDENTITY_TYP, Medium, MediumError, Signature, layout};
 pub use medium_update::{FromMedium, MediumUpdated, update_from_medium, update_medium};
 pub use mount::{Mounted, mount, mount_private};

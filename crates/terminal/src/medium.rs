@@ -3,6 +3,7 @@
 mod directory;
 mod image;
 pub mod layout;
+pub(crate) mod refresh;
 
 use crate::error::Result;
 use crate::exchange::refused;
@@ -34,13 +35,24 @@ pub(crate) trait Area: Send + Sync {
     fn open(&self, path: &str) -> io::Result<Box<dyn ReadAt>>;
     /// Names and lengths of the files in a directory.
     fn lengths(&self, path: &str) -> io::Result<Vec<(String, u64)>>;
+    /// The directory that they are written to, where that is possible at all.
+    fn root(&self) -> Option<&Path> {
+        None
+    }
 }
 
 /// A medium whose identity was read and verified.
 pub struct Medium {
     path: PathBuf,
-    area: Box<dyn Area>,
-    identity: IdentityArea,
+    files: Box<dyn Area>,
+    identity: Identity,
+    /// Whether the identity was read from where it belongs.
+    in_place: bool,
+}
+
+/// An identity area that was verified.
+struct Identity {
+    area: IdentityArea,
     claims: IdentityClaims,
     signature: Signature,
     secret: Secret<32>,
@@ -142,36 +154,13 @@ impl Medium {
     }
 
     fn read_and_verify(terminal: &Terminal, path: &Path, known: Option<&Authority>, known_key: &mut bool) -> Result<Self> {
-        let area = find_area(terminal, path)?;
-        let bytes = Zeroizing::new(read_identity(&*area, path)?);
-        let unknown = |detail: String| refused(Code::MediumUnknown, detail);
-        let identity: IdentityArea =
-            parse_strict(&bytes).map_err(|error| unknown(format!("its identity area is damaged or was edited: {error}")))?;
-        if identity.counterfoil != 1 {
-            return Err(unknown(format!("its identity area is of version {}, which this terminal does not know", identity.counterfoil)));
-        }
-        let name = &identity.authority.name;
-        let (document, signature) = match known.filter(|known| known.document.name == *name) {
-            Some(known) => (&known.document, Signature::Pinned),
-            None => (&identity.authority, Signature::Unpinned),
+        let files = find_area(terminal, path)?;
+        let read = read_identity(&*files, path).map(Zeroizing::new);
+        let (identity, in_place) = match read.and_then(|bytes| verified(&bytes, known, known_key)) {
+            Ok(identity) => (identity, true),
+            Err(error) => refresh::recover(terminal, files.root(), known).ok_or(error)?,
         };
-        let verified = verify_compact(&identity.identity, IDENTITY_TYP, |kid| {
-            let key = signing_key(document, kid);
-            *known_key = key.is_some() || signature == Signature::Unpinned;
-            key
-        });
-        let claims: IdentityClaims = verified.map_err(|error| {
-            let why = if *known_key { format!("its identity is not signed by its authority: {error}") } else {
-                format!("its identity is signed by a key that `{name}` is not known for here; `counterfoil authority refresh` renews what is known")
-            };
-            unknown(why)
-        })?;
-        if claims.iss != *name {
-            return Err(unknown(format!("its identity is `{}`'s, and it names `{name}` as its authority", claims.iss)));
-        }
-        let secret = from_base64url(&identity.claim_secret).map(Zeroizing::new).and_then(|bytes| Secret::from_slice(&bytes));
-        let secret = secret.ok_or_else(|| unknown("its claim secret is damaged or was edited".into()))?;
-        Ok(Self { path: path.to_owned(), area, identity, claims, signature, secret })
+        Ok(Self { path: path.to_owned(), files, identity, in_place })
     }
 
     /// Where it is.
@@ -181,22 +170,32 @@ impl Medium {
 
     /// What the authority vouches for.
     pub fn identity(&self) -> &IdentityClaims {
-        &self.claims
+        &self.identity.claims
     }
 
     /// The identity area as it is. It holds the claim secret.
     pub fn area(&self) -> &IdentityArea {
-        &self.identity
+        &self.identity.area
     }
 
     /// By whose keys the identity was verified.
     pub fn verdict(&self) -> Signature {
-        self.signature
+        self.identity.signature
     }
 
     /// What it proves that it is itself with.
     pub(crate) fn secret(&self) -> &Secret<32> {
-        &self.secret
+        &self.identity.secret
+    }
+
+    /// The directory that it is, where it is one: others cannot be written, nor those whose only good identity stands where a new one would.
+    pub(crate) fn root(&self) -> Option<&Path> {
+        self.files.root().filter(|_| self.in_place)
+    }
+
+    /// Whether it can be written, and so get new rights and secrets (B7). Found out by writing to it.
+    pub fn is_writable(&self, terminal: &Terminal) -> bool {
+        refresh::Presented::new(self, &|_| {}).is_refreshable(terminal)
     }
 
     /// The release of a title that lies on it, verified with the publisher's key that the authority vouches for; with its token. It is the one
@@ -219,7 +218,7 @@ impl Medium {
 
     /// Whether the publisher's feed that lies beside a release lists it, and does not take it back.
     fn is_listed(&self, title: &TitleOnMedium, key: VerifyingKey, token: &str, release: &Release) -> bool {
-        let feed = read_area(&*self.area, &format!("{}/{}", layout::title(&title.title), layout::FEED), MAX_FEED as u64);
+        let feed = read_area(&*self.files, &format!("{}/{}", layout::title(&title.title), layout::FEED), MAX_FEED as u64);
         let Some(feed) = feed.ok().and_then(|bytes| String::from_utf8(bytes).ok()) else { return false };
         let Ok(feed) = Feed::verify(&feed, |kid| (kid == title.publisher.id).then_some(key)) else { return false };
         let listed = feed.find(&release.version).filter(|_| feed.title == title.title.as_str());
@@ -228,7 +227,7 @@ impl Medium {
 
     /// The content of a title on it.
     pub(crate) fn content<'a>(&'a self, title: &'a TitleId) -> OnArea<'a> {
-        OnArea { area: &*self.area, title }
+        OnArea { area: &*self.files, title }
     }
 
     /// Bytes of all packs of a title that lie on the medium, opened or not.
@@ -237,12 +236,47 @@ impl Medium {
     /// [`MediumError::NoContent`], [`MediumError::Unreadable`].
     pub fn packed_size(&self, title: &TitleId) -> Result<u64> {
         let directory = layout::title(title);
-        match self.area.lengths(&directory) {
+        match self.files.lengths(&directory) {
             Ok(files) => Ok(files.iter().filter(|(name, _)| name.ends_with(".pack")).map(|(_, length)| length).sum()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(MediumError::NoContent(title.clone()).into()),
             Err(source) => Err(MediumError::Unreadable { file: directory, offset: 0, source }.into()),
         }
     }
+}
+
+/// Verifies an identity area by the keys that its authority is known for here, or else by those in it. Says whether the key was known.
+fn verified(bytes: &[u8], known: Option<&Authority>, known_key: &mut bool) -> Result<Identity> {
+    let unknown = |detail: String| refused(Code::MediumUnknown, detail);
+    let area: IdentityArea =
+        parse_strict(bytes).map_err(|error| unknown(format!("its identity area is damaged or was edited: {error}")))?;
+    if area.counterfoil != 1 {
+        return Err(unknown(format!("its identity area is of version {}, which this terminal does not know", area.counterfoil)));
+    }
+    let name = &area.authority.name;
+    let (document, signature) = match known.filter(|known| known.document.name == *name) {
+        Some(known) => (&known.document, Signature::Pinned),
+        None => (&area.authority, Signature::Unpinned),
+    };
+    let verified = verify_compact(&area.identity, IDENTITY_TYP, |kid| {
+        let key = signing_key(document, kid);
+        *known_key = key.is_some() || signature == Signature::Unpinned;
+        key
+    });
+    let claims: IdentityClaims = verified.map_err(|error| {
+        unknown(if *known_key {
+            format!("its identity is not signed by its authority: {error}")
+        } else {
+            format!(
+                "its identity is signed by a key that `{name}` is not known for here; `counterfoil authority refresh` renews what is known"
+            )
+        })
+    })?;
+    if claims.iss != *name {
+        return Err(unknown(format!("its identity is `{}`'s, and it names `{name}` as its authority", claims.iss)));
+    }
+    let secret = from_base64url(&area.claim_secret).map(Zeroizing::new).and_then(|bytes| Secret::from_slice(&bytes));
+    let secret = secret.ok_or_else(|| unknown("its claim secret is damaged or was edited".into()))?;
+    Ok(Identity { area, claims, signature, secret })
 }
 
 pub(crate) fn find_area(terminal: &Terminal, path: &Path) -> Result<Box<dyn Area>> {

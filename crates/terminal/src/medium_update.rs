@@ -17,7 +17,7 @@ mod writing;
 use crate::card::CardChoice;
 use crate::claimant::Claimant;
 use crate::error::{Error, Result};
-use crate::exchange::ask;
+use crate::exchange::ask_presenting;
 use crate::feed::{self, Going, Handed};
 use crate::fill::{Step, check_space};
 use crate::home::Authority;
@@ -25,6 +25,7 @@ use crate::inspect::check_authority;
 use crate::install::InstallError;
 use crate::io::{IoFailure, Lock, read_small, replace};
 use crate::library::{Library, Listed};
+use crate::medium::refresh::{LOCK, Presented};
 use crate::medium::{Medium, layout};
 use crate::terminal::Terminal;
 use crate::update::ask_keys;
@@ -90,7 +91,7 @@ pub fn update_medium(
     let (root, _medium) = writable(terminal, path)?;
     let titles = &medium.identity().titles;
     let held: Vec<Option<Release>> = titles.iter().map(|title| held(&medium, title)).collect::<Result<_>>()?;
-    let plans = report(terminal, &authority, &medium, titles, &held)?;
+    let plans = report(terminal, &authority, &medium, titles, &held, progress)?;
     let mut done = Vec::new();
     for ((title, held), plan) in titles.iter().zip(&held).zip(&plans) {
         let updating = Updating { terminal, authority: &authority, root: &root, title, held: held.as_ref(), progress };
@@ -111,7 +112,7 @@ fn writable(terminal: &Terminal, path: &Path) -> Result<(PathBuf, Box<dyn Lock>)
         // An image, or what is burnt from one.
         return Err(IoFailure::at("write to", path)(io::ErrorKind::ReadOnlyFilesystem.into()).into());
     }
-    let lock = io.lock(&path.join(".counterfoil.lock")).map_err(IoFailure::at("write to", path))?;
+    let lock = io.lock(&path.join(LOCK)).map_err(IoFailure::at("write to", path))?;
     Ok((path.to_owned(), lock))
 }
 
@@ -142,6 +143,7 @@ fn report(
     medium: &Medium,
     titles: &[TitleOnMedium],
     held: &[Option<Release>],
+    progress: &(dyn Fn(Step) + Sync),
 ) -> Result<Vec<Plan>> {
     let status = |(title, held): (&TitleOnMedium, &Option<Release>)| -> Result<Status> {
         Ok(Status {
@@ -165,9 +167,14 @@ fn report(
         device_id: None,
         medium_id: Some(medium_id),
         encoder: Encoder::name(),
+        // Whoever has no keys to it gets whole packs.
+        deltas: false,
         titles: titles.iter().zip(held).map(status).collect::<Result<_>>()?,
     });
-    let answered: ReportResult = ask(terminal, authority, &operation, &[(&name, Signer::ClaimSecret(medium.secret()))])?;
+    let told = |refreshing| progress(Step::Refreshing(refreshing));
+    let presented = Presented::locked(medium, &told);
+    let proofs = [(name.as_str(), Signer::ClaimSecret(medium.secret()))];
+    let answered: ReportResult = ask_presenting(terminal, authority, &operation, &proofs, Some(&presented))?;
     let same = |(plan, title): (&Plan, &TitleOnMedium)| plan.title == title.title;
     if answered.plans.len() != titles.len() || !answered.plans.iter().zip(titles).all(same) {
         return Err(crate::ExchangeError::Shape("not one plan for each title".into()).into());

@@ -21,20 +21,35 @@ pub fn parse(text: &str) -> Result<Right, String> {
 pub fn all(copies: u32, given: &[Right]) -> Result<Rights, Failure> {
     let mut rights = Rights { copies, ..Rights::default() };
     for (key, value) in given {
-        match key.as_str() {
-            "download" => rights.download = yes(key, value)?,
-            "upload" => rights.upload = yes(key, value)?,
-            "update" => rights.update = yes(key, value)?,
-            "play" => rights.play = yes(key, value)?,
-            "transfer" => rights.transfer = yes(key, value)?,
-            "copies" => return Err(Failure::usage("the number of copies is given by `--copies`")),
-            "expires" => rights.expires_at = Some(units::read_moment(value).map_err(Failure::usage)?),
-            _ => {
-                rights.attributes.insert(key.clone(), value.clone());
-            }
+        if key == "copies" {
+            return Err(Failure::usage("the number of copies is given by `--copies`"));
         }
+        set(&mut rights, key, value)?;
     }
     Ok(rights)
+}
+
+/// One right. What is none of these is the program's own.
+pub fn set(rights: &mut Rights, key: &str, value: &str) -> Result<(), Failure> {
+    match key {
+        "copies" => rights.copies = number(key, value)?,
+        "download" => rights.download = yes(key, value)?,
+        "upload" => rights.upload = yes(key, value)?,
+        "upload_mib" => rights.upload_mib = Some(number(key, value)?),
+        "upload_readable" => rights.upload_readable = yes(key, value)?,
+        "update" => rights.update = yes(key, value)?,
+        "play" => rights.play = yes(key, value)?,
+        "transfer" => rights.transfer = yes(key, value)?,
+        "expires" => rights.expires_at = Some(units::read_moment(value).map_err(Failure::usage)?),
+        _ => {
+            rights.attributes.insert(key.to_owned(), value.to_owned());
+        }
+    }
+    Ok(())
+}
+
+fn number(key: &str, value: &str) -> Result<u32, Failure> {
+    value.parse().map_err(|_| Failure::usage(format!("the right {key} is a number, not {value}")))
 }
 
 fn yes(key: &str, value: &str) -> Result<bool, Failure> {
@@ -56,8 +71,10 @@ mod tests {
 
     #[test]
     fn rights_are_read_and_the_rest_is_the_programs() {
-        let rights = given(&["transfer=no", "upload=yes", "expires=2027-01-01", "region=eu"]).expect("all good");
+        let rights = given(&["transfer=no", "upload=yes", "upload_mib=512", "upload_readable=yes", "expires=2027-01-01", "region=eu"])
+            .expect("all good");
         assert_eq!((rights.transfer, rights.upload, rights.play), (false, true, true));
+        assert_eq!((rights.upload_mib, rights.upload_readable), (Some(512), true));
         assert_eq!(rights.expires_at, Some(Timestamp(1_798_761_600_000)));
         assert_eq!(rights.attributes.get("region").map(String::as_str), Some("eu"));
         assert_eq!(given(&["expires=2027-01-01T00:00:00Z"]).expect("a moment").expires_at, rights.expires_at);
@@ -65,7 +82,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_named() {
-        for bad in [["play=perhaps"], ["expires=tomorrow"], ["copies=3"]] {
+        for bad in [["play=perhaps"], ["expires=tomorrow"], ["copies=3"], ["upload_mib=much"], ["upload_readable=1"]] {
             assert_eq!(given(&bad).expect_err("bad").code, "usage");
         }
         assert!(parse("play").is_err() && parse("=x").is_err() && parse("x=").is_err());

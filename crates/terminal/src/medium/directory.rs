@@ -4,7 +4,7 @@ use super::Area;
 use crate::io::Io;
 use counterfoil_format::content::ReadAt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A directory.
@@ -23,5 +23,9 @@ impl Area for Directory {
         let directory = self.path.join(path);
         let length = |name: &std::ffi::OsString| Ok((name.to_string_lossy().into_owned(), self.io.metadata(&directory.join(name))?.length));
         self.io.list(&directory)?.iter().map(length).collect()
+    }
+
+    fn root(&self) -> Option<&Path> {
+        Some(&self.path)
     }
 }

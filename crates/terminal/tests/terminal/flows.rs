@@ -297,14 +297,14 @@ fn a11_inspecting_asks_for_what_is_there() {
     let terminal = world.terminal(Arc::new(disk), &device);
     let medium = Medium::open(&terminal, Path::new(MEDIUM)).unwrap();
     assert_eq!(medium.verdict(), Signature::Pinned);
-    let verdict = inspect(&terminal, Some(&medium), &CardChoice::Default).unwrap();
+    let verdict = inspect(&terminal, Some(&medium), &CardChoice::Default, &|_| {}).unwrap();
     assert_eq!(verdict.medium.unwrap().copies_left, 1);
     assert!(verdict.user.is_some());
     copy_once(&terminal).unwrap();
-    assert_eq!(inspect(&terminal, Some(&medium), &CardChoice::Default).unwrap().medium.unwrap().copies_left, 0);
+    assert_eq!(inspect(&terminal, Some(&medium), &CardChoice::Default, &|_| {}).unwrap().medium.unwrap().copies_left, 0);
 
     let stranger = world.terminal(Arc::new(io::model::DiskModel::new()), &device);
-    assert_eq!(refusal(inspect(&stranger, None, &CardChoice::Default)), Code::UserInvalid);
+    assert_eq!(refusal(inspect(&stranger, None, &CardChoice::Default, &|_| {})), Code::UserInvalid);
 }
 
 trait PackPath {
