@@ -162,6 +162,7 @@ fn by(kind: WayKind) -> &'static str {
         WayKind::Patch => "by a patch",
         WayKind::Chain => "by several patches",
         WayKind::HealAndPatch => "by healing and patches",
+        WayKind::Deltas => "by what differs in it",
         WayKind::Chunks => "by what is new of it",
         WayKind::Full => "by all of it",
     }

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use counterfoil_core::rules::plan::{Candidate, Edge, chains};
+use counterfoil_core::rules::plan::{Candidate, Deltas, Edge, chains};
 use counterfoil_core::wire::{PatchOnOffer, ReleaseOnOffer, Way};
 use counterfoil_core::{Channel, ReleaseVersion, Timestamp, TitleId};
 use counterfoil_format::content as format;
@@ -17,6 +17,7 @@ use crate::actions;
 use crate::auth::Scope;
 use crate::db::{DbError, Tx};
 use crate::store::audit::{self, Head};
+use crate::store::delta::{self, Delta};
 use crate::store::feed;
 use crate::store::patch::{self, Patch};
 use crate::store::release::{self, Release};
@@ -67,6 +68,7 @@ pub struct Catalogue {
     pub released: Vec<Released>,
     minima: HashMap<Channel, i64>,
     patches: HashMap<String, Patches>,
+    deltas: HashMap<Between, Deltas>,
     ways: Mutex<HashMap<Between, Arc<[Way]>>>,
 }
 
@@ -118,9 +120,13 @@ impl Catalogue {
             candidates.push(candidate);
             released.push(one);
         }
-        let mut catalogue = Self { head, candidates, released, minima, patches: HashMap::new(), ways: Mutex::default() };
+        let mut catalogue =
+            Self { head, candidates, released, minima, patches: HashMap::new(), deltas: HashMap::new(), ways: Mutex::default() };
         for patch in patch::list(tx, id, ("", ""), PATCHES).await? {
             catalogue.add(patch);
+        }
+        for delta in delta::list(tx, id, ("", ""), PATCHES).await? {
+            catalogue.add_deltas(delta);
         }
         Ok(Some(catalogue))
     }
@@ -134,6 +140,12 @@ impl Catalogue {
         of.leaving[from].push(of.edges.len());
         of.edges.push(Edge { from, to, cost });
         of.on_offer.push(PatchOnOffer { from: patch.from, to: patch.to, object: patch.object.to_string(), length: patch.length });
+    }
+
+    fn add_deltas(&mut self, Delta { patch, covered }: Delta) {
+        let (Some(from), Some(to)) = (self.find(&patch.from), self.find(&patch.to)) else { return };
+        let object = PatchOnOffer { from: patch.from, to: patch.to, object: patch.object.to_string(), length: patch.length };
+        self.deltas.insert((from, to, patch.encoder), Deltas { object, covered });
     }
 
     /// Which of the releases a version is.
@@ -155,6 +167,11 @@ impl Catalogue {
         let found = chains(&patches.edges, &patches.leaving, from, to, passes);
         let hops = |chain: Vec<usize>| chain.into_iter().map(|edge| (patches.edges[edge].to, patches.on_offer[edge].clone())).collect();
         found.into_iter().map(hops).collect()
+    }
+
+    /// Deltas from one release to another, for a device that compresses by `encoder`.
+    pub fn deltas(&self, encoder: &str, from: usize, to: usize) -> Option<Deltas> {
+        self.deltas.get(&(from, to, without_level(encoder).to_owned())).cloned()
     }
 
     /// Ways that were measured before, for a device on which nothing is damaged and nothing was begun.

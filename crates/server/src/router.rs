@@ -11,8 +11,9 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 
 use crate::api::{
-    audit, batches, cards, contents, contents_servers, feeds, health, home, inbox, listings, media, openapi as description, orders,
-    patches, pictures, publishers, releases, selection, shop, store, store_release, terminal, titles, tokens, users, well_known, whoami,
+    audit, batches, cards, contents, contents_servers, deltas, feeds, health, home, inbox, listings, media, openapi as description, orders,
+    patches, pictures, providers, publishers, releases, selection, shop, store, store_release, terminal, titles, tokens, users, well_known,
+    whoami,
 };
 use crate::app::App;
 use crate::auth::{self, Admit};
@@ -46,6 +47,7 @@ fn table(app: &App) -> Table<'_> {
         .on("/v1/titles/{title}/content-key", AUTHORITY, Admit::Publisher, routes!(titles::content_key))
         .on("/v1/titles/{title}/releases", AUTHORITY, Admit::Publisher, routes!(releases::list, releases::create))
         .on("/v1/titles/{title}/releases/{version}", AUTHORITY, Admit::Publisher, routes!(releases::get, releases::change))
+        .on("/v1/titles/{title}/deltas", AUTHORITY, Admit::Publisher, routes!(deltas::list, deltas::create))
         .on("/v1/titles/{title}/patches", AUTHORITY, Admit::Publisher, routes!(patches::list, patches::create))
         .on("/v1/titles/{title}/channels/{channel}", AUTHORITY, Admit::Publisher, routes!(releases::channel, releases::set_channel))
         .on("/v1/titles/{title}/feed", AUTHORITY, Admit::Publisher, routes!(feeds::get, feeds::put))
@@ -53,10 +55,10 @@ fn table(app: &App) -> Table<'_> {
         .on("/v1/titles/{title}/rules/{supplement}", AUTHORITY, Admit::Publisher, routes!(selection::put, selection::remove))
         .on("/v1/contents-servers", AUTHORITY, Admit::Operator, routes!(contents_servers::list, contents_servers::create))
         .on("/v1/contents-servers/{server}", AUTHORITY, Admit::Operator, routes!(contents_servers::end))
-        .on("/v1/contents/{object}", UPLOADS, Admit::Publisher, routes!(contents::head_stored, contents::put))
-        .on("/v1/batches", AUTHORITY, Admit::Publisher, routes!(batches::list, batches::create))
         .on("/v1/providers", AUTHORITY, Admit::Operator, routes!(providers::list, providers::create))
         .on("/v1/providers/{provider}", AUTHORITY, Admit::Operator, routes!(providers::get, providers::end))
+        .on("/v1/contents/{object}", UPLOADS, Admit::Publisher, routes!(contents::head_stored, contents::put))
+        .on("/v1/batches", AUTHORITY, Admit::Publisher, routes!(batches::list, batches::create))
         .on("/v1/batches/{batch}", AUTHORITY, Admit::Publisher, routes!(batches::get))
         .on("/v1/batches/{batch}/media", AUTHORITY, Admit::Publisher, routes!(batches::import))
         .on("/v1/batches/{batch}/identities", AUTHORITY, Admit::Publisher, routes!(batches::identities))

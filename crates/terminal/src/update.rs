@@ -5,9 +5,11 @@
 mod base;
 mod bring;
 mod counted;
+mod deltas;
 mod error;
 mod heal;
 mod patch;
+mod prepared;
 mod report;
 
 use crate::card::{CardChoice, FileHolder, Holder as _, SealedGrant};

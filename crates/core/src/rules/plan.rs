@@ -3,7 +3,7 @@
 use super::rollout;
 use crate::{Channel, Code, Refusal, ReleaseVersion, TitleId};
 
-pub use ways::{Begun, Chain, Difference, Edge, Ground, chains, heal, ways};
+pub use ways::{Begun, Chain, Deltas, Difference, Edge, Ground, chains, heal, ways};
 
 mod ways;
 

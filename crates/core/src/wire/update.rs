@@ -38,6 +38,9 @@ pub struct Report {
     pub medium_id: Option<MediumId>,
     /// What its chunks are compressed by, such as `zstd 1.5.7`: patches made with another are of no use here.
     pub encoder: String,
+    /// Whether it knows [`WayKind::Deltas`]: who does not is not offered it.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub deltas: bool,
     /// Title by title; [`Report::MOST`] at most.
     pub titles: Vec<Status>,
 }
@@ -180,7 +183,7 @@ pub struct ReleaseOnOffer {
 pub struct Way {
     /// What it does.
     pub kind: WayKind,
-    /// Patches, to be applied in this order, each to a complete release of its own.
+    /// Patches, to be applied in this order, each to a complete release of its own; of [`WayKind::Deltas`], the one object of deltas.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub patches: Vec<PatchOnOffer>,
     /// Bytes to fetch.
@@ -203,13 +206,15 @@ pub enum WayKind {
     Chain,
     /// Damaged chunks first, then one patch or several.
     HealAndPatch,
+    /// The chunks that are missing, as far as they were prepared so: written against what is there.
+    Deltas,
     /// The chunks that are missing.
     Chunks,
     /// Everything.
     Full,
 }
 
-/// A patch at the contents servers.
+/// A patch, or an object of deltas, at the contents servers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PatchOnOffer {
     /// The release that it is applied to.

@@ -168,6 +168,20 @@ impl Reader {
         Ok(filled)
     }
 
+    /// Appends the plaintext of the chunk at an index of the manifest.
+    ///
+    /// # Errors
+    /// `NotFound` for one that the manifest has not; [`ChunkError`] as `InvalidData`; what the pack's file says.
+    pub fn read_chunk(&self, index: u32, out: &mut Vec<u8>) -> io::Result<()> {
+        let chunk = self.manifest.chunks().get(index as usize).ok_or(io::ErrorKind::NotFound)?;
+        let plain = self.plain(index, chunk).map_err(|fault| match fault {
+            Fault::Pack(error) => error,
+            Fault::Chunk(error) => io::Error::new(io::ErrorKind::InvalidData, error),
+        })?;
+        out.extend_from_slice(&plain);
+        Ok(())
+    }
+
     fn chunk(&self, run: Run, within: u32) -> (u32, &ChunkRef) {
         let index = run.first + within;
         (index, &self.manifest.chunks()[index as usize])

@@ -1,4 +1,4 @@
-//! Publishing a patch: both releases are the title's, and its bytes are in the contents store.
+//! Publishing a patch, or deltas: both releases are the title's, and its bytes are in the contents store.
 //!
 //! What it says is not looked into: a wrong patch gives chunks that no manifest names, and terminals fetch chunks instead.
 
@@ -6,23 +6,26 @@ use counterfoil_core::TitleId;
 use serde_json::json;
 
 use super::checks::check_text;
+use crate::api::deltas::DeltaDocument;
 use crate::api::patches::{NewPatch, PatchDocument};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::db::Tx;
 use crate::idempotency::{Once, Reply};
 use crate::problem::{ApiCode, Problem};
+use crate::store::delta::{self, Delta};
 use crate::store::patch::{self, Patch};
 use crate::store::{audit, release, title};
 
 /// Longest name of an encoder, in bytes, as in the header of a patch.
 const MAX_ENCODER: usize = 64;
 
-/// Adds a patch to a title; the same again changes nothing, another one between the same releases takes its place.
+/// Adds a patch to a title, or deltas, which say how many sealed bytes of chunks they give. The same again changes nothing, another one
+/// between the same releases takes its place.
 ///
 /// # Errors
 /// `not_found`; `unprocessable` for releases or an object that are not there, or do not fit.
-pub async fn run(app: &App, caller: &Caller, once: &Once, id: TitleId, new: NewPatch) -> Result<Reply, Problem> {
+pub async fn run(app: &App, caller: &Caller, once: &Once, id: TitleId, new: NewPatch, covered: Option<u64>) -> Result<Reply, Problem> {
     let (now, actor, scope, family) = (app.clock.now().0, caller.actor(), caller.scope(), title::family(&id));
     check_text(&new.encoder)?;
     if new.encoder.len() > MAX_ENCODER {
@@ -56,17 +59,49 @@ pub async fn run(app: &App, caller: &Caller, once: &Once, id: TitleId, new: NewP
         if generations[0] != generations[1] {
             return Err(wrong("the two releases are sealed under content keys of different generations"));
         }
-        if let Some(there) = patch::get(tx, &id, &row.from, &row.to).await?
-            && (there.object, &there.encoder) == (row.object, &row.encoder)
-        {
-            return Ok(Reply::ok(&PatchDocument::from(there)));
+        let (reply, event) = match covered {
+            None => (put_patch(tx, &id, &row).await?, "patch.published"),
+            Some(covered) => (put_delta(tx, &id, Delta { patch: row.clone(), covered }).await?, "delta.published"),
+        };
+        if reply.is_new {
+            let detail = json!({ "from": row.from, "to": row.to, "object": row.object, "length": row.length, "encoder": row.encoder });
+            audit::append(tx, &family, now, &actor, event, &detail).await?;
         }
-        patch::put(tx, &id, &row).await?;
-        let detail = json!({ "from": row.from, "to": row.to, "object": row.object, "length": row.length, "encoder": row.encoder });
-        audit::append(tx, &family, now, &actor, "patch.published", &detail).await?;
-        Ok(Reply::created(&PatchDocument::from(row.clone())))
+        Ok(reply.reply)
     })
     .await
+}
+
+/// The answer, and whether anything has changed.
+struct Put {
+    reply: Reply,
+    is_new: bool,
+}
+
+async fn put_patch(tx: &mut Tx, id: &TitleId, row: &Patch) -> Result<Put, Problem> {
+    match patch::get(tx, id, &row.from, &row.to).await? {
+        Some(there) if same(&there, row) => Ok(Put { reply: Reply::ok(&PatchDocument::from(there)), is_new: false }),
+        _ => {
+            patch::put(tx, id, row).await?;
+            Ok(Put { reply: Reply::created(&PatchDocument::from(row.clone())), is_new: true })
+        }
+    }
+}
+
+async fn put_delta(tx: &mut Tx, id: &TitleId, row: Delta) -> Result<Put, Problem> {
+    match delta::get(tx, id, &row.patch.from, &row.patch.to).await? {
+        Some(there) if same(&there.patch, &row.patch) && there.covered == row.covered => {
+            Ok(Put { reply: Reply::ok(&DeltaDocument::from(there)), is_new: false })
+        }
+        _ => {
+            delta::put(tx, id, &row).await?;
+            Ok(Put { reply: Reply::created(&DeltaDocument::from(row)), is_new: true })
+        }
+    }
+}
+
+fn same(there: &Patch, row: &Patch) -> bool {
+    (there.object, &there.encoder) == (row.object, &row.encoder)
 }
 
 fn wrong(what: impl std::fmt::Display) -> Problem {

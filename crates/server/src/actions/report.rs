@@ -10,8 +10,9 @@ use counterfoil_core::wire::{HolderKind, Report, ReportResult};
 use counterfoil_core::{Code, DeviceId, MediumId, Refusal, Timestamp, UserId};
 
 use super::asked::{self, Asked, Decided};
+use super::feed;
+use super::proof::{self, By};
 use super::selection::{self, Reported, Reporter};
-use super::{feed, proof};
 use crate::app::App;
 use crate::db::{DbError, Tx};
 use crate::problem::Problem;
@@ -31,14 +32,17 @@ mod plans;
 /// # Errors
 /// Failures of the server; a refusal is no error.
 pub async fn run(app: &App, asked: &Asked, ask: &Report, now: Timestamp) -> Result<Decided, Problem> {
-    let asking = match admit(app, asked, ask).await? {
+    let asking = match admit(app, asked, ask, now).await? {
         Ok(asking) => asking,
-        Err((refusal, who)) => return asked::refuse(app, asked::stranger(&who), "report", "terminal", refusal, now).await,
+        Err(Refused::Recorded(refusal)) => return Ok(Err(refusal)),
+        Err(Refused::Stranger(refusal, who)) => {
+            return asked::refuse(app, asked::stranger(&who), BY.operation, BY.actor, refusal, now).await;
+        }
     };
     let facts = facts::load(app, &asking, ask, now).await?;
     let (mut plans, mut room) = (vec![], feed::ROOM);
     for (status, held) in ask.titles.iter().zip(&facts.titles) {
-        let mut plan = plans::plan(app, &asking, &ask.encoder, status, held).await?;
+        let mut plan = plans::plan(app, &asking, ask, status, held).await?;
         plans::fit(&mut plan, &mut room);
         if plan.refused.is_none() {
             let told = feed::tell(app, &status.title, held.feed(), status.feed, &mut room, now)?;
@@ -66,19 +70,29 @@ struct Asking {
     medium: Option<(MediumId, Known)>,
 }
 
-/// The device proves it; an entry without devices, its holder; a medium, by its claim secret. A refusal comes with whoever it is about.
-async fn admit(app: &App, asked: &Asked, ask: &Report) -> Result<Result<Asking, (Refusal, String)>, Problem> {
+/// A report that is refused.
+enum Refused {
+    /// And not recorded yet; with whoever it is about.
+    Stranger(Refusal, String),
+    /// And recorded.
+    Recorded(Refusal),
+}
+
+const BY: By<'static> = By { operation: "report", actor: "terminal" };
+
+/// The device proves it; an entry without devices, its holder; a medium, by its claim secret.
+async fn admit(app: &App, asked: &Asked, ask: &Report, now: Timestamp) -> Result<Result<Asking, Refused>, Problem> {
     let who = match (&ask.user_id, &ask.medium_id) {
         (Some(user), _) => user.to_string(),
         (None, Some(medium)) => medium.to_string(),
         (None, None) => asked.request_id.to_string(),
     };
     if ask.titles.len() > Report::MOST {
-        return Ok(Err((Refusal::with(Code::RateLimited, format!("at most {} titles in one report", Report::MOST)), who)));
+        return Ok(Err(Refused::Stranger(Refusal::with(Code::RateLimited, format!("at most {} titles in one report", Report::MOST)), who)));
     }
     let titles: HashSet<_> = ask.titles.iter().map(|status| (&status.title, status.grant_id)).collect();
     if titles.len() < ask.titles.len() {
-        return Ok(Err((Refusal::with(Code::ProofInvalid, "a copy of a title is reported twice"), who)));
+        return Ok(Err(Refused::Stranger(Refusal::with(Code::ProofInvalid, "a copy of a title is reported twice"), who)));
     }
     let (user, device, medium_id) = (ask.user_id, ask.device_id, ask.medium_id.clone());
     let (presented, dead, known) = app
@@ -102,20 +116,20 @@ async fn admit(app: &App, asked: &Asked, ask: &Report) -> Result<Result<Asking, 
     if user.is_some()
         && let Err(code) = admit_user(asked, ask, presented.filter(|_| !dead).as_ref())
     {
-        return Ok(Err((code.into(), who)));
+        return Ok(Err(Refused::Stranger(code.into(), who)));
     }
     let medium = match &ask.medium_id {
         // A user's report may only say which medium it is about.
         Some(medium) if user.is_none() || ask.titles.iter().any(|status| status.grant_id.is_none()) => {
-            if !proof::medium(app, asked, medium, known.as_ref(), None).await? {
-                return Ok(Err((Code::MediumUnknown.into(), medium.to_string())));
+            match proof::admit(app, asked, BY, medium, known, now).await? {
+                Ok(known) => Some((medium.clone(), known)),
+                Err(refusal) => return Ok(Err(Refused::Recorded(refusal))),
             }
-            known.map(|known| (medium.clone(), known))
         }
         _ => None,
     };
     if user.is_none() && medium.is_none() {
-        return Ok(Err((Refusal::with(Code::ProofInvalid, "neither a user nor a medium reports"), who)));
+        return Ok(Err(Refused::Stranger(Refusal::with(Code::ProofInvalid, "neither a user nor a medium reports"), who)));
     }
     Ok(Ok(Asking { user, device: device.filter(|_| user.is_some()), medium }))
 }

@@ -79,7 +79,7 @@ pub async fn create(
     Body(new): Body<NewPatch>,
 ) -> Result<Reply, Problem> {
     let id: TitleId = id.parse().map_err(|_| ApiCode::NotFound)?;
-    publish_patch::run(&app, &caller, &once, id, new).await
+    publish_patch::run(&app, &caller, &once, id, new, None).await
 }
 
 /// Patches of a title, in order of their releases' versions as text.

@@ -22,7 +22,14 @@ fn report(medium: &MediumId, title: &str) -> Operation {
         variables: Default::default(),
     };
     let encoder = "zstd 0 level 0".to_owned();
-    Operation::Report(Report { user_id: None, device_id: None, medium_id: Some(medium.clone()), encoder, titles: vec![status] })
+    Operation::Report(Report {
+        user_id: None,
+        device_id: None,
+        medium_id: Some(medium.clone()),
+        encoder,
+        deltas: true,
+        titles: vec![status],
+    })
 }
 
 fn content(answer: Result<serde_json::Value, Refusal>) -> Result<Option<ContentOnOffer>, Code> {

@@ -12,7 +12,8 @@ use super::UpdateError;
 use super::base::Base;
 use super::counted::Counted;
 use super::heal::heal;
-use super::patch::Patching;
+use super::prepared::{Prepared, Take};
+use super::{deltas, patch};
 use crate::copy::CopyError;
 use crate::error::{Error, Result};
 use crate::fill::packs::Work;
@@ -152,7 +153,8 @@ impl Bringing<'_> {
     fn by(&self, way: &Way, target: &Keys, base: Option<&Base<'_>>, source: &Counted<'_>) -> Result<Progress> {
         if !self.copy.releases()?.contains(&target.title.release) {
             // Nothing of it is here yet: what the plan says is all that is known.
-            self.make_room(way.write + way.patches.iter().map(|patch| patch.length).sum::<u64>())?;
+            let kept = way.patches.iter().filter(|_| way.kind != WayKind::Deltas).map(|patch| patch.length);
+            self.make_room(way.write + kept.sum::<u64>())?;
         }
         let known = self.copy.known_damage()?.filter(|damage| damage.release == self.record.listed.release);
         if self.record.listed.release == target.title.release {
@@ -166,6 +168,10 @@ impl Bringing<'_> {
         let done = match way.kind {
             WayKind::Heal => return Err(UpdateError::NotHealed { title: target.title.title.clone(), count: 0 }.into()),
             WayKind::Patch | WayKind::Chain | WayKind::HealAndPatch => self.along(&way.patches, base, target, source)?,
+            WayKind::Deltas => {
+                let offered = way.patches.first().map(|offer| (offer, deltas::take as Take));
+                self.reach(Some(base), target, offered, source)?
+            }
             WayKind::Chunks | WayKind::Full => self.reach(Some(base), target, None, source)?,
         };
         if let Some(known) = self.copy.known_damage()?.filter(|damage| damage.release == self.record.listed.release) {
@@ -180,14 +186,20 @@ impl Bringing<'_> {
         let mut reached: Option<Base<'_>> = None;
         for patch in before {
             let keys = (self.ask)(&patch.to)?;
-            self.reach(Some(reached.as_ref().unwrap_or(base)), &keys, Some(patch), source)?;
+            self.reach(Some(reached.as_ref().unwrap_or(base)), &keys, Some((patch, patch::take)), source)?;
             reached = Some(Base::open(self.copy, self.copy.record_of(&patch.to)?, self.library_key)?);
         }
-        self.reach(Some(reached.as_ref().unwrap_or(base)), target, Some(last), source)
+        self.reach(Some(reached.as_ref().unwrap_or(base)), target, Some((last, patch::take)), source)
     }
 
-    /// Makes a release complete beside the one that is played: by a patch as far as one goes, and all else from the base or the source.
-    fn reach(&self, base: Option<&Base<'_>>, target: &Keys, patch: Option<&PatchOnOffer>, source: &Counted<'_>) -> Result<Progress> {
+    /// Makes a release complete beside the one that is played: by what was prepared as far as that goes, and all else from the base or the source.
+    fn reach(
+        &self,
+        base: Option<&Base<'_>>,
+        target: &Keys,
+        prepared: Option<(&PatchOnOffer, Take)>,
+        source: &Counted<'_>,
+    ) -> Result<Progress> {
         let from = target.content_key.chunk_keys();
         let to = self.library_key.chunk_keys(from.id_key());
         let (release, version) = (&target.release, &target.release.version);
@@ -201,12 +213,12 @@ impl Bringing<'_> {
             }
             Ok(())
         };
-        // Cut off when it was complete already: the patch has nothing more to give.
+        // Cut off when it was complete already: nothing that was prepared has more to give.
         let whole = match self.copy.manifest(release, &to) {
             Ok(manifest) => self.copy.has_all(&manifest)?,
             Err(_) => false,
         };
-        if let (Some(base), Some(offer), false) = (base, patch, whole) {
+        if let (Some(base), Some((offer, take)), false) = (base, prepared, whole) {
             let transport = self.patches.ok_or_else(|| UpdateError::Patch { object: offer.object.clone(), reason: "no network".into() })?;
             let tell = |fetched, written| {
                 source.add(fetched);
@@ -216,7 +228,7 @@ impl Bringing<'_> {
                 (self.progress)(Step::Bytes(Progress { total, done, reused, written, fetched: source.so_far(), taken: 0 }));
             };
             let (content_key, copy, keys) = (&target.content_key, self.copy, &to);
-            Patching { copy, offer, transport, content_key, base, release, keys, begin: &begin, tell: &tell }.run()?;
+            take(&Prepared { copy, offer, transport, content_key, base, release, keys, begin: &begin, tell: &tell })?;
         }
         let (manifest, fetched) = fill::manifest(self.copy, release, source, &from, &to)?;
         begin(&manifest)?;

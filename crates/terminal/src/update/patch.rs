@@ -1,70 +1,46 @@
 //! A patch on its way: fetched segment by segment, applied to what the library holds, cut into the chunks that the new release names.
 //!
-//! What comes out is believed chunk by chunk, because its name stands in the manifest that the publisher signed. A patch that gives anything
-//! else has failed, and nothing of it is in the library.
+//! What comes out is believed chunk by chunk ([`super::prepared`]).
 
-use super::UpdateError;
 use super::base::Base;
+use super::prepared::{CACHE, Placing, Prepared};
 use crate::error::{Error, Result};
-use crate::fill::packs::good_chunks;
 use crate::io::{Create, File, IoFailure, create_dirs, parent};
 use crate::library::Copy;
-use crate::transport::{Part, Transport, TransportError};
+use crate::transport::Part;
 use counterfoil_core::wire::PatchOnOffer;
 use counterfoil_format::content::{
-    ChunkKeys, ChunkRef, ContentKey, Encoder, EntryKind, FileView, MAX_PLAIN, Manifest, OVERHEAD, ObjectName, ReadAt, Reader, Release,
-    SealedPatch, TAG_LEN, good_patch_bytes,
+    ChunkRef, Encoder, EntryKind, FileView, Manifest, ObjectName, ReadAt, Reader, SealedPatch, good_patch_bytes,
 };
 use counterfoil_patch::{Files, Limits, Sink};
 use std::io;
 use zeroize::Zeroize as _;
 
-/// Plaintext of the old release that is kept in memory, in bytes.
-const CACHE: usize = 16 << 20;
-
-/// A patch, and what it is applied to and for.
-pub(super) struct Patching<'a> {
-    pub copy: &'a Copy,
-    pub offer: &'a PatchOnOffer,
-    pub transport: &'a dyn Transport,
-    pub content_key: &'a ContentKey,
-    pub base: &'a Base<'a>,
-    /// The release that comes of it.
-    pub release: &'a Release,
-    /// Keys of the library, for that release.
-    pub keys: &'a ChunkKeys,
-    /// Told when the manifest is known, before any chunk is written.
-    pub begin: &'a dyn Fn(&Manifest) -> Result<()>,
-    /// Told bytes: fetched, and written.
-    pub tell: &'a dyn Fn(u64, u64),
+/// Takes a patch: what it gives is cut into chunks as the new manifest says.
+pub(super) fn take(patch: &Prepared<'_>) -> Result<()> {
+    let sealed = SealedPatch::open(patch.content_key.patch_key(), patch.fetch()?).map_err(|error| patch.unusable(&error))?;
+    let header = sealed.header();
+    if header.from != patch.base.release.manifest.id || header.to != patch.release.manifest.id || header.encoder != Encoder::name() {
+        return Err(patch.unusable(&"it is between other releases, or made with another compressor"));
+    }
+    let encoder = Encoder::new(header.level).map_err(|error| patch.unusable(&error))?;
+    let old = OldFiles::new(patch.base, &header.old)?.ok_or_else(|| patch.unusable(&"it reads what is no file"))?;
+    let mut cutting = Cutting::new(patch, &header.new, encoder);
+    if let Ok(manifest) = patch.copy.manifest(patch.release, patch.keys) {
+        cutting.take_manifest(manifest)?;
+    }
+    let limits = Limits { files: header.new.len() + 1, bytes: patch.release.size + patch.release.manifest.size };
+    let text = Text { patch: &sealed, length: sealed.size().map_err(|error| patch.unusable(&error))? };
+    let applied = counterfoil_patch::apply(&old, &text, &limits, &mut cutting, &mut |_| {});
+    // What the drive says of the new text is no fault of the patch.
+    match (cutting.failure.take(), applied) {
+        (Some(failure), _) => Err(failure),
+        (None, Err(error)) => Err(patch.unusable(&error)),
+        (None, Ok(())) => Ok(()),
+    }
 }
 
-impl Patching<'_> {
-    /// Fetches it, and writes the chunks that it gives into unfinished packs, and the manifest where it is not there yet.
-    pub fn run(&self) -> Result<()> {
-        let file = self.fetch()?;
-        let patch = SealedPatch::open(self.content_key.patch_key(), file).map_err(|error| self.unusable(&error))?;
-        let header = patch.header();
-        if header.from != self.base.release.manifest.id || header.to != self.release.manifest.id || header.encoder != Encoder::name() {
-            return Err(self.unusable(&"it is between other releases, or made with another compressor"));
-        }
-        let encoder = Encoder::new(header.level).map_err(|error| self.unusable(&error))?;
-        let old = OldFiles::new(self.base, &header.old)?.ok_or_else(|| self.unusable(&"it reads what is no file"))?;
-        let mut cutting = Cutting::new(self, &header.new, encoder);
-        if let Ok(manifest) = self.copy.manifest(self.release, self.keys) {
-            cutting.take_manifest(manifest)?;
-        }
-        let limits = Limits { files: header.new.len() + 1, bytes: self.release.size + self.release.manifest.size };
-        let text = Text { patch: &patch, length: patch.size().map_err(|error| self.unusable(&error))? };
-        let applied = counterfoil_patch::apply(&old, &text, &limits, &mut cutting, &mut |_| {});
-        // What the drive says of the new text is no fault of the patch.
-        match (cutting.failure.take(), applied) {
-            (Some(failure), _) => Err(failure),
-            (None, Err(error)) => Err(self.unusable(&error)),
-            (None, Ok(())) => Ok(()),
-        }
-    }
-
+impl Prepared<'_> {
     /// The whole sealed patch, gone on with where an earlier attempt was cut off.
     fn fetch(&self) -> Result<Box<dyn File>> {
         let path = path(self.copy, self.offer);
@@ -87,7 +63,7 @@ impl Patching<'_> {
                 Ok(0) => return Err(self.unusable(&"it was cut off")),
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(broken(&self.offer.object, error)),
+                Err(error) => return Err(self.broken(error)),
             };
             file.write_all_at(&buffer[..count], good).map_err(fail())?;
             good += count as u64;
@@ -101,10 +77,6 @@ impl Patching<'_> {
         Ok(file)
     }
 
-    fn unusable(&self, reason: &dyn std::fmt::Display) -> Error {
-        UpdateError::Patch { object: self.offer.object.clone(), reason: reason.to_string() }.into()
-    }
-
     /// A patch of an impossible length is unusable; all else is the drive's.
     fn or_unusable(&self, error: io::Error, path: &std::path::Path) -> Error {
         match error.kind() {
@@ -112,24 +84,10 @@ impl Patching<'_> {
             _ => IoFailure::at("read", path)(error).into(),
         }
     }
-
-    /// One that is not there any more is unusable; where nobody answers, nobody answers for the other ways either.
-    fn lost(&self, error: TransportError) -> Error {
-        match error {
-            TransportError::Status { status: 400..500, .. } => self.unusable(&error),
-            error => error.into(),
-        }
-    }
 }
 
 fn path(copy: &Copy, offer: &PatchOnOffer) -> std::path::PathBuf {
     copy.directory.join("update").join(format!("{}.patch", offer.object))
-}
-
-/// The line broke while a patch was fetched.
-fn broken(object: &str, error: io::Error) -> Error {
-    let known = error.downcast::<TransportError>();
-    known.unwrap_or_else(|error| TransportError::Unreachable { url: format!("content {object}"), reason: error.to_string() }).into()
 }
 
 /// What the patch reads: the old manifest as file 0, then files of the old release through the library's own reader, which checks every
@@ -190,10 +148,10 @@ impl counterfoil_patch::ReadAt for Text<'_> {
 
 /// Takes the new manifest, then cuts the new files as it says; compresses, names, seals and writes what of them is wanted.
 struct Cutting<'a> {
-    patching: &'a Patching<'a>,
+    patching: &'a Prepared<'a>,
     /// The files that come after the manifest, as entries of it.
     entries: &'a [u32],
-    encoder: Encoder,
+    placing: Placing<'a>,
     manifest: Option<Manifest>,
     /// Chunks that are in no finished pack and in no unfinished one, by index.
     wanted: Vec<bool>,
@@ -201,39 +159,29 @@ struct Cutting<'a> {
     file: Option<(usize, usize, u32)>,
     /// Of the chunk, or of the manifest.
     plain: Vec<u8>,
-    sealed: Vec<u8>,
-    /// The pack that was written to last.
-    open: Option<(u32, Box<dyn File>)>,
     /// What the drive said.
     failure: Option<Error>,
 }
 
 impl<'a> Cutting<'a> {
-    fn new(patching: &'a Patching<'a>, entries: &'a [u32], encoder: Encoder) -> Self {
-        let sealed = vec![0; MAX_PLAIN + OVERHEAD];
-        Self { patching, entries, encoder, manifest: None, wanted: vec![], file: None, plain: vec![], sealed, open: None, failure: None }
+    fn new(patching: &'a Prepared<'a>, entries: &'a [u32], encoder: Encoder) -> Self {
+        let placing = Placing::new(patching, encoder);
+        Self { patching, entries, placing, manifest: None, wanted: vec![], file: None, plain: vec![], failure: None }
     }
 
     fn take_manifest(&mut self, manifest: Manifest) -> Result<()> {
         (self.patching.begin)(&manifest)?;
-        self.wanted = wanted(self.patching.copy, &manifest, self.patching.keys)?;
+        self.wanted = self.patching.wanted(&manifest)?;
         self.manifest = Some(manifest);
         Ok(())
     }
 
     /// All of the manifest is here.
     fn manifest(&mut self) -> io::Result<()> {
-        let Patching { release, keys, copy, .. } = self.patching;
+        let Prepared { release, copy, .. } = self.patching;
         let plain = std::mem::take(&mut self.plain);
-        let mut sealed = vec![0; plain.len() + OVERHEAD];
-        let body = self.encoder.encode(&plain, &mut sealed[..=plain.len()]);
-        sealed.truncate(body + TAG_LEN);
-        if keys.id_key().id_of(&sealed[..body]) != release.manifest.id {
-            return Err(invalid("it gives another manifest than the publisher signed"));
-        }
-        keys.seal_in_place(&release.manifest.id, &mut sealed);
-        let manifest =
-            release.open_manifest(keys, &mut sealed.clone()).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        let made = self.placing.manifest(&plain, release).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        let (manifest, sealed) = made.ok_or_else(|| invalid("it gives another manifest than the publisher signed"))?;
         let kept = self.take_manifest(manifest).and_then(|()| copy.store_manifest(&release.version, &sealed));
         self.or_fail(kept)
     }
@@ -259,33 +207,16 @@ impl<'a> Cutting<'a> {
     /// A chunk is whole.
     fn chunk(&mut self, index: u32, chunk: ChunkRef, pack: ObjectName) -> io::Result<()> {
         if std::mem::take(&mut self.wanted[index as usize]) {
-            let keys = self.patching.keys;
-            let body = self.encoder.encode(&self.plain, &mut self.sealed[..=self.plain.len()]);
-            let length = body + TAG_LEN;
-            if length != chunk.sealed_len as usize || keys.id_key().id_of(&self.sealed[..body]) != chunk.id {
-                return Err(invalid("it gives other text than the publisher signed"));
+            let placed = self.placing.chunk(&self.plain, &chunk, &pack);
+            match placed {
+                Ok(Some(length)) => (self.patching.tell)(0, length),
+                Ok(None) => return Err(invalid("it gives other text than the publisher signed")),
+                Err(failure) => self.or_fail(Err(failure))?,
             }
-            keys.seal_in_place(&chunk.id, &mut self.sealed[..length]);
-            let written = self.write_chunk(&chunk, pack, length);
-            self.or_fail(written.map_err(Error::from))?;
-            (self.patching.tell)(0, length as u64);
         }
         self.plain.clear();
         self.advance();
         Ok(())
-    }
-
-    fn write_chunk(&mut self, chunk: &ChunkRef, pack: ObjectName, length: usize) -> std::result::Result<(), IoFailure> {
-        let copy = self.patching.copy;
-        let path = copy.partial(&pack);
-        let file = match &mut self.open {
-            Some((open, file)) if *open == chunk.pack => file,
-            other => {
-                let file = copy.io.create(&path, Create::Resume, 0o644).map_err(IoFailure::at("write", &path))?;
-                &mut other.insert((chunk.pack, file)).1
-            }
-        };
-        file.write_all_at(&self.sealed[..length], u64::from(chunk.offset)).map_err(IoFailure::at("write", &path))
     }
 
     /// Keeps what the drive said, and stops the engine.
@@ -342,31 +273,9 @@ impl Sink for Cutting<'_> {
 impl Drop for Cutting<'_> {
     fn drop(&mut self) {
         self.plain.zeroize();
-        self.sealed.zeroize();
     }
 }
 
 fn invalid(reason: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, reason)
-}
-
-/// The chunks of packs that are not finished, but those that lie in their unfinished files already.
-fn wanted(copy: &Copy, manifest: &Manifest, keys: &ChunkKeys) -> Result<Vec<bool>> {
-    let mut wanted = vec![false; manifest.chunks().len()];
-    for (index, pack) in manifest.packs().iter().enumerate() {
-        if copy.length(&copy.pack(&pack.name))? == Some(pack.length) {
-            continue;
-        }
-        let chunks = manifest.pack_chunks(index);
-        let path = copy.partial(&pack.name);
-        let good = match copy.io.open(&path) {
-            Ok(file) => good_chunks(chunks, keys, &*file).map_err(IoFailure::at("read", &path))?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => vec![false; chunks.len()],
-            Err(error) => return Err(IoFailure::at("read", &path)(error).into()),
-        };
-        for (wanted, good) in wanted[pack.chunks.start as usize..].iter_mut().zip(good) {
-            *wanted = !good;
-        }
-    }
-    Ok(wanted)
 }

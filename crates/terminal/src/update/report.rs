@@ -121,6 +121,7 @@ fn send(terminal: &Terminal, library: &Library, card: &CardChoice, statuses: Vec
         device_id: claimant.device,
         medium_id: None,
         encoder: Encoder::name(),
+        deltas: true,
         titles: statuses,
     });
     let answered: ReportResult = ask(terminal, &authority, &operation, &claimant.proof(&holder, &device_name))?;

@@ -170,6 +170,22 @@ fn what_costs_more_than_everything_is_no_way() {
 }
 
 #[test]
+fn a5_chunks_written_against_what_is_there_count_with_those_that_were_not_prepared_so() {
+    let deltas = Some(Deltas { object: patch(1, 4, 40), covered: 150 });
+    let ground = Ground { deltas, ..ground() };
+    assert_eq!(kinds(&ground), [(WayKind::Deltas, 40 + 50), (WayKind::Chunks, 210), (WayKind::Full, 1010)]);
+    let way = &ways(&ground)[0];
+    assert_eq!((&way.patches[..], way.reuse, way.write), (&[patch(1, 4, 40)][..], 800, 310));
+    let begun = Begun { have: 200, fetched: 0 };
+    assert_eq!(kinds(&Ground { begun, ..ground.clone() })[0], (WayKind::Deltas, 45), "half of what is missing is there");
+    let begun = Begun { have: 300, fetched: 0 };
+    assert_eq!(kinds(&Ground { begun, ..ground.clone() })[0], (WayKind::Deltas, 0));
+    assert_eq!(kinds(&Ground { difference: None, ..ground.clone() }), [(WayKind::Full, 1010)], "nothing to compare with");
+    let larger = Some(Deltas { object: patch(1, 4, 2000), covered: 200 });
+    assert_eq!(kinds(&Ground { deltas: larger, ..ground }), [(WayKind::Chunks, 210), (WayKind::Full, 1010)]);
+}
+
+#[test]
 fn what_is_damaged_is_healed_before_a_patch_is_applied_and_counted() {
     let chains = vec![chain(vec![patch(1, 4, 50)])];
     let found = kinds(&Ground { damaged: 33, chains, ..ground() });
@@ -257,10 +273,12 @@ proptest! {
     fn no_way_is_larger_than_everything_and_there_always_is_one_without_patches(
         packs in 0..5000_u64, manifest in 0..100_u64, chunks in 0..5000_u64, more in 0..500_u64, damaged in 0..500_u64,
         have in 0..6000_u64, fetched in 0..500_u64, compared in any::<bool>(), lengths in proptest::collection::vec(1..6000_u64, 0..4),
+        prepared in proptest::option::of((1..6000_u64, 0..5000_u64)),
     ) {
         let difference = compared.then_some(Difference { chunks: chunks.min(packs), write: (chunks + more).min(packs) });
         let chains = lengths.iter().map(|length| chain(vec![patch(1, 4, *length)])).collect();
-        let ground = Ground { packs, manifest, difference, damaged, begun: Begun { have, fetched }, chains };
+        let deltas = prepared.map(|(length, covered)| Deltas { object: patch(1, 4, length), covered });
+        let ground = Ground { packs, manifest, difference, damaged, begun: Begun { have, fetched }, chains, deltas };
         for found in [ways(&ground), heal(&ground)] {
             let full = found.last().expect("a fallback");
             prop_assert_eq!(full.kind, WayKind::Full);

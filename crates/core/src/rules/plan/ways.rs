@@ -34,6 +34,15 @@ pub struct Chain {
     pub write: u64,
 }
 
+/// Chunks of the release, written against those of the one that is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deltas {
+    /// The object, which gives the manifest as well.
+    pub object: PatchOnOffer,
+    /// Sealed bytes of the chunks that it gives; others of those that are missing come as they are.
+    pub covered: u64,
+}
+
 /// What ways are measured on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ground {
@@ -49,12 +58,14 @@ pub struct Ground {
     pub begun: Begun,
     /// Patches that could be taken.
     pub chains: Vec<Chain>,
+    /// Deltas that could be taken.
+    pub deltas: Option<Deltas>,
 }
 
 /// The ways to another release, cheapest first. None costs more than everything, which is always the last.
 pub fn ways(ground: &Ground) -> Vec<Way> {
     let full = full(ground);
-    let mut ways: Vec<Way> = chunks(ground).filter(|way| way.fetch < full.fetch).into_iter().collect();
+    let mut ways: Vec<Way> = chunks(ground).into_iter().chain(deltas(ground)).filter(|way| way.fetch < full.fetch).collect();
     if ground.difference.is_some() {
         ways.extend(ground.chains.iter().map(|chain| patched(ground, chain)).filter(|way| way.fetch < full.fetch));
     }
@@ -86,6 +97,21 @@ fn chunks(ground: &Ground) -> Option<Way> {
         kind: WayKind::Chunks,
         patches: vec![],
         fetch: difference.chunks.min(write) + ground.manifest,
+        reuse: reuse(ground, difference),
+        write: write + ground.manifest,
+    })
+}
+
+fn deltas(ground: &Ground) -> Option<Way> {
+    let (difference, deltas) = (ground.difference?, ground.deltas.as_ref()?);
+    let write = difference.write.saturating_sub(ground.begun.have);
+    // Which of the deltas are still needed is known to whoever asks; as many as of the chunks are, on average.
+    let whole = deltas.object.length + difference.chunks.saturating_sub(deltas.covered);
+    let left = u128::from(whole) * u128::from(difference.chunks.min(write)) / u128::from(difference.chunks.max(1));
+    Some(Way {
+        kind: WayKind::Deltas,
+        patches: vec![deltas.object.clone()],
+        fetch: u64::try_from(left).unwrap_or(u64::MAX),
         reuse: reuse(ground, difference),
         write: write + ground.manifest,
     })

@@ -1,7 +1,7 @@
 //! The plan for one title: where to go by the rule, and what each way costs, from memory where it was measured before.
 
 use counterfoil_core::rules::plan::{self as rules, Begun, Chain, Ground, Wish};
-use counterfoil_core::wire::{Plan, Status, Way};
+use counterfoil_core::wire::{Plan, Report, Status, Way, WayKind};
 use counterfoil_core::{Channel, Refusal};
 
 use super::Asking;
@@ -12,7 +12,8 @@ use crate::difference::Of;
 use crate::problem::Problem;
 
 /// Plans for what is held by right; what is not is refused, and the others are planned all the same.
-pub(super) async fn plan(app: &App, asking: &Asking, encoder: &str, status: &Status, held: &Held) -> Result<Plan, Problem> {
+pub(super) async fn plan(app: &App, asking: &Asking, ask: &Report, status: &Status, held: &Held) -> Result<Plan, Problem> {
+    let encoder = &ask.encoder;
     let mut plan = Plan { title: status.title.clone(), refused: None, to: None, ways: vec![], feed: None, fresh: None, content: None };
     let decided = match &held.found {
         Ok(found) => target(asking, status, found).map(|target| (found, target)),
@@ -32,6 +33,8 @@ pub(super) async fn plan(app: &App, asking: &Asking, encoder: &str, status: &Sta
         }
         Err(refusal) => plan.refused = Some(refusal),
     }
+    // Older terminals would not understand the answer.
+    plan.ways.retain(|way| ask.deltas || way.kind != WayKind::Deltas);
     Ok(plan)
 }
 
@@ -111,7 +114,8 @@ impl Measuring<'_> {
             Some(_) => self.chains(from, to).await?,
             None => vec![],
         };
-        let ways = rules::ways(&Ground { difference, damaged, begun: counted(begun), chains, ..self.ground(to) });
+        let deltas = catalogue.deltas(self.encoder, from, to);
+        let ways = rules::ways(&Ground { difference, damaged, begun: counted(begun), chains, deltas, ..self.ground(to) });
         // What could not be compared now may be later: a contents store is put right.
         if is_usual && difference.is_some() {
             catalogue.keep_ways(self.encoder, from, to, &ways);
@@ -166,7 +170,7 @@ fn counted(begun: Option<&counterfoil_core::wire::Begun>) -> Begun {
 #[cfg(test)]
 mod tests {
     use counterfoil_core::Timestamp;
-    use counterfoil_core::wire::{PatchOnOffer, ReleaseOnOffer, WayKind};
+    use counterfoil_core::wire::{PatchOnOffer, ReleaseOnOffer};
 
     use super::*;
 

@@ -145,7 +145,7 @@ pub fn status(title: &str, grant: GrantId, medium: Option<&Medium>, release: &st
 impl Terminal {
     pub fn report_operation(&self, titles: Vec<Status>) -> Operation {
         let (user_id, device_id) = (self.user, self.device_id());
-        Operation::Report(Report { user_id, device_id, medium_id: None, encoder: ENCODER.to_owned(), titles })
+        Operation::Report(Report { user_id, device_id, medium_id: None, encoder: ENCODER.to_owned(), deltas: true, titles })
     }
 
     pub async fn report(&self, server: &TestServer, titles: Vec<Status>) -> Result<ReportResult, Refusal> {

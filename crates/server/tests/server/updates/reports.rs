@@ -97,7 +97,7 @@ db_test!(a5_what_is_bought_is_planned_for_until_it_ends, async |db: TestDb| {
 fn of_medium(medium: &Medium, title: &str, release: &str) -> Operation {
     let status = Status { grant_id: None, medium_id: None, ..status(title, GrantId::from_bytes([0; 16]), None, release) };
     let medium_id = Some(medium.id.clone());
-    Operation::Report(Report { user_id: None, device_id: None, medium_id, encoder: ENCODER.to_owned(), titles: vec![status] })
+    Operation::Report(Report { user_id: None, device_id: None, medium_id, encoder: ENCODER.to_owned(), deltas: true, titles: vec![status] })
 }
 
 db_test!(a12_a_medium_is_planned_for_by_its_own_proof_in_whole_packs, async |db: TestDb| {
