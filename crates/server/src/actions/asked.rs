@@ -1,11 +1,14 @@
 //! What every operation of a terminal stands on: the request with its unverified proofs, and refusals that are recorded.
 
+use std::sync::{Mutex, PoisonError};
+
 use counterfoil_core::{Code, Refusal, RequestId, Timestamp};
 use counterfoil_format::jws::{General, Verifier};
 use counterfoil_format::secret::Secret;
 use counterfoil_format::sign::VerifyingKey;
 use serde_json::json;
 
+use super::proof::Proven;
 use crate::app::App;
 use crate::db::{DbError, Tx};
 use crate::problem::Problem;
@@ -27,9 +30,26 @@ pub struct Asked {
     pub digest: [u8; 32],
     /// Whoever signed, as far as they say.
     pub proofs: General,
+    /// The medium that proved itself, once it has.
+    proven: Mutex<Option<Proven>>,
 }
 
 impl Asked {
+    /// A request that came in an envelope.
+    pub fn new(request_id: RequestId, digest: [u8; 32], proofs: General) -> Self {
+        Self { request_id, digest, proofs, proven: Mutex::new(None) }
+    }
+
+    /// Keeps in mind which medium proved itself: the answer may bring it a refresh (B7).
+    pub fn note(&self, proven: Proven) {
+        *self.proven.lock().unwrap_or_else(PoisonError::into_inner) = Some(proven);
+    }
+
+    /// The medium that proved itself.
+    pub fn take_proven(&self) -> Option<Proven> {
+        self.proven.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     /// Whether `kid` signed with an Ed25519 key.
     pub fn signed(&self, kid: &str, key: &[u8; 32]) -> bool {
         VerifyingKey::from_bytes(*key).is_ok_and(|key| self.proofs.verify(kid, Verifier::Key(&key)).is_ok())

@@ -1,8 +1,8 @@
 //! Claiming a medium: one managed copy each (C6–C8).
 //!
 //! Everything that costs time is done before the transaction: signatures are verified, the claim is decided, keys are drawn and sealed. The
-//! transaction moves the medium's row on, which it does only where the row is what the decision was made on: copies, state and epoch, so
-//! that neither a second claim nor a proof under an old claim secret comes in between. With it go grants, audit record, request record and
+//! transaction moves the medium's row on, which it does only where the row is what the decision was made on: copies, state, epoch and rights,
+//! its batch's as well, so that neither a second claim nor a proof under an old claim secret nor other rights come in between. With it go grants, audit record, request record and
 //! outbox rows, and only after its commit the boxes leave. Whatever is not a fresh claim, the transaction decides again.
 //!
 //! Who asks lies in other families than the medium and cannot be part of its transaction. A card that is revoked between look and commit
@@ -19,7 +19,8 @@ use counterfoil_core::{Code, GrantId, Refusal, Rights, Timestamp};
 use counterfoil_format::secret::Secret;
 
 use super::asked::{self, Asked, Decided};
-use super::{proof, seal};
+use super::proof::{self, By, Proof};
+use super::seal;
 use crate::app::App;
 use crate::db::{DbError, Tx};
 use crate::keys::Place;
@@ -63,20 +64,30 @@ impl Facts {
 /// # Errors
 /// Failures of the server; a refusal is no error.
 pub async fn run(app: &App, asked: &Asked, ask: &Claim, now: Timestamp) -> Result<Decided, Problem> {
-    // Between the look and the transaction somebody else may have been first; then what was prepared does not fit, and is made again.
-    for _ in 0..8 {
-        let facts = load(app, asked, ask, now).await?;
+    // Between the look and the transaction somebody else may have been first; then what was prepared does not fit, and is made again. What is
+    // known of the batch from before may be what did not fit.
+    let mut batch = Batch::Remembered;
+    for _ in 0..10 {
+        let facts = load(app, asked, ask, batch, now).await?;
+        let proof = proof::medium(app, asked, &ask.medium_id, facts.known.as_ref()).await?;
+        // Its batch may have been refreshed by another process. Where there is no such batch, the same work.
+        if proof == Proof::Unknown && batch == Batch::Remembered {
+            batch = Batch::Read;
+            continue;
+        }
+        batch = Batch::Read;
         let claimant = match admit(asked, ask, &facts) {
             Ok(claimant) => claimant,
-            Err(refusal) => {
-                let known = facts.presented.is_some();
-                let family = if known { user::family(ask.user_id) } else { asked::stranger(&ask.user_id.to_string()) };
-                return asked::refuse(app, family, "claim", "terminal", refusal, now).await;
-            }
+            Err(refusal) => return refuse(app, ask, &facts, proof, refusal, now).await,
         };
-        if !proof::medium(app, asked, &ask.medium_id, facts.known.as_ref(), Some(ask.epoch)).await? {
-            let family = asked::stranger(ask.medium_id.as_str());
-            return asked::refuse(app, family, "claim", &actor(ask), Code::MediumUnknown.into(), now).await;
+        let by = By { operation: OPERATION, actor: &actor(ask) };
+        match (proof, &facts.known) {
+            (Proof::Good(epoch), Some(known)) if epoch > known.epoch => {
+                proof::advance(app, "terminal", &ask.medium_id, known, epoch, now).await?;
+                continue;
+            }
+            (Proof::Good(_), _) => {}
+            (proof, known) => return Ok(Err(proof::refuse(app, by, &ask.medium_id, proof, known.as_ref(), now).await?)),
         }
         let Some(known) = facts.known.as_ref().filter(|_| !facts.titles().is_empty()) else {
             return Err(Problem::internal(format!("the batch of {} holds no title with a release and its key", ask.medium_id)));
@@ -98,7 +109,31 @@ pub async fn run(app: &App, asked: &Asked, ask: &Claim, now: Timestamp) -> Resul
     Err(ApiCode::Overloaded.into())
 }
 
-async fn load(app: &App, asked: &Asked, ask: &Claim, now: Timestamp) -> Result<Facts, Problem> {
+const OPERATION: &str = "claim";
+
+/// Where what is known of the batch comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Batch {
+    /// From memory, where it is there.
+    Remembered,
+    /// From the database.
+    Read,
+}
+
+/// Who asks is not who they should be: told of in the medium's own record where it has proven itself.
+async fn refuse(app: &App, ask: &Claim, facts: &Facts, proof: Proof, refusal: Refusal, now: Timestamp) -> Result<Decided, Problem> {
+    let by = By { operation: OPERATION, actor: "terminal" };
+    match (proof, &facts.known) {
+        (Proof::Good(_), Some(known)) => proof::refuse_proven(app, by, &ask.medium_id, known, refusal, now).await,
+        _ => {
+            let known = facts.presented.is_some();
+            let family = if known { user::family(ask.user_id) } else { asked::stranger(&ask.user_id.to_string()) };
+            asked::refuse(app, family, by.operation, by.actor, refusal, now).await
+        }
+    }
+}
+
+async fn load(app: &App, asked: &Asked, ask: &Claim, from: Batch, now: Timestamp) -> Result<Facts, Problem> {
     let (app, ask, request_id, digest) = (app.clone(), ask.clone(), asked.request_id.to_string(), asked.digest);
     let db = app.db.clone();
     db.read("claim facts", async move |tx: &mut Tx| -> Result<Facts, Problem> {
@@ -118,7 +153,12 @@ async fn load(app: &App, asked: &Asked, ask: &Claim, now: Timestamp) -> Result<F
             grants = grant::of_user(tx, &ask.medium_id, &ask.user_id.to_string()).await?;
         }
         let batch = match row.as_ref().map(|row| row.batch).or(ask.medium_id.batch_and_serial().map(|(batch, _)| batch)) {
-            Some(batch) => app.batches.find(tx, batch).await?,
+            Some(batch) => {
+                if from == Batch::Read {
+                    app.batches.forget(batch);
+                }
+                app.batches.find(tx, batch).await?
+            }
             None => None,
         };
         let known = batch.as_ref().and_then(|batch| medium::known_by(&ask.medium_id, row.as_ref(), batch));

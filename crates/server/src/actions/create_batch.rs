@@ -1,13 +1,12 @@
 //! Making a batch: what will be pressed, decided once, so that every identity of it can be derived.
 
-use counterfoil_core::wire::IdentityArea;
-use counterfoil_core::{BatchId, Channel, MediumId, Rights};
+use counterfoil_core::{BatchId, Channel, Rights};
 use counterfoil_format::claim::ClaimSecretKey;
 use counterfoil_format::secret::Secret;
 use serde_json::json;
 
 use super::checks::check_text;
-use super::press::Press;
+use super::press;
 use crate::api::batches::{BatchDocument, NewBatch, NewBatchTitle};
 use crate::app::App;
 use crate::auth::{Caller, Scope};
@@ -44,13 +43,9 @@ pub async fn run(app: &App, caller: &Caller, once: &Once, new: NewBatch) -> Resu
     let mut rng = app.rng.clone();
     let secret = Secret::<32>::random(&mut rng);
     let claim_key = app.keys.wrap(&Place::ClaimKey { batch: &id.to_string() }, secret.expose(), &mut rng)?;
-    let row = Batch { id, publisher, name: new.name, origin, count, rights: new.rights, claim_key, created_at: now.0 };
+    let row = Batch { id, publisher, name: new.name, origin, count, rights: new.rights, claim_key, created_at: now.0, refreshes: 0 };
 
-    let press = Press::prepare(app, &row, &titles, ClaimSecretKey::new(secret)).await?;
-    let sample = press.line(&MediumId::pressed(id, u64::MAX), i64::MAX, u32::MAX)?;
-    if sample.len() > IdentityArea::LIMIT {
-        return Err(wrong(format_args!("the identity area would have {} bytes of {}", sample.len(), IdentityArea::LIMIT)));
-    }
+    press::check_size(app, &row, &titles, ClaimSecretKey::new(secret)).await?;
 
     let (actor, owner) = (caller.actor(), row.publisher.family());
     // In its publisher's family, because a repeat of the request would draw another ID.
@@ -70,7 +65,11 @@ pub async fn run(app: &App, caller: &Caller, once: &Once, new: NewBatch) -> Resu
     .await
 }
 
-fn check_rights(rights: &Rights) -> Result<(), Problem> {
+/// Copies are at least 1 and not without end.
+///
+/// # Errors
+/// `unprocessable`.
+pub fn check_rights(rights: &Rights) -> Result<(), Problem> {
     if !(1..=MAX_COPIES).contains(&rights.copies) {
         return Err(wrong(format_args!("`rights.copies` is 1 to {MAX_COPIES}")));
     }

@@ -8,8 +8,8 @@ use counterfoil_format::envelope::{ANSWER_TYP, Envelope};
 
 use super::asked::{self, Asked, Decided};
 use super::{
-    add_device, claim, confirm, contents_servers, devices, heal, inbox, inspect, installed, license, order, orders, redeem, refreshed,
-    refund, register, renew, report, send, transfer, update, upload,
+    add_device, claim, confirm, contents_servers, devices, heal, inbox, inspect, installed, license, order, orders, redeem, refresh,
+    refreshed, refund, register, renew, report, send, transfer, update, upload,
 };
 use crate::app::App;
 use crate::problem::{ApiCode, Problem};
@@ -32,7 +32,8 @@ pub async fn answer(app: &App, envelope: &Envelope) -> Result<String, Problem> {
     crate::metrics::operation(operation, code);
     tracing::info!(operation, outcome = code, request = %asked.request_id, "decided");
     let outcome = decided.map_or_else(Outcome::Refusal, Outcome::Result);
-    let answer = Answer { request_id: asked.request_id, server_time: now, refresh: None, outcome };
+    let refresh = if request.refreshable { refresh::offer(app, &asked).await } else { None };
+    let answer = Answer { request_id: asked.request_id, server_time: now, refresh, outcome };
     Ok(app.keys.sign(ANSWER_TYP, &answer, now)?)
 }
 
@@ -47,7 +48,7 @@ pub(super) async fn open(app: &App, envelope: &Envelope, now: Timestamp) -> Resu
     // Its words may repeat what was sealed, so they are not told.
     let request: Request = parse_strict(&proofs.payload).map_err(|_| invalid("it holds no request that this server understands"))?;
     let digest = *blake3::hash(&proofs.payload).as_bytes();
-    Ok((Asked { request_id: request.request_id, digest, proofs }, request))
+    Ok((Asked::new(request.request_id, digest, proofs), request))
 }
 
 /// Which role an operation belongs to can be seen only once its envelope is open, so no balancer in front can tell, and the process must.

@@ -5,7 +5,7 @@ use counterfoil_core::{BatchId, Channel, Code, DeviceId, MediumId, Refusal, Time
 use serde_json::json;
 
 use super::asked::{self, Asked, Decided};
-use super::proof;
+use super::proof::{self, By};
 use crate::app::App;
 use crate::db::{DbError, Tx};
 use crate::problem::Problem;
@@ -13,21 +13,41 @@ use crate::store::medium::{self, Known};
 use crate::store::user::{self, DeviceRow};
 use crate::store::{audit, grant, release};
 
+const BY: By<'static> = By { operation: "inspect", actor: "terminal" };
+
 /// Answers with a verdict on each thing that was presented, or refuses all of it.
 ///
 /// # Errors
 /// Failures of the server; a refusal is no error.
 pub async fn run(app: &App, asked: &Asked, ask: &Inspect, now: Timestamp) -> Result<Decided, Problem> {
     let mut result = InspectResult { medium: None, user: None, device: None };
-    let refused = match present(app, asked, ask, &mut result).await? {
-        Ok(()) => return finish(app, ask, result, now).await,
-        Err(refusal) => refusal,
+    // Before all else: whatever is refused of a medium that proved itself is told of in its own record.
+    let medium = match &ask.medium_id {
+        Some(id) => match of_medium(app, asked, id, ask.user_id, now).await? {
+            Ok((known, verdict)) => {
+                result.medium = Some(verdict);
+                Some((id, known))
+            }
+            Err(refusal) => return Ok(Err(refusal)),
+        },
+        None => None,
     };
-    let who = ask.medium_id.as_ref().map_or_else(|| asked.request_id.to_string(), ToString::to_string);
-    asked::refuse(app, asked::stranger(&who), "inspect", "terminal", refused, now).await
+    match (present(app, asked, ask, &mut result).await?, medium) {
+        (Ok(()), Some((id, known))) => finish(app, ask, id, &known, result, now).await,
+        // What only concerns users and devices changes nothing and leaves no trace.
+        (Ok(()), None) => answer(&result),
+        (Err(refusal), Some((id, known))) => proof::refuse_proven(app, BY, id, &known, refusal, now).await,
+        (Err(refusal), None) => {
+            asked::refuse(app, asked::stranger(&asked.request_id.to_string()), BY.operation, BY.actor, refusal, now).await
+        }
+    }
 }
 
-/// Verifies and looks up, without writing.
+fn answer(result: &InspectResult) -> Result<Decided, Problem> {
+    Ok(Ok(serde_json::to_value(result).map_err(Problem::internal)?))
+}
+
+/// Verifies and looks up users and devices, without writing.
 async fn present(app: &App, asked: &Asked, ask: &Inspect, result: &mut InspectResult) -> Result<Result<(), Refusal>, Problem> {
     if ask.medium_id.is_none() && ask.user_id.is_none() && ask.device_id.is_none() {
         return Ok(Err(Refusal::with(Code::ProofInvalid, "nothing was presented")));
@@ -43,34 +63,25 @@ async fn present(app: &App, asked: &Asked, ask: &Inspect, result: &mut InspectRe
             None => return Ok(Err(Code::DeviceNotRegistered.into())),
         }
     }
-    if let Some(id) = &ask.medium_id {
-        match of_medium(app, asked, id, ask.user_id).await? {
-            Some(medium) => result.medium = Some(medium),
-            None => return Ok(Err(Code::MediumUnknown.into())),
-        }
-    }
     Ok(Ok(()))
 }
 
-/// Records a successful contact of a medium; what only concerns users and devices changes nothing and leaves no trace.
-async fn finish(app: &App, ask: &Inspect, result: InspectResult, now: Timestamp) -> Result<Decided, Problem> {
-    if let Some(id) = ask.medium_id.clone() {
-        let actor = ask.user_id.map_or_else(|| "terminal".to_owned(), user::family);
-        let family = medium::family(&id);
-        app.db
-            .write("inspect", family.clone(), async move |tx: &mut Tx| -> Result<(), DbError> {
-                if let Some(known) = medium::known(tx, &id).await? {
-                    medium::touch(tx, &id, &known, now).await?;
-                    audit::append(tx, &family, now.0, &actor, "medium.inspected", &json!({})).await?;
-                }
-                Ok(())
-            })
-            .await?;
-    }
-    Ok(Ok(serde_json::to_value(result).map_err(Problem::internal)?))
+/// Records a successful contact of a medium.
+async fn finish(app: &App, ask: &Inspect, id: &MediumId, known: &Known, result: InspectResult, now: Timestamp) -> Result<Decided, Problem> {
+    let actor = ask.user_id.map_or_else(|| BY.actor.to_owned(), user::family);
+    let (id, known, family) = (id.clone(), known.clone(), medium::family(id));
+    app.db
+        .write("inspect", family.clone(), async move |tx: &mut Tx| -> Result<(), DbError> {
+            medium::touch(tx, &id, &known, now).await?;
+            audit::append(tx, &family, now.0, &actor, "medium.inspected", &json!({})).await.map(drop)
+        })
+        .await?;
+    answer(&result)
 }
 
-async fn of_medium(app: &App, asked: &Asked, id: &MediumId, user: Option<UserId>) -> Result<Option<MediumVerdict>, Problem> {
+type OfMedium = Result<(Known, MediumVerdict), Refusal>;
+
+async fn of_medium(app: &App, asked: &Asked, id: &MediumId, user: Option<UserId>, now: Timestamp) -> Result<OfMedium, Problem> {
     let medium = id.clone();
     let found = app
         .db
@@ -80,12 +91,15 @@ async fn of_medium(app: &App, asked: &Asked, id: &MediumId, user: Option<UserId>
             Ok(Some((known, copies_left, yours)))
         })
         .await?;
-    // Whether it is known or not, the same work.
-    let proven = proof::medium(app, asked, id, found.as_ref().map(|(known, ..)| known), None).await?;
-    let Some((known, copies_left, yours)) = found.filter(|_| proven) else { return Ok(None) };
+    let (known, copies_left, yours) = found.map_or((None, 0, false), |(known, copies_left, yours)| (Some(known), copies_left, yours));
+    let known = match proof::admit(app, asked, BY, id, known, now).await? {
+        Ok(known) => known,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
     let batch = known.batch;
     let titles = app.db.find_lagging("titles on offer", async move |tx: &mut Tx| titles_on_offer(tx, batch).await).await?;
-    Ok(Some(MediumVerdict { titles: titles.unwrap_or_default(), rights: known.rights, copies_left, yours }))
+    let verdict = MediumVerdict { titles: titles.unwrap_or_default(), rights: known.rights.clone(), copies_left, yours };
+    Ok(Ok((known, verdict)))
 }
 
 /// What lies on the media of a batch, and which release of each is the newest: that may be learnt some moments late.
@@ -103,7 +117,7 @@ async fn titles_on_offer(tx: &mut Tx, batch: BatchId) -> Result<Option<Vec<Title
 async fn standing(tx: &mut Tx, id: &MediumId, known: &Known, user: Option<UserId>) -> Result<(u32, bool), DbError> {
     let row = medium::find(tx, id).await?;
     let claimed = row.as_ref().map_or(0, |row| row.copies_claimed);
-    let copies_left = if row.is_some_and(|row| row.state == "retired") { 0 } else { known.rights.copies.saturating_sub(claimed) };
+    let copies_left = if known.retired { 0 } else { known.rights.copies.saturating_sub(claimed) };
     let yours = match user {
         Some(user) => !grant::of_user(tx, id, &user.to_string()).await?.is_empty(),
         None => false,
@@ -111,7 +125,7 @@ async fn standing(tx: &mut Tx, id: &MediumId, known: &Known, user: Option<UserId
     Ok((copies_left, yours))
 }
 
-async fn of_user(
+pub(super) async fn of_user(
     app: &App,
     asked: &Asked,
     id: UserId,
@@ -142,7 +156,7 @@ async fn of_user(
     Ok(Ok((UserVerdict { devices: devices.into_iter().map(DeviceVerdict::from).collect(), titles }, device)))
 }
 
-async fn of_device(app: &App, asked: &Asked, id: DeviceId) -> Result<Option<DeviceVerdict>, Problem> {
+pub(super) async fn of_device(app: &App, asked: &Asked, id: DeviceId) -> Result<Option<DeviceVerdict>, Problem> {
     let rows = app.db.read("inspect device", async move |tx| user::entries_of_device(tx, id).await).await?;
     Ok(rows.into_iter().find(|row| asked.signed(&id.to_string(), &row.keys.sign)).map(DeviceVerdict::from))
 }

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use counterfoil_core::rules::epoch;
 use counterfoil_core::wire::{AuthorityDocument, IdentityArea, IdentityClaims, PublisherOnMedium, TitleOnMedium};
 use counterfoil_core::{BatchId, MediumId, Timestamp};
 use counterfoil_format::claim::ClaimSecretKey;
@@ -34,6 +35,7 @@ pub struct Press {
     keys: Keys,
     claim: ClaimSecretKey,
     now: Timestamp,
+    /// With the rights of the batch.
     claims: IdentityClaims,
     authority: AuthorityDocument,
 }
@@ -73,20 +75,22 @@ impl Press {
     ///
     /// # Errors
     /// When there is no signing key.
-    pub fn line(&self, medium: &MediumId, serial: i64, epoch: u32) -> Result<Vec<u8>, Problem> {
-        self.clone().lines([Pressed { medium: medium.clone(), serial, epoch }])
+    pub fn line(self, medium: Pressed) -> Result<Vec<u8>, Problem> {
+        self.lines([medium])
     }
 
     /// Identity areas, a line each. Takes its own copy of what they have in common, and changes in it what differs.
     fn lines(self, media: impl IntoIterator<Item = Pressed>) -> Result<Vec<u8>, Problem> {
         let Self { keys, claim, now, mut claims, authority } = self;
+        let of_batch = claims.rights.clone();
         let mut area = IdentityArea { counterfoil: 1, identity: String::new(), claim_secret: String::new(), authority };
         let mut lines = vec![];
         keys.with_signing_key(now, |kid, key| {
-            for Pressed { medium, serial, epoch } in media {
+            for Pressed { medium, serial, epoch, rights } in media {
                 area.claim_secret = to_base64url(claim.derive(medium.as_str(), epoch).expose());
                 claims.serial = serial.unsigned_abs();
                 claims.epoch = epoch;
+                claims.rights = rights.unwrap_or_else(|| of_batch.clone());
                 claims.medium_id = medium;
                 area.identity = counterfoil_format::jws::sign_compact(IDENTITY_TYP, kid, &claims, key);
                 serde_json::to_writer(&mut lines, &area).expect("an identity area has text for keys, and memory takes every byte");
@@ -95,6 +99,20 @@ impl Press {
         })?;
         Ok(lines)
     }
+}
+
+/// Whether the longest identity area that a batch may ever come to fits on a medium.
+///
+/// # Errors
+/// `unprocessable`, and as for [`Press::prepare`].
+pub async fn check_size(app: &App, batch: &Batch, titles: &[BatchTitle], claim: ClaimSecretKey) -> Result<(), Problem> {
+    let longest = Pressed { medium: MediumId::pressed(batch.id, u64::MAX), serial: i64::MAX, epoch: u32::MAX, rights: None };
+    let length = Press::prepare(app, batch, titles, claim).await?.line(longest)?.len();
+    if length > IdentityArea::LIMIT {
+        let what = format!("the identity area would have {length} bytes of {}", IdentityArea::LIMIT);
+        return Err(Problem::with(ApiCode::Unprocessable, what));
+    }
+    Ok(())
 }
 
 async fn title_on_medium(tx: &mut Tx, on: &BatchTitle) -> Result<TitleOnMedium, Problem> {
@@ -144,19 +162,31 @@ pub async fn identities(
         .await?;
 
     let blocks = stream::iter((from..=until).step_by(usize::try_from(BLOCK).unwrap_or(1)).map(Ok));
-    let media = blocks.and_then(move |first| media(app.clone(), batch.id, batch.origin, first, until.min(first.saturating_add(BLOCK - 1))));
+    let media = blocks.and_then(move |first| {
+        media(app.clone(), batch.id, batch.origin, batch.refreshes, first, until.min(first.saturating_add(BLOCK - 1)))
+    });
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     Ok(media.map_ok(move |media| sign(Arc::clone(&press), media)).try_buffered(cores))
 }
 
-/// The media of a block. Pressed ones are known without looking.
-async fn media(app: App, id: BatchId, origin: Origin, first: i64, last: i64) -> Result<Vec<Pressed>, Problem> {
-    match origin {
-        Origin::Pressed => Ok((first..=last)
-            .map(|serial| Pressed { medium: MediumId::pressed(id, serial.unsigned_abs()), serial, epoch: FIRST_EPOCH })
-            .collect()),
-        Origin::Imported => Ok(app.db.read("imported", async move |tx: &mut Tx| imported::range(tx, id, first, last).await).await?),
+/// The media of a block, each in the epoch that it should have. Of pressed ones only those have a row that somebody touched.
+async fn media(app: App, id: BatchId, origin: Origin, refreshes: u32, first: i64, last: i64) -> Result<Vec<Pressed>, Problem> {
+    let rows = app.db.read("media to press", async move |tx: &mut Tx| match origin {
+        Origin::Pressed => imported::different(tx, id, refreshes, first, last).await,
+        Origin::Imported => imported::range(tx, id, refreshes, first, last).await,
+    });
+    let rows = rows.await?;
+    if origin == Origin::Imported {
+        return Ok(rows);
     }
+    let mut rows = rows.into_iter().peekable();
+    let untouched = |serial: i64| Pressed {
+        medium: MediumId::pressed(id, serial.unsigned_abs()),
+        serial,
+        epoch: epoch::target(refreshes, 0),
+        rights: None,
+    };
+    Ok((first..=last).map(|serial| rows.next_if(|row| row.serial == serial).unwrap_or_else(|| untouched(serial))).collect())
 }
 
 /// Signs a block on a thread of its own.

@@ -54,6 +54,8 @@ pub struct Batch {
     pub claim_key: Vec<u8>,
     /// Milliseconds UTC.
     pub created_at: i64,
+    /// Refreshes that were ordered of all its media.
+    pub refreshes: u32,
 }
 
 impl FromRow for Batch {
@@ -67,6 +69,7 @@ impl FromRow for Batch {
             rights: row.column()?,
             claim_key: row.column()?,
             created_at: row.column()?,
+            refreshes: row.column()?,
         })
     }
 }
@@ -83,7 +86,7 @@ pub fn family(batch: BatchId) -> String {
 pub async fn get(tx: &mut Tx, scope: &Scope, id: BatchId) -> Result<Option<Batch>, DbError> {
     let batch: Option<Batch> = tx
         .query(
-            "SELECT batch_id, publisher_id, name, origin, count, rights, claim_key, created_at
+            "SELECT batch_id, publisher_id, name, origin, count, rights, claim_key, created_at, refreshes
          FROM batch WHERE batch_id = $1",
         )
         .bind(id.to_string())
@@ -100,7 +103,7 @@ pub async fn list(tx: &mut Tx, scope: &Scope, after: &str, limit: i64) -> Result
     match scope {
         Scope::Publisher(publisher) => {
             tx.query(
-                "SELECT batch_id, publisher_id, name, origin, count, rights, claim_key, created_at
+                "SELECT batch_id, publisher_id, name, origin, count, rights, claim_key, created_at, refreshes
                  FROM batch WHERE publisher_id = $1 AND batch_id > $2 ORDER BY batch_id LIMIT $3",
             )
             .bind(publisher)
@@ -111,7 +114,7 @@ pub async fn list(tx: &mut Tx, scope: &Scope, after: &str, limit: i64) -> Result
         }
         Scope::All => {
             tx.query(
-                "SELECT batch_id, publisher_id, name, origin, count, rights, claim_key, created_at
+                "SELECT batch_id, publisher_id, name, origin, count, rights, claim_key, created_at, refreshes
                  FROM batch WHERE batch_id > $1 ORDER BY batch_id LIMIT $2",
             )
             .bind(after)
@@ -141,6 +144,45 @@ pub async fn insert(tx: &mut Tx, batch: &Batch) -> Result<bool, DbError> {
         .bind(rights)
         .bind(&batch.claim_key)
         .bind(batch.created_at)
+        .execute()
+        .await?;
+    Ok(changed == 1)
+}
+
+/// How often the rights of a batch were changed, and its media refreshed.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn revision(tx: &mut Tx, id: BatchId) -> Result<Option<i64>, DbError> {
+    let found: Option<(i64,)> = tx.query("SELECT revision FROM batch WHERE batch_id = $1").bind(id.to_string()).opt().await?;
+    Ok(found.map(|(revision,)| revision))
+}
+
+/// Orders one more refresh of all media of a batch.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn order_refresh(tx: &mut Tx, id: BatchId) -> Result<(), DbError> {
+    let sql = "UPDATE batch SET refreshes = refreshes + 1, revision = revision + 1 WHERE batch_id = $1";
+    tx.query(sql).bind(id.to_string()).execute().await.map(drop)
+}
+
+/// Changes what the media of a batch allow, where it is still as it was. `most_copies` is what they were allowed before: copies that were
+/// claimed by that right stay. False where somebody else changed it meanwhile.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn set_rights(tx: &mut Tx, id: BatchId, from: &Rights, to: &Rights) -> Result<bool, DbError> {
+    let text = |rights: &Rights| serde_json::to_string(rights).expect("rights have text for keys, so they are JSON");
+    let changed = tx
+        .query(
+            "UPDATE batch SET rights = $3, revision = revision + 1,
+               most_copies = CASE WHEN most_copies > $4 THEN most_copies ELSE $4 END WHERE batch_id = $1 AND rights = $2",
+        )
+        .bind(id.to_string())
+        .bind(text(from))
+        .bind(text(to))
+        .bind(from.copies)
         .execute()
         .await?;
     Ok(changed == 1)

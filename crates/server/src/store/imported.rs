@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
-use counterfoil_core::{BatchId, MediumId};
+use counterfoil_core::{BatchId, MediumId, Rights};
 
 use super::medium::FIRST_EPOCH;
 use crate::db::{DbError, FromRow, Row, Tx};
@@ -21,25 +21,49 @@ pub struct Pressed {
     pub serial: i64,
     /// Of its claim secret.
     pub epoch: u32,
+    /// Its own, where they are not the batch's.
+    pub rights: Option<Rights>,
 }
 
 impl FromRow for Pressed {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
-        Ok(Self { medium: row.column()?, serial: row.column()?, epoch: row.column()? })
+        Ok(Self { medium: row.column()?, serial: row.column()?, epoch: row.column()?, rights: row.column()? })
     }
 }
 
-/// The media of a batch between two serials, in order.
+/// The media of a batch between two serials that have a row, in order, each in the epoch that it should have where its batch was refreshed
+/// `refreshes` times.
 ///
 /// # Errors
 /// A failure of the database.
-pub async fn range(tx: &mut Tx, batch: BatchId, first: i64, last: i64) -> Result<Vec<Pressed>, DbError> {
-    tx.query("SELECT medium_id, serial, epoch FROM medium WHERE batch_id = $1 AND serial >= $2 AND serial <= $3 ORDER BY serial")
-        .bind(batch.to_string())
-        .bind(first)
-        .bind(last)
-        .all()
-        .await
+pub async fn range(tx: &mut Tx, batch: BatchId, refreshes: u32, first: i64, last: i64) -> Result<Vec<Pressed>, DbError> {
+    tx.query(
+        "SELECT medium_id, serial, 1 + $4 + refreshes, rights FROM medium
+         WHERE batch_id = $1 AND serial >= $2 AND serial <= $3 ORDER BY serial",
+    )
+    .bind(batch.to_string())
+    .bind(first)
+    .bind(last)
+    .bind(refreshes)
+    .all()
+    .await
+}
+
+/// As [`range`], only of those that differ from what their batch says of all of them.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn different(tx: &mut Tx, batch: BatchId, refreshes: u32, first: i64, last: i64) -> Result<Vec<Pressed>, DbError> {
+    tx.query(
+        "SELECT medium_id, serial, 1 + $4 + refreshes, rights FROM medium
+         WHERE batch_id = $1 AND serial >= $2 AND serial <= $3 AND (refreshes > 0 OR rights IS NOT NULL) ORDER BY serial",
+    )
+    .bind(batch.to_string())
+    .bind(first)
+    .bind(last)
+    .bind(refreshes)
+    .all()
+    .await
 }
 
 /// Which of these media are here already, and in which batch.

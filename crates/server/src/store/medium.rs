@@ -1,6 +1,6 @@
 //! The medium's family: its row, made at first contact, and what its batch says of it before.
 
-use counterfoil_core::rules::claim;
+use counterfoil_core::rules::{claim, epoch};
 use counterfoil_core::{BatchId, Kind, MediumId, Rights, Timestamp, TitleId};
 
 use super::grant::{self, GrantRow};
@@ -8,7 +8,7 @@ use super::pressed::Pressed;
 use crate::db::{DbError, FromRow, Row, Tx};
 
 /// The claim secret that a medium is pressed with; a refresh moves it on.
-pub const FIRST_EPOCH: u32 = 1;
+pub const FIRST_EPOCH: u32 = epoch::FIRST;
 
 const RETIRED: &str = "retired";
 
@@ -28,10 +28,14 @@ pub struct MediumRow {
     pub state: String,
     /// Copies claimed so far.
     pub copies_claimed: u32,
-    /// Of its claim secret.
+    /// Of the newest claim secret that it has proven itself under.
     pub epoch: u32,
     /// Its own, where they are not the batch's.
     pub rights: Option<Rights>,
+    /// Refreshes that were ordered of it alone.
+    pub refreshes: u32,
+    /// Changes of its own rights.
+    pub revision: i64,
 }
 
 impl MediumRow {
@@ -50,6 +54,8 @@ impl FromRow for MediumRow {
             copies_claimed: row.column()?,
             epoch: row.column()?,
             rights: row.column()?,
+            refreshes: row.column()?,
+            revision: row.column()?,
         })
     }
 }
@@ -61,12 +67,43 @@ pub struct Known {
     pub batch: BatchId,
     /// Its number there.
     pub serial: i64,
-    /// Of its claim secret.
+    /// Of the newest claim secret that it has proven itself under.
     pub epoch: u32,
+    /// Of the claim secret that it should have.
+    pub target: u32,
     /// What it allows.
     pub rights: Rights,
+    /// Whether it was taken out of use.
+    pub retired: bool,
     /// Of its batch, wrapped.
     pub claim_key: Vec<u8>,
+    /// Of its batch, when this was read.
+    pub revision: i64,
+}
+
+impl Known {
+    /// Of its row, where somebody has touched it, and of its batch.
+    fn of(serial: i64, row: Option<&MediumRow>, batch: &OfBatch<'_>) -> Self {
+        Self {
+            batch: batch.batch,
+            serial,
+            epoch: row.map_or(FIRST_EPOCH, |row| row.epoch),
+            target: epoch::target(batch.refreshes, row.map_or(0, |row| row.refreshes)),
+            rights: row.and_then(|row| row.rights.clone()).unwrap_or_else(|| batch.rights.clone()),
+            retired: row.is_some_and(MediumRow::is_retired),
+            claim_key: batch.claim_key.to_vec(),
+            revision: batch.revision,
+        }
+    }
+}
+
+/// What a batch says of all its media.
+struct OfBatch<'a> {
+    batch: BatchId,
+    rights: &'a Rights,
+    claim_key: &'a [u8],
+    refreshes: u32,
+    revision: i64,
 }
 
 /// The row of a medium, if anybody has touched it.
@@ -74,7 +111,7 @@ pub struct Known {
 /// # Errors
 /// A failure of the database.
 pub async fn find(tx: &mut Tx, medium: &MediumId) -> Result<Option<MediumRow>, DbError> {
-    tx.query("SELECT batch_id, serial, state, copies_claimed, epoch, rights FROM medium WHERE medium_id = $1")
+    tx.query("SELECT batch_id, serial, state, copies_claimed, epoch, rights, refreshes, revision FROM medium WHERE medium_id = $1")
         .bind(medium.as_str())
         .opt()
         .await
@@ -91,13 +128,8 @@ pub fn known_by(medium: &MediumId, row: Option<&MediumRow>, batch: &Pressed) -> 
         Some(row) => row.serial,
         None => i64::try_from(pressed?.1).ok().filter(|serial| (1..=batch.count.unwrap_or(0)).contains(serial))?,
     };
-    Some(Known {
-        batch: batch.batch,
-        serial,
-        epoch: row.map_or(FIRST_EPOCH, |row| row.epoch),
-        rights: row.and_then(|row| row.rights.clone()).unwrap_or_else(|| batch.rights.clone()),
-        claim_key: batch.claim_key.clone(),
-    })
+    let Pressed { batch, rights, claim_key, refreshes, revision, .. } = batch;
+    Some(Known::of(serial, row, &OfBatch { batch: *batch, rights, claim_key, refreshes: *refreshes, revision: *revision }))
 }
 
 /// What is known of a medium. A pressed one needs no row: its batch says that it exists. An imported one has had its row since it was imported.
@@ -112,19 +144,18 @@ pub async fn known(tx: &mut Tx, medium: &MediumId) -> Result<Option<Known>, DbEr
         (None, Some((batch, serial))) => (batch, i64::try_from(serial).unwrap_or(i64::MAX), "pressed"),
         (None, None) => return Ok(None),
     };
-    let found: Option<(i64, Rights, Vec<u8>)> = tx
-        .query("SELECT count, rights, claim_key FROM batch WHERE batch_id = $1 AND origin = $2")
+    let found: Option<(i64, Rights, Vec<u8>, u32, i64)> = tx
+        .query("SELECT count, rights, claim_key, refreshes, revision FROM batch WHERE batch_id = $1 AND origin = $2")
         .bind(batch.to_string())
         .bind(origin)
         .opt()
         .await?;
-    let Some((count, rights, claim_key)) = found else { return Ok(None) };
+    let Some((count, rights, claim_key, refreshes, revision)) = found else { return Ok(None) };
     if row.is_none() && !(1..=count).contains(&serial) {
         return Ok(None);
     }
-    let epoch = row.as_ref().map_or(FIRST_EPOCH, |row| row.epoch);
-    let rights = row.and_then(|row| row.rights).unwrap_or(rights);
-    Ok(Some(Known { batch, serial, epoch, rights, claim_key }))
+    let of = OfBatch { batch, rights: &rights, claim_key: &claim_key, refreshes, revision };
+    Ok(Some(Known::of(serial, row.as_ref(), &of)))
 }
 
 /// Makes the row of a medium at its first contact.
@@ -156,7 +187,8 @@ pub fn claim_facts(row: Option<&MediumRow>, batch_rights: &Rights, grants: &[Gra
     }
 }
 
-/// Makes the row of a medium that nobody has touched, with its first copy claimed (C7). False where somebody else was first.
+/// Makes the row of a medium that nobody has touched, with its first copy claimed (C7). False where somebody else was first, or its batch is
+/// not as it was when it was known.
 ///
 /// # Errors
 /// A failure of the database.
@@ -164,35 +196,76 @@ pub async fn claim_first(tx: &mut Tx, medium: &MediumId, known: &Known, now: Tim
     let made = tx
         .query(
             "INSERT INTO medium (medium_id, batch_id, serial, state, copies_claimed, epoch, rights, created_at)
-             VALUES ($1, $2, $3, 'claimed', 1, $4, NULL, $5) ON CONFLICT (medium_id) DO NOTHING",
+             SELECT CAST($1 AS TEXT), batch_id, CAST($3 AS BIGINT), 'claimed', 1, CAST($4 AS BIGINT), NULL, CAST($5 AS BIGINT)
+             FROM batch WHERE batch_id = $2 AND revision = $6 ON CONFLICT (medium_id) DO NOTHING",
         )
         .bind(medium.as_str())
         .bind(known.batch.to_string())
         .bind(known.serial)
         .bind(known.epoch)
         .bind(now.0)
+        .bind(known.revision)
         .execute()
         .await?;
     Ok(made == 1)
 }
 
-/// Flags one more copy as claimed (C7): the one row that decides. False where it is not as it was `seen`: somebody else was first, it was
-/// retired, or a refresh has moved its claim secret on since it proved itself.
+/// Flags one more copy as claimed (C7): the one row that decides. False where it, or its batch, is not as it was `seen`: somebody else was
+/// first, it was retired, its rights were changed, or a refresh has moved its claim secret on since it proved itself.
 ///
 /// # Errors
 /// A failure of the database.
-pub async fn claim_next(tx: &mut Tx, medium: &MediumId, seen: &MediumRow) -> Result<bool, DbError> {
+pub async fn claim_next(tx: &mut Tx, medium: &MediumId, seen: &MediumRow, of_batch: i64) -> Result<bool, DbError> {
     let changed = tx
         .query(
             "UPDATE medium SET copies_claimed = copies_claimed + 1, state = 'claimed'
-             WHERE medium_id = $1 AND copies_claimed = $2 AND epoch = $3 AND state <> 'retired'",
+             WHERE medium_id = $1 AND copies_claimed = $2 AND epoch = $3 AND revision = $4 AND state <> 'retired'
+               AND EXISTS (SELECT 1 FROM batch b WHERE b.batch_id = medium.batch_id AND b.revision = $5)",
         )
         .bind(medium.as_str())
         .bind(seen.copies_claimed)
         .bind(seen.epoch)
+        .bind(seen.revision)
+        .bind(of_batch)
         .execute()
         .await?;
     Ok(changed == 1)
+}
+
+/// Moves a medium on to a newer claim secret, under which it has proven itself (B7). False where that, or a newer one, was seen before.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn advance(tx: &mut Tx, medium: &MediumId, epoch: u32) -> Result<bool, DbError> {
+    let changed =
+        tx.query("UPDATE medium SET epoch = $2 WHERE medium_id = $1 AND epoch < $2").bind(medium.as_str()).bind(epoch).execute().await?;
+    Ok(changed == 1)
+}
+
+/// Orders one more refresh of a medium that has a row.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn order_refresh(tx: &mut Tx, medium: &MediumId) -> Result<(), DbError> {
+    tx.query("UPDATE medium SET refreshes = refreshes + 1 WHERE medium_id = $1").bind(medium.as_str()).execute().await.map(drop)
+}
+
+/// Gives a medium rights of its own. `most_copies` is what it was allowed before: copies that were claimed by that right stay.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn set_rights(tx: &mut Tx, medium: &MediumId, rights: &Rights, most_copies: u32) -> Result<(), DbError> {
+    let rights = serde_json::to_string(rights).expect("rights have text for keys, so they are JSON");
+    tx.query(
+        "UPDATE medium SET rights = $2, revision = revision + 1,
+           most_copies = CASE WHEN most_copies > $3 THEN most_copies ELSE $3 END WHERE medium_id = $1",
+    )
+    .bind(medium.as_str())
+    .bind(rights)
+    .bind(most_copies)
+    .execute()
+    .await
+    .map(drop)
 }
 
 /// Takes a medium out of use; says whether it was in use.

@@ -1,4 +1,4 @@
-//! What a batch says of all its media, kept in memory: every claim asks for it, and it does not change.
+//! What a batch says of all its media, kept in memory: every claim asks for it, and it hardly ever changes.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,6 +20,10 @@ pub struct Pressed {
     pub count: Option<i64>,
     /// What its media allow, where their rows do not say.
     pub rights: Rights,
+    /// Refreshes that were ordered of all its media.
+    pub refreshes: u32,
+    /// Changes of its rights and refreshes, when this was read.
+    pub revision: i64,
     /// Claim key, wrapped.
     pub claim_key: Vec<u8>,
     /// In the order of the identity area.
@@ -28,9 +32,11 @@ pub struct Pressed {
 
 /// The batches that were asked for lately.
 ///
-/// Nothing in them grows stale: a batch, its titles, their releases and content keys are written once. Only wrappings are changed, when
-/// key-encryption keys are rotated, and those from before open as long as their key is in the database, which none ever leaves. What does
-/// change hangs from the medium's row, and is not kept here: rights of its own, epoch, copies, retirement.
+/// A batch's titles, their releases and content keys are written once. Only wrappings are changed, when key-encryption keys are rotated, and
+/// those from before open as long as their key is in the database, which none ever leaves. Rights and refreshes do change, in whatever
+/// process: a claim commits only where the batch still has the revision that it was decided by, and a proof that is good under nothing that
+/// is known here is held against the batch as it is ([`Batches::forget`]) before it is refused. What else changes hangs from the medium's
+/// row, and is not kept here: rights of its own, epoch, copies, retirement.
 #[derive(Debug, Default)]
 pub struct Batches(Mutex<HashMap<BatchId, Arc<Pressed>>>);
 
@@ -43,12 +49,15 @@ impl Batches {
         if let Some(known) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&batch) {
             return Ok(Some(Arc::clone(known)));
         }
-        let row: Option<(String, i64, Rights, Vec<u8>)> =
-            tx.query("SELECT origin, count, rights, claim_key FROM batch WHERE batch_id = $1").bind(batch.to_string()).opt().await?;
-        let Some((origin, count, rights, claim_key)) = row else { return Ok(None) };
+        let row: Option<(String, i64, Rights, Vec<u8>, u32, i64)> = tx
+            .query("SELECT origin, count, rights, claim_key, refreshes, revision FROM batch WHERE batch_id = $1")
+            .bind(batch.to_string())
+            .opt()
+            .await?;
+        let Some((origin, count, rights, claim_key, refreshes, revision)) = row else { return Ok(None) };
         let titles = medium::titles(tx, batch).await?;
         let count = (origin == "pressed").then_some(count);
-        let found = Arc::new(Pressed { batch, count, rights, claim_key, titles });
+        let found = Arc::new(Pressed { batch, count, rights, refreshes, revision, claim_key, titles });
         if found.titles.is_empty() {
             return Ok(Some(found));
         }
@@ -58,5 +67,10 @@ impl Batches {
         }
         known.insert(batch, Arc::clone(&found));
         Ok(Some(found))
+    }
+
+    /// Has the batch read from the database when it is asked for next.
+    pub fn forget(&self, batch: BatchId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&batch);
     }
 }

@@ -24,8 +24,13 @@ async fn row(db: &TestDb, medium: &Medium) -> MediumRow {
 }
 
 async fn claims(db: &TestDb, medium: &Medium, seen: MediumRow) -> bool {
+    claims_by(db, medium, seen, 0).await
+}
+
+/// Where the batch was seen in a revision.
+async fn claims_by(db: &TestDb, medium: &Medium, seen: MediumRow, of_batch: i64) -> bool {
     let id = medium.id.clone();
-    db.write("claim", id.to_string(), async move |tx: &mut Tx| medium::claim_next(tx, &id, &seen).await).await.unwrap()
+    db.write("claim", id.to_string(), async move |tx: &mut Tx| medium::claim_next(tx, &id, &seen, of_batch).await).await.unwrap()
 }
 
 db_test!(a_claim_does_not_commit_on_a_medium_that_is_not_as_it_was_seen, async |db: TestDb| {
@@ -38,6 +43,11 @@ db_test!(a_claim_does_not_commit_on_a_medium_that_is_not_as_it_was_seen, async |
     let seen = row(&db, medium).await;
     db.run("UPDATE medium SET epoch = epoch + 1").await;
     assert!(!claims(&db, medium, seen).await, "proven under a claim secret that a refresh has ended");
+    let seen = row(&db, medium).await;
+    db.run("UPDATE medium SET revision = revision + 1").await;
+    assert!(!claims(&db, medium, seen).await, "decided by rights that it has no more");
+    let seen = row(&db, medium).await;
+    assert!(!claims_by(&db, medium, seen, 1).await, "decided by rights that its batch has no more");
     let seen = row(&db, medium).await;
     db.run("UPDATE medium SET state = 'retired'").await;
     assert!(!claims(&db, medium, seen).await, "retired meanwhile");
@@ -53,6 +63,20 @@ db_test!(only_one_makes_the_row_of_a_medium_that_nobody_has_touched, async |db: 
         medium::claim_first(tx, &id, &known, Timestamp(1)).await
     };
     let of = medium.id.to_string();
+    db.run("UPDATE batch SET revision = 1").await;
+    let before = medium::Known {
+        revision: 0,
+        ..db.read("known", {
+            let id = medium.id.clone();
+            async move |tx: &mut Tx| medium::known(tx, &id).await
+        })
+        .await
+        .unwrap()
+        .unwrap()
+    };
+    let id = medium.id.clone();
+    let outdated = async move |tx: &mut Tx| -> Result<bool, DbError> { medium::claim_first(tx, &id, &before, Timestamp(1)).await };
+    assert!(!db.write("claim", of.clone(), outdated).await.unwrap(), "decided by rights that its batch has no more");
     assert!(db.write("claim", of.clone(), first.clone()).await.unwrap());
     assert!(!db.write("claim", of, first).await.unwrap());
     assert_eq!(row(&db, medium).await.copies_claimed, 1);

@@ -14,7 +14,7 @@ use crate::problem::Problem;
 use crate::store::grant::{self, GrantRow};
 use crate::store::medium::{self, Known, MediumRow};
 use crate::store::request::{self, Once, Recorded};
-use crate::store::{audit, outbox};
+use crate::store::{audit, batch, outbox};
 
 /// Recorded answers of claims: the names of grants, or a refusal.
 pub(super) const GRANTED: i64 = 200;
@@ -97,7 +97,7 @@ impl Write {
     async fn issue(&self, tx: &mut Tx) -> Result<Written, Undone> {
         let Self { ask, family, now, .. } = self;
         let won = match &self.row {
-            Some(row) => medium::claim_next(tx, &ask.medium_id, row).await?,
+            Some(row) => medium::claim_next(tx, &ask.medium_id, row, self.known.revision).await?,
             None => medium::claim_first(tx, &ask.medium_id, &self.known, *now).await?,
         };
         if !won {
@@ -137,10 +137,11 @@ impl Write {
         let row = medium::find(tx, &ask.medium_id).await?;
         let grants = grant::of_user(tx, &ask.medium_id, &ask.user_id.to_string()).await?;
         let facts = medium::claim_facts(row.as_ref(), &self.known.rights, &grants);
-        let same_epoch = row.is_some_and(|row| row.epoch == self.known.epoch);
+        let as_known = row.is_some_and(|row| row.epoch == self.known.epoch)
+            && batch::revision(tx, self.known.batch).await? == Some(self.known.revision);
         match (claim::decide(&self.claimant, &facts, *now), &self.expected) {
-            // Proven under a claim secret that a refresh has ended since.
-            _ if !same_epoch => Err(Undone::Stale),
+            // Proven under a claim secret that a refresh has ended since, or decided by rights that the batch has no more.
+            _ if !as_known => Err(Undone::Stale),
             (Err(refusal), _) => {
                 asked::audit_refusal(tx, family, "claim", actor, refusal.code, *now).await?;
                 self.answer(tx, REFUSED, &refusal).await?;

@@ -4,6 +4,13 @@
 ALTER TABLE medium ADD COLUMN refreshes INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE batch ADD COLUMN refreshes INTEGER NOT NULL DEFAULT 0;
 
+-- Counts changes of rights, and of a batch its refreshes as well: a claim commits where it is as it was when the claim was decided.
+ALTER TABLE medium ADD COLUMN revision INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE batch ADD COLUMN revision INTEGER NOT NULL DEFAULT 0;
+-- The most copies that were ever allowed, where rights were changed: fewer take back none that was claimed.
+ALTER TABLE medium ADD COLUMN most_copies INTEGER;
+ALTER TABLE batch ADD COLUMN most_copies INTEGER;
+
 -- Who offers services to media.
 CREATE TABLE provider (
   provider_id TEXT NOT NULL PRIMARY KEY,
@@ -37,7 +44,8 @@ CREATE TABLE upload_usage (
   PRIMARY KEY (user_id, title_id)
 ) STRICT, WITHOUT ROWID;
 
--- What was handed in. `state` is open, complete or removed; an open one becomes the version that it says.
+-- What was handed in. `state` is open, complete or removed; an open one becomes the version that it says. `expires_at` is when an open one
+-- ends, and when any other has ended. `swept`: nothing is left of it in the contents store that nobody needs.
 CREATE TABLE upload (
   user_id      TEXT NOT NULL REFERENCES user_entry (user_id),
   upload_id    TEXT NOT NULL,
@@ -53,6 +61,7 @@ CREATE TABLE upload (
   created_at   INTEGER NOT NULL,
   expires_at   INTEGER NOT NULL,
   completed_at INTEGER,
+  swept        INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (user_id, upload_id)
 ) STRICT, WITHOUT ROWID;
 
@@ -60,6 +69,9 @@ CREATE INDEX upload_by_slot ON upload (user_id, title_id, slot, version);
 -- One complete version of each number.
 CREATE UNIQUE INDEX upload_complete ON upload (user_id, title_id, slot, version) WHERE state = 'complete';
 CREATE INDEX upload_open ON upload (expires_at) WHERE state = 'open';
+CREATE INDEX upload_over ON upload (expires_at) WHERE state <> 'open' AND swept = 0;
+-- Who else holds the same bytes.
+CREATE INDEX upload_object ON upload (object);
 
 -- The pieces of an open upload, each an object of the contents store.
 CREATE TABLE upload_part (
