@@ -12,6 +12,8 @@ mod installing;
 mod licenses;
 mod media;
 mod noting;
+mod refresh_faults;
+mod refreshing;
 mod registration;
 mod renewal;
 mod update_faults;

@@ -1,6 +1,7 @@
 //! A small authority in memory for the terminal's own tests: the real rules of `core` over the real bytes of `format`, a map for a database.
 
 pub mod leases;
+pub mod refreshing;
 
 use counterfoil_core::rules::register::Combination;
 use counterfoil_core::rules::{claim, confirm, freshness, heal, register};
@@ -87,6 +88,10 @@ pub struct State {
     /// What was reported last.
     pub reported: Vec<Status>,
     answers: HashMap<RequestId, Outcome>,
+    /// Whether media could be written, of every request that one has proven.
+    pub refreshable: Vec<bool>,
+    /// What happens to refreshed identities on their way.
+    pub changed: Option<refreshing::Changed>,
     /// What licenses are signed with.
     signs: Option<(&'static str, Arc<SigningKey>)>,
     /// Every request that was carried out, by name; repeats are not.
@@ -101,6 +106,12 @@ pub struct PressedMedium {
     pub rights: Rights,
     pub titles: Vec<TitleId>,
     pub retired: bool,
+    /// What it says of itself.
+    pub claims: IdentityClaims,
+    /// Claim secrets of the epochs after the first.
+    pub later: Vec<Secret<32>>,
+    /// The latest epoch that it was proven in.
+    pub seen: u32,
 }
 
 #[derive(Clone)]
@@ -168,7 +179,10 @@ impl Authority {
             None => {
                 let (kid, key) = self.signing_now();
                 state.signs = Some((kid, Arc::new(key)));
-                let decided = freshness::decide(request.issued_at, now).and_then(|()| state.carry_out(&request.operation, &opened));
+                let decided = freshness::decide(request.issued_at, now).and_then(|()| {
+                    state.see(&request.operation, &opened)?;
+                    state.carry_out(&request.operation, &opened)
+                });
                 let outcome = decided.map_or_else(Outcome::Refusal, Outcome::Result);
                 if matches!(outcome, Outcome::Result(_)) {
                     state.effects.push(request.operation.name());
@@ -177,7 +191,8 @@ impl Authority {
                 outcome
             }
         };
-        let answer = Answer { request_id: request.request_id, server_time: now, refresh: None, outcome };
+        let refresh = state.offer(&request, &opened, &self.document_of());
+        let answer = Answer { request_id: request.request_id, server_time: now, refresh, outcome };
         let (kid, key) = self.signing_now();
         Ok(sign_compact(ANSWER_TYP, kid, &answer, &key))
     }
@@ -195,6 +210,7 @@ impl State {
             Operation::Redeem(ask) => self.redeem(ask, opened).map(|result| serde_json::to_value(result).unwrap()),
             Operation::Renew(ask) => self.renew(ask, opened).map(|result| serde_json::to_value(result).unwrap()),
             Operation::Report(ask) => self.report(ask, opened).map(|result| serde_json::to_value(result).unwrap()),
+            Operation::Refreshed(ask) => self.refreshed(ask, opened).map(|result| serde_json::to_value(result).unwrap()),
             Operation::Update(ask) => self.update(ask, opened).map(|result| serde_json::to_value(result).unwrap()),
             // What else is bought and moved is tested with the authority itself.
             other => Err(Refusal::with(Code::EnvelopeInvalid, other.name())),
@@ -259,7 +275,7 @@ impl State {
 
     fn medium(&self, id: &MediumId, opened: &General) -> Result<&PressedMedium, Refusal> {
         let medium = self.media.get(id).ok_or(Code::MediumUnknown)?;
-        opened.verify(id.as_str(), Verifier::ClaimSecret(&medium.secret)).map_err(|_| Code::MediumUnknown)?;
+        medium.proven(id, opened).ok_or(Code::MediumUnknown)?;
         Ok(medium)
     }
 

@@ -180,8 +180,7 @@ impl World {
             claim_secret: authority::claim_secret(&secret),
             authority: self.authority.document_of(),
         };
-        let titles = self.contents.iter().map(|content| content.title.title.clone()).collect();
-        let pressed = PressedMedium { secret, rights: Rights::default(), titles, retired: false };
+        let pressed = PressedMedium::new(secret, claims);
         self.authority.state.lock().unwrap().media.insert(medium_id, pressed);
 
         let mut files = vec![(layout::IDENTITY.to_owned(), serde_json::to_vec(&area).unwrap())];
@@ -214,6 +213,18 @@ impl World {
             Box::new(move |_| Ok(Arc::new(Link { authority: authority.clone(), faults: faults.clone() }) as Arc<dyn Transport>));
         let parts = Parts { io, clock: Arc::new(FixedClock::at(now)), random: Box::new(SystemRandom), connect };
         Terminal::with_parts(setup, parts)
+    }
+
+    /// Changes the rights of medium 1, and orders a new identity for it.
+    pub fn order_refresh(&self) {
+        let id = MediumId::pressed(BatchId([7; 8]), 1);
+        let rights = crate::refreshing::changed_rights();
+        self.authority.state.lock().unwrap().media.get_mut(&id).unwrap().refresh(rights);
+    }
+
+    /// The latest epoch that medium 1 was proven in.
+    pub fn seen(&self) -> u32 {
+        self.authority.state.lock().unwrap().media[&MediumId::pressed(BatchId([7; 8]), 1)].seen
     }
 
     pub fn effects(&self, name: &str) -> usize {
