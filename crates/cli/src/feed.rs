@@ -64,13 +64,6 @@ struct Document {
     document: String,
 }
 
-#[derive(Deserialize)]
-struct Releases {
-    items: Vec<Published>,
-    #[serde(default)]
-    next: Option<String>,
-}
-
 /// A release as the authority has it.
 #[derive(Deserialize)]
 struct Published {
@@ -241,31 +234,25 @@ impl Signer {
     /// The first feed of a title lists what was published so far: each release as this publisher has signed it.
     fn first(&self, api: &Api, title: &TitleId) -> Result<Feed, Failure> {
         let own = self.keys.public().signing;
-        let (mut releases, mut after) = (vec![], String::new());
-        loop {
-            let page: Releases = api.get(&format!("/v1/titles/{title}/releases?limit=100&after={after}"))?;
-            for published in page.items {
-                let version = &published.version;
-                let Document { document } = api.get(&format!("/v1/titles/{title}/releases/{version}"))?;
-                let release = Release::verify(&document, |kid| (kid == self.publisher).then_some(own));
-                if !release.is_ok_and(|release| release.title == title.as_str() && release.version == version.as_str()) {
-                    return Err(Failure::refused("update_not_authentic", format!("{title} {version} is not as you have signed it"))
-                        .hint("Nothing was signed. Ask the operator how it came there."));
-                }
-                releases.push(ListedRelease {
-                    version: version.to_string(),
-                    document: ObjectName::of(document.as_bytes()),
-                    channel: published.channel.to_string(),
-                    critical: published.critical,
-                    notes: shortened(&published.notes),
-                    withdrawn: published.withdrawn,
-                    allow_back: published.allow_back,
-                });
+        let mut releases = vec![];
+        for published in api.all::<Published>(&format!("/v1/titles/{title}/releases")).take(MAX_LISTED) {
+            let published = published?;
+            let version = &published.version;
+            let Document { document } = api.get(&format!("/v1/titles/{title}/releases/{version}"))?;
+            let release = Release::verify(&document, |kid| (kid == self.publisher).then_some(own));
+            if !release.is_ok_and(|release| release.title == title.as_str() && release.version == version.as_str()) {
+                return Err(Failure::refused("update_not_authentic", format!("{title} {version} is not as you have signed it"))
+                    .hint("Nothing was signed. Ask the operator how it came there."));
             }
-            match page.next {
-                Some(next) if releases.len() < MAX_LISTED => after = next,
-                _ => break,
-            }
+            releases.push(ListedRelease {
+                version: version.to_string(),
+                document: ObjectName::of(document.as_bytes()),
+                channel: published.channel.to_string(),
+                critical: published.critical,
+                notes: shortened(&published.notes),
+                withdrawn: published.withdrawn,
+                allow_back: published.allow_back,
+            });
         }
         releases.reverse();
         Ok(Feed { title: title.to_string(), sequence: 0, issued_at: 0, expires_at: 0, releases })

@@ -3,7 +3,9 @@
 
 mod authority;
 mod compare;
+mod deltas;
 mod earlier;
+mod neighbours;
 mod patches;
 mod prove;
 mod report;
@@ -44,8 +46,8 @@ const LEVEL: i32 = 3;
 /// The files are cut, compressed, sealed under the title's content key and signed with the publisher's key on this machine; only
 /// sealed bytes leave it. What the contents server holds already is not sent again, so repeating the command resumes it.
 ///
-/// From the last releases of the channel patches are made, so that devices fetch little. A patch that would be no smaller than the chunks
-/// that a device lacks is not made.
+/// From the last releases of the channel patches are made, and deltas from some before those, so that devices fetch little. What would be no
+/// smaller than the chunks that a device lacks is not made.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   counterfoil publish ./sky-raider --title sky-raider --version 1.0.0 --entry bin/game --kind game
@@ -84,7 +86,10 @@ pub struct Publish {
     /// From how many of the channel's last releases to make patches
     #[arg(long, value_name = "N", default_value_t = 3)]
     patches: u8,
-    /// Make patches back to those releases as well, where their publisher allows it
+    /// From how many releases before those to prepare deltas: chunks that are written against what a device has
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    deltas: u8,
+    /// Prepare the ways back to those releases as well, where their publisher allows it
     #[arg(long)]
     back: bool,
     #[command(flatten)]
@@ -142,7 +147,8 @@ impl Publish {
         let manifest = Arc::new(published.manifest.clone());
         let workshop = self.workshop(context, &api, &ground, &manifest, &published);
         let of_channel: Vec<&Earlier> = ground.earlier.iter().filter(|earlier| earlier.channel == self.channel).collect();
-        let ways = workshop.make(&of_channel[..of_channel.len().min(usize::from(self.patches))], self.back)?;
+        let count = usize::from(self.patches) + usize::from(self.deltas);
+        let ways = workshop.make(&of_channel[..of_channel.len().min(count)], usize::from(self.patches), self.back)?;
         if self.dry_run {
             self.count_missing(&api, &published, &ways, &mut uploaded)?;
         } else {
@@ -178,7 +184,7 @@ impl Publish {
             publisher: &publisher,
             key: keys.public().signing,
             // The one before is compared with even if no patch is made.
-            count: usize::from(self.patches.max(1)),
+            count: (usize::from(self.patches) + usize::from(self.deltas)).max(1),
         };
         let earlier = earlier::releases(context, api, &key, &wanted)?;
         let before = earlier.first().and_then(|earlier| level_of(&earlier.encoder));

@@ -2,4 +2,5 @@
 
 pub mod api;
 pub mod login;
+mod pages;
 pub mod profile;

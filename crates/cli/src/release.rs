@@ -174,13 +174,6 @@ struct Said {
     allow_back: bool,
 }
 
-#[derive(Deserialize)]
-struct Page {
-    items: Vec<Said>,
-    #[serde(default)]
-    next: Option<String>,
-}
-
 impl ReleaseCommand {
     /// Does it.
     pub fn run(self, context: &Context) -> Result<(), Failure> {
@@ -207,15 +200,7 @@ impl ReleaseCommand {
 impl List {
     fn run(self, context: &Context) -> Result<(), Failure> {
         let (api, _) = Api::connect(context)?;
-        let (mut releases, mut after): (Vec<Said>, String) = (vec![], String::new());
-        loop {
-            let page: Page = api.get(&format!("/v1/titles/{}/releases?limit=100&after={after}", self.title))?;
-            releases.extend(page.items);
-            match page.next {
-                Some(next) => after = next,
-                None => break,
-            }
-        }
+        let releases: Vec<Said> = api.all(&format!("/v1/titles/{}/releases", self.title)).collect::<Result<_, _>>()?;
         context.output.result(&json!({ "title": self.title, "releases": releases }), || {
             if releases.is_empty() {
                 return format!("{} has no release yet: `counterfoil publish`\n", self.title);

@@ -16,8 +16,6 @@ use crate::files;
 use crate::progress::Progress;
 use crate::publisher::api::Api;
 
-/// Releases that are asked for at once.
-const PAGE: usize = 100;
 /// Plaintext of an earlier release that is kept in memory, in bytes.
 const CACHE: usize = 64 << 20;
 
@@ -53,12 +51,6 @@ pub struct Earlier {
     pub release: Release,
     /// What it consists of.
     pub manifest: Arc<Manifest>,
-}
-
-#[derive(Deserialize)]
-struct Page {
-    items: Vec<Listed>,
-    next: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -98,31 +90,24 @@ pub fn releases(context: &Context, api: &Api, key: &ContentKey, wanted: &Wanted<
 fn list(api: &Api, wanted: &Wanted<'_>) -> Result<Vec<Listed>, Failure> {
     let mut chosen: Vec<Listed> = vec![];
     let mut of_channel = 0;
-    let mut after = String::new();
-    loop {
-        let path = format!("/v1/titles/{}/releases?limit={PAGE}&after={after}", wanted.title);
-        // A title that is not there yet has none.
-        let Some(page) = api.find::<Page>(&path)? else { return Ok(chosen) };
-        for listed in page.items {
-            if listed.version == *wanted.version {
-                // The same command again: what came since is not earlier.
-                (chosen, of_channel) = (vec![], 0);
-                continue;
-            }
-            if listed.generation != wanted.generation || listed.withdrawn {
-                continue;
-            }
-            let counts = listed.channel == *wanted.channel && of_channel < wanted.count;
-            of_channel += usize::from(counts);
-            if counts || chosen.is_empty() {
-                chosen.push(listed);
-            }
+    // A title that is not there yet has none.
+    for listed in api.find_all::<Listed>(&format!("/v1/titles/{}/releases", wanted.title)) {
+        let listed = listed?;
+        if listed.version == *wanted.version {
+            // The same command again: what came since is not earlier.
+            (chosen, of_channel) = (vec![], 0);
+            continue;
         }
-        match page.next {
-            Some(next) => after = next,
-            None => return Ok(chosen),
+        if listed.generation != wanted.generation || listed.withdrawn {
+            continue;
+        }
+        let counts = listed.channel == *wanted.channel && of_channel < wanted.count;
+        of_channel += usize::from(counts);
+        if counts || chosen.is_empty() {
+            chosen.push(listed);
         }
     }
+    Ok(chosen)
 }
 
 fn open(api: &Api, key: &ContentKey, wanted: &Wanted<'_>, listed: &Listed) -> Result<(Release, Manifest), String> {

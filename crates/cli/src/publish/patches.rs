@@ -1,4 +1,4 @@
-//! Makes patches from earlier releases to the one that is published, and back: each only where it is the smallest way.
+//! Prepares ways from earlier releases to the one that is published, and back: patches, or deltas; each only where it is the smallest way.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::compare::{self, Selection};
+use super::deltas::Deltas;
 use super::earlier::{self, Earlier, PackCache};
 use super::prove::{NotProven, prove};
 use super::text::Text;
@@ -55,44 +56,49 @@ pub struct Way {
     pub chunks: u64,
     /// Bytes of the patch.
     pub patch: Option<u64>,
-    /// The patch as an object.
+    /// Bytes of the deltas that are there in its stead, and of the chunks that they do not give.
+    pub deltas: Option<u64>,
+    /// Patch or deltas as an object.
     pub object: Option<ObjectName>,
-    /// Why there is no patch.
+    /// Why there is neither.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub without: Option<String>,
     /// What the chunks of the release that it goes to were compressed by.
     #[serde(skip)]
     encoder: String,
-    /// Where the patch lies, if it is not at the authority yet.
+    /// Where the object lies, if it is not at the authority yet; its length; of deltas, sealed bytes of the chunks that they give.
     #[serde(skip)]
-    staged: Option<PathBuf>,
+    staged: Option<(PathBuf, u64)>,
+    #[serde(skip)]
+    covered: Option<u64>,
 }
 
 impl Way {
-    /// The patch, where the contents server may lack it.
+    /// The object, where the contents server may lack it.
     pub fn to_send(&self) -> Option<PackedObject> {
-        self.staged.as_ref()?;
-        Some(PackedObject { name: self.object?, length: self.patch? })
+        let (_, length) = self.staged.as_ref()?;
+        Some(PackedObject { name: self.object?, length: *length })
     }
 }
 
-/// One end of a patch.
-struct End<'a> {
-    version: &'a ReleaseVersion,
-    manifest: &'a Arc<Manifest>,
-    reference: ManifestRef,
+/// One end of a way.
+pub struct End<'a> {
+    pub version: &'a ReleaseVersion,
+    pub manifest: &'a Arc<Manifest>,
+    pub reference: ManifestRef,
     /// Compressor and level, where it is known and ours.
-    level: Option<i32>,
-    in_packs: bool,
+    pub level: Option<i32>,
+    pub in_packs: bool,
 }
 
-#[derive(Deserialize)]
-struct Page {
-    items: Vec<Listed>,
-    next: Option<String>,
+/// What a way is prepared by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    Patch,
+    Deltas,
 }
 
-/// A patch that the authority knows.
+/// A patch that the authority knows, or deltas.
 #[derive(Deserialize)]
 struct Listed {
     from: ReleaseVersion,
@@ -100,20 +106,24 @@ struct Listed {
     object: ObjectName,
     length: u64,
     encoder: String,
+    /// Of deltas.
+    covered: Option<u64>,
 }
 
 impl Workshop<'_> {
-    /// Makes a patch from each of the earlier releases, and with `back` one to each that may be gone back to.
+    /// Makes a patch from each of the first `patches` of the earlier releases, deltas from the others; with `back` also to each that may be
+    /// gone back to.
     ///
     /// What was made by an interrupted run, or a dry one, is not made again.
-    pub fn make(&self, earlier: &[&Earlier], back: bool) -> Result<Vec<Way>, Failure> {
+    pub fn make(&self, earlier: &[&Earlier], patches: usize, back: bool) -> Result<Vec<Way>, Failure> {
         files::create_directory(&self.staging)?;
         let cache = PackCache::open(self.staging.join("packs"))?;
         let here =
             End { version: self.version, manifest: self.manifest, reference: self.reference, level: Some(self.level), in_packs: false };
         let known = self.known()?;
         let mut ways = vec![];
-        for &before in earlier {
+        for (at, &before) in earlier.iter().enumerate() {
+            let by = if at < patches { By::Patch } else { By::Deltas };
             let there = End {
                 version: &before.version,
                 manifest: &before.manifest,
@@ -121,9 +131,9 @@ impl Workshop<'_> {
                 level: level_of(&before.encoder),
                 in_packs: true,
             };
-            ways.push(self.way(&there, &here, &known, &cache)?);
+            ways.push(self.way(by, &there, &here, &known, &cache)?);
             if back && before.allow_back {
-                ways.push(self.way(&here, &there, &known, &cache)?);
+                ways.push(self.way(by, &here, &there, &known, &cache)?);
             }
         }
         cache.remove();
@@ -131,10 +141,10 @@ impl Workshop<'_> {
         Ok(ways)
     }
 
-    /// Sends the patches that the contents server lacks.
+    /// Sends what the contents server lacks.
     pub fn upload(&self, ways: &[Way], uploaded: &mut Uploaded) -> Result<(), Failure> {
         for way in ways {
-            if let (Some(path), Some(object)) = (&way.staged, way.to_send()) {
+            if let (Some((path, _)), Some(object)) = (&way.staged, way.to_send()) {
                 upload::object(self.api, path, &object, uploaded)?;
             }
         }
@@ -143,58 +153,74 @@ impl Workshop<'_> {
 
     /// Tells the authority of them, now that it knows both releases of each.
     pub fn register(&self, ways: &[Way]) -> Result<(), Failure> {
-        for way in ways.iter().filter(|way| way.staged.is_some()) {
-            let body = json!({ "from": way.from, "to": way.to, "object": way.object, "length": way.patch, "encoder": way.encoder });
-            self.api.post::<serde_json::Value>(&format!("/v1/titles/{}/patches", self.title), None, &body)?;
+        for way in ways {
+            let Some((_, length)) = &way.staged else { continue };
+            let mut body = json!({ "from": way.from, "to": way.to, "object": way.object, "length": length, "encoder": way.encoder });
+            let mut kind = "patches";
+            if let Some(covered) = way.covered {
+                (kind, body["covered"]) = ("deltas", covered.into());
+            }
+            self.api.post::<serde_json::Value>(&format!("/v1/titles/{}/{kind}", self.title), None, &body)?;
         }
         earlier::remove(&self.staging);
         Ok(())
     }
 
     fn known(&self) -> Result<Vec<Listed>, Failure> {
-        let mut known = vec![];
-        let mut after = String::new();
-        loop {
-            let path = format!("/v1/titles/{}/patches?limit=1000&after={after}", self.title);
-            let Some(page) = self.api.find::<Page>(&path)? else { return Ok(known) };
-            known.extend(page.items);
-            match page.next {
-                Some(next) => after = next,
-                None => return Ok(known),
-            }
-        }
+        let of = |kind| self.api.find_all(&format!("/v1/titles/{}/{kind}", self.title));
+        of("patches").chain(of("deltas")).collect()
     }
 
-    fn way(&self, from: &End<'_>, to: &End<'_>, known: &[Listed], cache: &PackCache) -> Result<Way, Failure> {
+    fn way(&self, by: By, from: &End<'_>, to: &End<'_>, known: &[Listed], cache: &PackCache) -> Result<Way, Failure> {
         let full = to.manifest.packed_size() + to.reference.length;
-        let chunks = compare::missing(from.manifest, to.manifest) + to.reference.length;
-        let (encoder, staged) = (Encoder::name(), None);
+        let missing = compare::missing(from.manifest, to.manifest);
+        let chunks = missing + to.reference.length;
         let mut way = Way {
             from: from.version.clone(),
             to: to.version.clone(),
             full,
             chunks,
             patch: None,
+            deltas: None,
             object: None,
             without: None,
-            encoder,
-            staged,
+            encoder: Encoder::name(),
+            staged: None,
+            covered: None,
         };
-        let there = known.iter().find(|patch| patch.from == way.from && patch.to == way.to && patch.encoder == way.encoder);
-        if let Some(patch) = there {
-            (way.patch, way.object) = (Some(patch.length), Some(patch.object));
+        let is_it = |known: &&Listed| known.from == way.from && known.to == way.to && known.encoder == way.encoder;
+        // A patch that is there is the better way.
+        if let Some(there) = known.iter().filter(is_it).find(|known| by == By::Deltas || known.covered.is_none()) {
+            way.object = Some(there.object);
+            match there.covered {
+                None => way.patch = Some(there.length),
+                Some(covered) => way.deltas = Some(there.length + missing.saturating_sub(covered)),
+            }
             return Ok(way);
         }
         let Some(level) = to.level else {
             way.without = Some(format!("{} was not compressed by {}", to.version, way.encoder));
             return Ok(way);
         };
-        let path = self.staged_path(&way, from, to);
-        // What saves hardly anything is not worth the work of applying it.
-        let least = full.min(chunks);
-        match self.patch(&path, from, to, level, least - least / 64, cache)? {
-            Ok(object) => (way.patch, way.object, way.staged) = (Some(object.length), Some(object.name), Some(path)),
-            Err(why) => way.without = Some(why),
+        let path = self.staged_path(by, &way, from, to);
+        match by {
+            By::Patch => {
+                // What saves hardly anything is not worth the work of applying it.
+                let least = full.min(chunks);
+                match self.patch(&path, from, to, level, least - least / 64, cache)? {
+                    Ok(object) => {
+                        (way.patch, way.object, way.staged) = (Some(object.length), Some(object.name), Some((path, object.length)))
+                    }
+                    Err(why) => way.without = Some(why),
+                }
+            }
+            By::Deltas => match self.deltas(&path, from, to, level, cache)? {
+                Ok(Deltas { object, covered }) => {
+                    way.deltas = Some(object.length + missing.saturating_sub(covered));
+                    (way.object, way.staged, way.covered) = (Some(object.name), Some((path, object.length)), Some(covered));
+                }
+                Err(why) => way.without = Some(why),
+            },
         }
         Ok(way)
     }
@@ -275,14 +301,15 @@ impl Workshop<'_> {
         }
     }
 
-    fn staged_path(&self, way: &Way, from: &End<'_>, to: &End<'_>) -> PathBuf {
+    fn staged_path(&self, by: By, way: &Way, from: &End<'_>, to: &End<'_>) -> PathBuf {
         let short = |end: &End<'_>| end.reference.id.to_string()[..16].to_owned();
-        self.staging.join(format!("{}-{}-{}", short(from), short(to), way.encoder.replace(' ', "-")))
+        let kind = if by == By::Deltas { "-deltas" } else { "" };
+        self.staging.join(format!("{}-{}-{}{kind}", short(from), short(to), way.encoder.replace(' ', "-")))
     }
 
-    /// Patches that an earlier run made for a directory that has changed since.
+    /// What an earlier run made for a directory that has changed since.
     fn forget_others(&self, ways: &[Way]) {
-        let kept: HashSet<&Path> = ways.iter().filter_map(|way| way.staged.as_deref()).collect();
+        let kept: HashSet<&Path> = ways.iter().filter_map(|way| way.staged.as_ref().map(|(path, _)| path.as_path())).collect();
         for entry in fs::read_dir(&self.staging).into_iter().flatten().flatten() {
             if !kept.contains(entry.path().as_path()) {
                 let _ = fs::remove_file(entry.path());
@@ -296,7 +323,7 @@ pub fn level_of(encoder: &str) -> Option<i32> {
     encoder.strip_prefix(&Encoder::name())?.strip_prefix(" level ")?.parse().ok()
 }
 
-fn named(path: &Path) -> io::Result<PackedObject> {
+pub fn named(path: &Path) -> io::Result<PackedObject> {
     let file = File::open(path)?;
     let length = file.metadata()?.len();
     let mut hasher = blake3::Hasher::new();

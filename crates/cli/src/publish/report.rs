@@ -109,10 +109,11 @@ impl Done {
         let _ = writeln!(text, "to fetch:");
         let _ = writeln!(text, "  from nothing: {}", units::bytes(self.full));
         for way in &self.ways {
-            let patch = match (way.patch, &way.without) {
-                (Some(bytes), _) => format!("patch {}", units::bytes(bytes)),
-                (None, Some(why)) => format!("no patch: {why}"),
-                (None, None) => "no patch".to_owned(),
+            let patch = match (way.patch, way.deltas, &way.without) {
+                (Some(bytes), ..) => format!("patch {}", units::bytes(bytes)),
+                (None, Some(bytes), _) => format!("deltas {}", units::bytes(bytes)),
+                (None, None, Some(why)) => format!("no patch: {why}"),
+                (None, None, None) => "no patch".to_owned(),
             };
             let back = if way.to == self.version { String::new() } else { format!(" back to {}", way.to) };
             let _ = writeln!(text, "  from {}{back}: {patch}, chunks {}", way.from, units::bytes(way.chunks));
