@@ -127,6 +127,9 @@ codes! {
     /// A4: somebody has handed in another version since this one was fetched.
     SaveConflict = "save_conflict", "another device has saved since",
         "Look at both: `counterfoil save list`. Then `counterfoil save pull` takes the other one, and `counterfoil save push --over` puts yours above it; both are kept.";
+    /// A4: a slot, a note or a length that nothing can be handed in under.
+    UploadInvalid = "upload_invalid", "this cannot be handed in as it is",
+        "The detail says what is wrong with it.";
     /// A4: no such upload, or it is somebody else's.
     UploadUnknown = "upload_unknown", "there is no such upload",
         "`counterfoil save list` shows what there is.";

@@ -42,4 +42,5 @@ pub mod status;
 pub mod ticket;
 pub mod title;
 pub mod token;
+pub mod upload;
 pub mod user;

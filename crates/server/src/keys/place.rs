@@ -64,6 +64,15 @@ pub enum Place<'a> {
         /// Grant ID: the row has another after it was moved or issued again.
         grant: &'a str,
     },
+    /// `save_key.wrapped`
+    SaveKey {
+        /// User ID.
+        user: &'a str,
+        /// Title.
+        title: &'a str,
+    },
+    /// No row: the right to send the bytes of one upload, which its device keeps for us
+    UploadTicket,
     /// `batch.claim_key`
     ClaimKey {
         /// Batch ID.
@@ -105,9 +114,11 @@ impl Place<'_> {
     pub fn purpose(&self) -> Purpose {
         match self {
             Self::ContentKey { .. } => Purpose::Content,
-            Self::LibraryKey { .. } | Self::LicenseKey { .. } => Purpose::Library,
+            Self::LibraryKey { .. } | Self::LicenseKey { .. } | Self::SaveKey { .. } => Purpose::Library,
             Self::ClaimKey { .. } => Purpose::Claim,
-            Self::DeviceSecret { .. } | Self::TotpSecret { .. } | Self::MailedTicket { .. } | Self::Between { .. } => Purpose::Device,
+            Self::DeviceSecret { .. } | Self::TotpSecret { .. } | Self::MailedTicket { .. } | Self::Between { .. } | Self::UploadTicket => {
+                Purpose::Device
+            }
             Self::AuthorityKey { .. } => Purpose::Authority,
         }
     }
@@ -123,6 +134,8 @@ impl Place<'_> {
                 then(&RowId { table: "grants", key: &[medium, grant], column: "library_key", version: 0 })
             }
             Self::LicenseKey { user, grant } => then(&RowId { table: "license", key: &[user, grant], column: "library_key", version: 0 }),
+            Self::SaveKey { user, title } => then(&RowId { table: "save_key", key: &[user, title], column: "wrapped", version: 0 }),
+            Self::UploadTicket => then(&RowId { table: "", key: &["upload ticket"], column: "", version: 0 }),
             Self::ClaimKey { batch } => then(&RowId { table: "batch", key: &[batch], column: "claim_key", version: 0 }),
             Self::DeviceSecret { user, device } => {
                 then(&RowId { table: "user_device", key: &[user, device], column: "secret", version: 0 })

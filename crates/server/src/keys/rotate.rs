@@ -167,6 +167,7 @@ fn kept_under(purpose: Purpose) -> &'static [Kept] {
         Purpose::Library => &[
             Kept { table: key::LIBRARY_KEYS, place: |row| Ok(Place::LibraryKey { medium: &row.family, grant: &row.second }) },
             Kept { table: key::LICENSE_KEYS, place: |row| Ok(Place::LicenseKey { user: &row.family, grant: &row.second }) },
+            Kept { table: key::SAVE_KEYS, place: |row| Ok(Place::SaveKey { user: &row.family, title: &row.second }) },
         ],
         Purpose::Claim => &[Kept { table: key::CLAIM_KEYS, place: |row| Ok(Place::ClaimKey { batch: &row.family }) }],
         Purpose::Device => &[

@@ -6,7 +6,7 @@ use counterfoil_core::rules::confirm::GrantState;
 use counterfoil_core::wire::HolderKind;
 use counterfoil_core::{
     BatchId, CardId, Channel, ContentsServerId, Currency, DeviceId, DriveId, EntitlementId, GrantId, HolderId, JobId, Kind, LicenseId,
-    MediumId, OrderId, Policy, ProviderId, ReleaseVersion, Rights, Timestamp, TitleId, TransactionId, UserId,
+    MediumId, OrderId, Policy, ProviderId, ReleaseVersion, Rights, Timestamp, TitleId, TransactionId, UploadId, UserId,
 };
 
 use crate::auth::Role;
@@ -36,6 +36,7 @@ from_text!(
     JobId,
     ContentsServerId,
     ProviderId,
+    UploadId,
     Currency,
     MediumId,
     BatchId,

@@ -178,6 +178,12 @@ pub const LICENSE_KEYS: WrappedTable = WrappedTable {
            WHERE (user_id > $1 OR (user_id = $1 AND grant_id > $2)) AND grant_id IS NOT NULL ORDER BY user_id, grant_id LIMIT $3",
     put: "UPDATE license SET library_key = $3 WHERE user_id = $1 AND grant_id = $2 AND library_key = $4",
 };
+/// Save keys.
+pub const SAVE_KEYS: WrappedTable = WrappedTable {
+    page: "SELECT user_id, title_id, wrapped FROM save_key
+           WHERE user_id > $1 OR (user_id = $1 AND title_id > $2) ORDER BY user_id, title_id LIMIT $3",
+    put: "UPDATE save_key SET wrapped = $3 WHERE user_id = $1 AND title_id = $2 AND wrapped = $4",
+};
 /// Batches' claim keys.
 pub const CLAIM_KEYS: WrappedTable = WrappedTable {
     page: "SELECT batch_id, '', claim_key FROM batch WHERE batch_id > $1 AND CAST($2 AS TEXT) IS NOT NULL ORDER BY batch_id LIMIT $3",
