@@ -10,6 +10,7 @@ use crate::io::IoFailure;
 use crate::library::LibraryError;
 use crate::medium::MediumError;
 use crate::play::PlayError;
+use crate::save::SaveError;
 use crate::status::StatusError;
 use crate::transport::TransportError;
 use crate::update::UpdateError;
@@ -64,6 +65,9 @@ pub enum Error {
     /// Updating.
     #[error(transparent)]
     Update(#[from] UpdateError),
+    /// Saves.
+    #[error(transparent)]
+    Save(#[from] SaveError),
 }
 
 impl From<Refusal> for Error {
@@ -104,6 +108,7 @@ impl Error {
             Error::Update(UpdateError::NothingBefore(_)) => 1,
             Error::Update(UpdateError::NoWay { last, .. }) => last.exit_code(),
             Error::Status(StatusError::Bad(_)) => 1,
+            Error::Save(error) if error.is_refusal() => 1,
             _ if self.refusal().is_some() => 1,
             _ => 3,
         }
@@ -126,6 +131,7 @@ impl Error {
             Error::Play(error) => error.code(),
             Error::Status(error) => error.code(),
             Error::Update(error) => error.code(),
+            Error::Save(error) => error.code(),
         }
     }
 
@@ -146,6 +152,7 @@ impl Error {
             Error::Play(error) => error.hint(),
             Error::Status(error) => error.hint().into(),
             Error::Update(error) => error.hint(),
+            Error::Save(error) => error.hint().into(),
         })
     }
 }

@@ -58,6 +58,10 @@ pub trait Io: Send + Sync {
     fn create(&self, path: &Path, how: Create, mode: u32) -> io::Result<Box<dyn File>>;
     /// What is there; `NotFound` where nothing is.
     fn metadata(&self, path: &Path) -> io::Result<Metadata>;
+    /// Whether it is a file or directory itself, and no link to one, no device; `NotFound` where nothing is.
+    fn is_plain(&self, path: &Path) -> io::Result<bool> {
+        self.metadata(path).map(|_| true)
+    }
     /// Names in a directory, sorted.
     fn list(&self, path: &Path) -> io::Result<Vec<OsString>>;
     /// Makes one directory; `AlreadyExists` where there is something.

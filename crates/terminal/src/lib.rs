@@ -31,6 +31,7 @@ mod origin;
 mod play;
 mod register;
 mod renew;
+pub mod save;
 mod send;
 mod source;
 pub mod status;

@@ -51,6 +51,10 @@ pub trait Transport: Send + Sync {
     fn upload(&self, _path: &str, _source: &dyn ReadAt, _length: u64, _told: &dyn Fn(u64)) -> crate::Result<()> {
         Err(TransportError::NoAddress.into())
     }
+    /// Gives up what was to be handed in at a path (tus 1.0, `DELETE`).
+    fn take_back(&self, _path: &str) -> Result<(), TransportError> {
+        Err(TransportError::NoAddress)
+    }
     /// Whether nobody in between can answer in the authority's place: TLS, or this computer itself.
     fn is_guarded(&self) -> bool;
     /// Sends an envelope, and returns signed answers as they come. Where there is no such stream, [`exchange`](Self::exchange) asks again and again.
@@ -316,6 +320,10 @@ impl Transport for HttpTransport {
             // What is wrong with the source is so everywhere.
             other => Ok(other),
         })?
+    }
+
+    fn take_back(&self, path: &str) -> Result<(), TransportError> {
+        self.first(path, |url| TusUpload::at(&self.agent, url.to_owned(), None).take_back())
     }
 
     fn is_guarded(&self) -> bool {

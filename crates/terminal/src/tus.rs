@@ -134,9 +134,26 @@ impl<'a> TusUpload<'a> {
         let answer = request.send(bytes).map_err(|error| unreachable(&self.url, &error))?;
         match answer.status().as_u16() {
             204 | 200 => offset_of(&self.url, &answer),
-            409 => Err(TransportError::Status { url: shown(&self.url), status: 409, detail: "it has another part already".into() }),
+            // One that says why, such as a conflict with what somebody else has handed in, is for good.
+            409 => Err(match refused(&self.url, answer) {
+                refusal @ TransportError::Refused(_) => refusal,
+                _ => TransportError::Status { url: shown(&self.url), status: 409, detail: "it has another part already".into() },
+            }),
             _ => Err(refused(&self.url, answer)),
         }
+    }
+
+    /// Gives it up (extension `termination`).
+    ///
+    /// # Errors
+    /// [`TransportError`]; a status of 404 or 410 where it is over.
+    pub fn take_back(&self) -> std::result::Result<(), TransportError> {
+        let mut request = self.agent.delete(&self.url).header("tus-resumable", VERSION);
+        if let Some(token) = self.bearer {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let answer = request.call().map_err(|error| unreachable(&self.url, &error))?;
+        if answer.status().is_success() { Ok(()) } else { Err(refused(&self.url, answer)) }
     }
 
     fn within(&self, offset: u64, length: u64) -> std::result::Result<u64, TransportError> {

@@ -193,6 +193,11 @@ impl Io for FaultyIo {
         self.inner.metadata(path)
     }
 
+    fn is_plain(&self, path: &Path) -> io::Result<bool> {
+        drop(self.state.step()?);
+        self.inner.is_plain(path)
+    }
+
     fn list(&self, path: &Path) -> io::Result<Vec<OsString>> {
         drop(self.state.step()?);
         self.inner.list(path)

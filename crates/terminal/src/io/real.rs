@@ -56,6 +56,11 @@ impl Io for RealIo {
         Ok(Metadata { length: metadata.len(), directory: metadata.is_dir(), mode: metadata.mode() & 0o7777 })
     }
 
+    fn is_plain(&self, path: &Path) -> io::Result<bool> {
+        let found = fs::symlink_metadata(path)?;
+        Ok(found.is_dir() || found.is_file())
+    }
+
     fn list(&self, path: &Path) -> io::Result<Vec<OsString>> {
         let mut names = fs::read_dir(path)?.map(|item| Ok(item?.file_name())).collect::<io::Result<Vec<_>>>()?;
         names.sort_unstable();
