@@ -10,6 +10,7 @@ use crate::io::IoFailure;
 use crate::library::LibraryError;
 use crate::medium::MediumError;
 use crate::play::PlayError;
+use crate::present::PresentError;
 use crate::save::SaveError;
 use crate::status::StatusError;
 use crate::transport::TransportError;
@@ -65,6 +66,9 @@ pub enum Error {
     /// Updating.
     #[error(transparent)]
     Update(#[from] UpdateError),
+    /// Providers.
+    #[error(transparent)]
+    Present(#[from] PresentError),
     /// Saves.
     #[error(transparent)]
     Save(#[from] SaveError),
@@ -108,6 +112,7 @@ impl Error {
             Error::Update(UpdateError::NothingBefore(_)) => 1,
             Error::Update(UpdateError::NoWay { last, .. }) => last.exit_code(),
             Error::Status(StatusError::Bad(_)) => 1,
+            Error::Present(error) if error.is_refusal() => 1,
             Error::Save(error) if error.is_refusal() => 1,
             _ if self.refusal().is_some() => 1,
             _ => 3,
@@ -131,6 +136,7 @@ impl Error {
             Error::Play(error) => error.code(),
             Error::Status(error) => error.code(),
             Error::Update(error) => error.code(),
+            Error::Present(error) => error.code(),
             Error::Save(error) => error.code(),
         }
     }
@@ -152,6 +158,7 @@ impl Error {
             Error::Play(error) => error.hint(),
             Error::Status(error) => error.hint().into(),
             Error::Update(error) => error.hint(),
+            Error::Present(error) => error.hint().into(),
             Error::Save(error) => error.hint().into(),
         })
     }

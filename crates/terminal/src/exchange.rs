@@ -326,6 +326,20 @@ fn make(
     Ok(stored)
 }
 
+/// A request that somebody else hands to the authority, as JSON.
+///
+/// # Errors
+/// [`ExchangeError`].
+pub(crate) fn envelope(
+    terminal: &Terminal,
+    authority: &Authority,
+    operation: &Operation,
+    proofs: &[(&str, Signer<'_>)],
+) -> Result<serde_json::Value> {
+    let sealed = seal(terminal, authority, operation, proofs, None)?;
+    Ok(serde_json::to_value(&sealed.envelope).expect("an envelope is strings"))
+}
+
 /// Signs and seals.
 fn seal(
     terminal: &Terminal,

@@ -29,6 +29,8 @@ mod mount;
 mod order;
 mod origin;
 mod play;
+pub mod present;
+pub mod received;
 mod register;
 mod renew;
 pub mod save;

@@ -230,6 +230,11 @@ impl Terminal {
         Ok((self.connect)(&[url.to_owned()])?)
     }
 
+    /// What HTTP is spoken through with others than the authority.
+    pub(crate) fn agent(&self) -> std::result::Result<ureq::Agent, TransportError> {
+        crate::transport::agent(self.setup.ca.as_deref(), Timeouts::default())
+    }
+
     /// The way to `--server`, or else to `urls`.
     pub(crate) fn transport(&self, urls: &[String]) -> std::result::Result<Arc<dyn Transport>, TransportError> {
         let named = self.setup.server.as_ref().map(std::slice::from_ref);

@@ -347,7 +347,7 @@ impl Transport for HttpTransport {
 }
 
 /// Whether it is `https:`, or stays on this computer.
-fn is_guarded(url: &str) -> bool {
+pub(crate) fn is_guarded(url: &str) -> bool {
     let Ok(url) = url.parse::<ureq::http::Uri>() else { return false };
     let host = url.host().unwrap_or_default();
     let address: Option<std::net::IpAddr> = host.trim_matches(['[', ']']).parse().ok();

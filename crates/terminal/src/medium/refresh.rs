@@ -131,7 +131,12 @@ impl<'a> Presented<'a> {
 /// Makes a file beside the identity, and takes it away.
 fn try_out(terminal: &Terminal, root: &Path) -> Result<()> {
     let (io, probe) = (terminal.io(), root.join(".counterfoil.probe"));
-    let made = io.create(&probe, Create::Truncate, 0o644).map(drop);
+    // Left by somebody who was killed, or a link that leads anywhere: that is not written to.
+    match io.remove_file(&probe) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(IoFailure::at("write to", root)(error).into()),
+        _ => {}
+    }
+    let made = io.create(&probe, Create::New, 0o644).map(drop);
     made.and_then(|()| io.remove_file(&probe)).map_err(IoFailure::at("write to", root))?;
     Ok(())
 }

@@ -34,7 +34,7 @@ impl Part {
     }
 
     /// RFC 9110 §14.2.
-    fn header(self) -> Option<String> {
+    pub(crate) fn header(self) -> Option<String> {
         match self {
             Part { from: 0, to: None } => None,
             Part { from, to: None } => Some(format!("bytes={from}-")),
