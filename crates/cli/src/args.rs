@@ -6,7 +6,7 @@ use crate::context::{Context, Global};
 use crate::failure::Failure;
 use crate::{
     agent, authority, buy, card, completions, contents_server, copy, devices, download, feed, inspect, install, library, license, orders,
-    play, press, publish, publisher, register, release, rules, run, send, server, shop, status, store, title, transfer, update,
+    play, press, provider, publish, publisher, register, release, rules, run, send, server, shop, status, store, title, transfer, update,
 };
 
 /// Counterfoil: content on media that can be copied once, into your own library, and played from there
@@ -83,6 +83,8 @@ pub enum Command {
     Shop(shop::ShopCommand),
     #[command(subcommand)]
     ContentsServer(contents_server::ContentsServerCommand),
+    #[command(subcommand)]
+    Provider(provider::ProviderCommand),
     /// For operators: make a new authority (`counterfoild init`)
     #[command(disable_help_flag = true)]
     Init(server::Passed),
@@ -132,6 +134,7 @@ impl Command {
             Command::Store(command) => command.run(context),
             Command::Rules(command) => command.run(context),
             Command::ContentsServer(command) => command.run(context),
+            Command::Provider(command) => command.run(context),
             Command::Press(command) => command.run(context),
             Command::Completions(command) => command.run(context),
             Command::Shop(command) => command.run(context),

@@ -26,6 +26,7 @@ mod output;
 mod play;
 mod press;
 mod progress;
+mod provider;
 mod publish;
 mod publisher;
 mod register;

@@ -56,6 +56,18 @@ impl Rights {
     /// How much may be held of what was handed in where the rights do not say.
     pub const UPLOAD_MIB: u32 = 64;
 
+    /// What they allow, as words with spaces between (RFC 6749 §3.3): `download upload update play transfer`.
+    pub fn scope(&self) -> String {
+        let words = [
+            (self.download, "download"),
+            (self.upload, "upload"),
+            (self.update, "update"),
+            (self.play, "play"),
+            (self.transfer, "transfer"),
+        ];
+        words.into_iter().filter(|(allowed, _)| *allowed).map(|(_, word)| word).collect::<Vec<_>>().join(" ")
+    }
+
     /// Whether they have ended at `now`.
     pub fn expired(&self, now: Timestamp) -> bool {
         self.expires_at.is_some_and(|end| end <= now)

@@ -31,3 +31,4 @@ pub mod tokens;
 pub mod users;
 pub mod well_known;
 pub mod whoami;
+pub mod verify;

@@ -103,6 +103,31 @@ impl Once {
         Some(id)
     }
 
+    /// For a request that carries an ID of its own, under which its answer is recorded: a key adds nothing to that.
+    pub fn by_nature(&self) {
+        if let Some(keyed) = &self.0 {
+            keyed.settled.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// The answer that was recorded by [`Once::write`] in a family, for an action of many transactions that must not begin again.
+    ///
+    /// # Errors
+    /// As for `write`, without those of an action.
+    pub async fn recorded(&self, app: &App, family: String) -> Result<Option<Reply>, Problem> {
+        let Some(keyed) = self.0.clone() else { return Ok(None) };
+        let (now, given) = (app.clock.now(), Arc::clone(&keyed));
+        let once = app
+            .db
+            .read("recorded answer", async move |tx: &mut Tx| request::once(tx, &family, &given.id, &given.digest, now.0).await)
+            .await?;
+        let request::Once::Repeat(recorded) = once else { return Ok(None) };
+        keyed.settled.store(true, Ordering::Relaxed);
+        sealed::open(&keyed.secret, &keyed.id, &recorded.answer)
+            .map(Some)
+            .ok_or_else(|| Problem::internal("a recorded answer does not open for the caller that it was given to"))
+    }
+
     /// Runs an action that writes one family, and records its answer in the same transaction; or repeats the answer recorded before.
     ///
     /// `family` must follow from the request and from what never changes, so that a repeat looks in the same place.

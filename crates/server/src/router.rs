@@ -12,8 +12,8 @@ use utoipa_axum::routes;
 
 use crate::api::{
     audit, batches, cards, contents, contents_servers, deltas, feeds, health, home, inbox, listings, media, openapi as description, orders,
-    patches, pictures, providers, publishers, releases, selection, shop, store, store_release, terminal, titles, tokens, users, well_known,
-    whoami,
+    patches, pictures, providers, publishers, releases, selection, shop, store, store_release, terminal, titles, tokens, users, verify,
+    well_known, whoami,
 };
 use crate::app::App;
 use crate::auth::{self, Admit};
@@ -57,6 +57,7 @@ fn table(app: &App) -> Table<'_> {
         .on("/v1/contents-servers/{server}", AUTHORITY, Admit::Operator, routes!(contents_servers::end))
         .on("/v1/providers", AUTHORITY, Admit::Operator, routes!(providers::list, providers::create))
         .on("/v1/providers/{provider}", AUTHORITY, Admit::Operator, routes!(providers::get, providers::end))
+        .on("/v1/verify", AUTHORITY, Admit::Provider, routes!(verify::verify))
         .on("/v1/contents/{object}", UPLOADS, Admit::Publisher, routes!(contents::head_stored, contents::put))
         .on("/v1/batches", AUTHORITY, Admit::Publisher, routes!(batches::list, batches::create))
         .on("/v1/batches/{batch}", AUTHORITY, Admit::Publisher, routes!(batches::get))

@@ -151,3 +151,19 @@ pub async fn settle(tx: &mut Tx, medium: &MediumId, grant: GrantId, now: Timesta
         .await?;
     if changed == 1 { Ok(()) } else { Err(tx.conflict("the grant")) }
 }
+
+/// The user who has all copies of a medium that were claimed and not taken back; nobody where there are none, or several people have one.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn only_user(tx: &mut Tx, medium: &MediumId) -> Result<Option<UserId>, DbError> {
+    let users: Vec<(UserId,)> = tx
+        .query("SELECT DISTINCT user_id FROM grants WHERE medium_id = $1 AND state <> 'revoked' ORDER BY user_id LIMIT 2")
+        .bind(medium.as_str())
+        .all()
+        .await?;
+    Ok(match users[..] {
+        [(user,)] => Some(user),
+        _ => None,
+    })
+}

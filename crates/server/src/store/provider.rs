@@ -1,14 +1,14 @@
 //! Providers (B4): third parties that offer services to media, and whose media they may have judged.
 
-use counterfoil_core::{BatchId, Kind, ProviderId, TitleId, UserId};
+use counterfoil_core::{BatchId, Kind, Policy, ProviderId, Rights, TitleId, UserId};
 
 use super::publisher::PublisherId;
 use crate::db::{DbError, FromRow, Row, Tx};
 
 /// Providers at once.
 pub const MOST: i64 = 1000;
-/// Titles of a user that one provider is told of.
-const MOST_TITLES: i64 = 1000;
+/// Entitlements of a user that are looked at for one provider.
+const MOST_TITLES: i64 = 200;
 
 /// The family that a provider's audit records belong to.
 pub fn family(id: ProviderId) -> String {
@@ -91,32 +91,40 @@ pub async fn publishers(tx: &mut Tx, id: ProviderId) -> Result<Vec<PublisherId>,
     Ok(rows.into_iter().map(|(publisher,)| publisher).collect())
 }
 
-/// Whether a provider that has not ended may have media of a batch judged.
+/// The revision of a batch, and whether this provider may have its media judged; nothing where there is no such batch.
 ///
 /// # Errors
 /// A failure of the database.
-pub async fn may_judge(tx: &mut Tx, id: ProviderId, batch: BatchId) -> Result<bool, DbError> {
-    let found: Option<(String,)> = tx
+pub async fn judges(tx: &mut Tx, id: ProviderId, batch: BatchId) -> Result<Option<(i64, bool)>, DbError> {
+    let found: Option<(i64, Option<String>)> = tx
         .query(
-            "SELECT p.provider_id FROM provider p JOIN provider_publisher x ON x.provider_id = p.provider_id
-             JOIN batch b ON b.publisher_id = x.publisher_id
-             WHERE p.provider_id = $1 AND p.ended_at IS NULL AND b.batch_id = $2",
+            "SELECT b.revision, x.provider_id FROM batch b
+             LEFT JOIN provider_publisher x ON x.publisher_id = b.publisher_id AND x.provider_id = $1 WHERE b.batch_id = $2",
         )
         .bind(id.to_string())
         .bind(batch.to_string())
         .opt()
         .await?;
-    Ok(found.is_some())
+    Ok(found.map(|(revision, judges)| (revision, judges.is_some())))
 }
 
-/// What a user has of the titles of the provider's publishers, from media, orders and selections, the newest first.
+/// What a user has of the titles of one provider's publishers.
+#[derive(Debug, Default)]
+pub struct OwnedOfProvider {
+    /// From media, orders and selections, the newest first.
+    pub titles: Vec<(TitleId, String, Kind)>,
+    /// What the terms of any of those allow that came from no medium; nothing where all came from media, which have rights of their own.
+    pub rights: Option<Rights>,
+}
+
+/// What a user has of the titles of the provider's publishers.
 ///
 /// # Errors
 /// A failure of the database.
-pub async fn titles_of_user(tx: &mut Tx, id: ProviderId, user: UserId, now: i64) -> Result<Vec<(TitleId, String, Kind)>, DbError> {
-    let mut titles: Vec<(TitleId, String, Kind)> = tx
+pub async fn owned(tx: &mut Tx, id: ProviderId, user: UserId, now: i64) -> Result<OwnedOfProvider, DbError> {
+    let rows: Vec<(TitleId, String, Kind, Option<Policy>)> = tx
         .query(
-            "SELECT t.title_id, t.name, t.kind FROM entitlement e JOIN title t ON t.title_id = e.title_id
+            "SELECT t.title_id, t.name, t.kind, e.policy FROM entitlement e JOIN title t ON t.title_id = e.title_id
              JOIN provider_publisher x ON x.publisher_id = t.publisher_id
              WHERE e.user_id = $1 AND x.provider_id = $2 AND e.state = 'active' AND (e.expires_at IS NULL OR e.expires_at > $3)
              ORDER BY e.created_at DESC, e.entitlement_id LIMIT $4",
@@ -127,9 +135,18 @@ pub async fn titles_of_user(tx: &mut Tx, id: ProviderId, user: UserId, now: i64)
         .bind(MOST_TITLES)
         .all()
         .await?;
-    let mut seen = std::collections::HashSet::new();
-    titles.retain(|(title, ..)| seen.insert(title.clone()));
-    Ok(titles)
+    let mut owned = OwnedOfProvider::default();
+    for (title, name, kind, policy) in rows {
+        if let Some(policy) = policy {
+            let rights = owned.rights.get_or_insert_with(|| Rights { transfer: false, ..Rights::default() });
+            rights.upload |= policy.upload_mib > 0;
+            rights.transfer |= policy.transfers > 0;
+        }
+        if owned.titles.iter().all(|(known, ..)| *known != title) {
+            owned.titles.push((title, name, kind));
+        }
+    }
+    Ok(owned)
 }
 
 /// Ends one; false where there is none.

@@ -31,6 +31,7 @@ struct Things {
     picture: ObjectName,
     token: String,
     studio: String,
+    provider: String,
 }
 
 impl Things {
@@ -76,6 +77,7 @@ impl Things {
             picture: ObjectName::of(&catalogue::png(1)),
             token: token["id"].as_str().unwrap().to_owned(),
             studio: studio["server"].as_str().unwrap().to_owned(),
+            provider: arcade(server).await,
         }
     }
 
@@ -92,6 +94,7 @@ impl Things {
             picture: ObjectName::of(&catalogue::pack_bytes("sky-raider", "1.0")),
             token: "eeeeeeeeeeee".to_owned(),
             studio: counterfoil_core::ContentsServerId::from_bytes([0xee; 16]).to_string(),
+            provider: counterfoil_core::ProviderId::from_bytes([0xee; 16]).to_string(),
         }
     }
 }
@@ -109,9 +112,15 @@ fn studio(title: &str) -> Value {
     json!({ "name": "Studio", "url": "https://studio.example", "key": key, "titles": [{ "title": title, "supplement": "chapter-4" }] })
 }
 
+/// A provider, for media of the fox.
+async fn arcade(server: &TestServer) -> String {
+    let arcade = json!({ "name": "Arcade", "url": "https://arcade.example", "publishers": ["blue-fox"] });
+    server.post(&server.operator, "/v1/providers", &arcade).await.expect(201)["provider"].as_str().unwrap().to_owned()
+}
+
 /// Where a request to a route goes, and with which body. A route that is not here has not been thought about, and fails.
 fn target(route: &str, things: &Things, exists: bool) -> (String, Vec<u8>) {
-    let Things { batch, imported, medium, card, user, object, picture, token, studio: contents_server } = things;
+    let Things { batch, imported, medium, card, user, object, picture, token, studio: contents_server, provider } = things;
     let (publisher, title) = if exists { ("blue-fox", "sky-raider") } else { ("no-one", "no-title") };
     let json = |path: String, body: Value| (path, body.to_string().into_bytes());
     let bare = |path: String| (path, vec![]);
@@ -178,6 +187,13 @@ fn target(route: &str, things: &Things, exists: bool) -> (String, Vec<u8>) {
         "GET /v1/contents-servers" => bare("/v1/contents-servers".into()),
         "POST /v1/contents-servers" => json("/v1/contents-servers".into(), studio(title)),
         "DELETE /v1/contents-servers/{server}" => bare(format!("/v1/contents-servers/{contents_server}")),
+        "GET /v1/providers" => bare("/v1/providers".into()),
+        "POST /v1/providers" => {
+            json("/v1/providers".into(), json!({ "name": "Arcade", "url": "https://arcade.example", "publishers": [publisher] }))
+        }
+        "GET /v1/providers/{provider}" | "DELETE /v1/providers/{provider}" => bare(format!("/v1/providers/{provider}")),
+        // What is not presented at all is no error: docs/providers.md.
+        "POST /v1/verify" => json("/v1/verify".into(), json!({ "presentation": { "envelope": {} }, "challenge": "x".repeat(16) })),
         "GET /v1/orders" => bare("/v1/orders".into()),
         "POST /v1/users/{user_id}/balance" => json(format!("/v1/users/{user}/balance"), json!({ "amount": 100, "currency": "EUR" })),
         // None of anybody is there: tests/idempotency_routes.rs sends them about orders and licenses that are.
@@ -248,7 +264,9 @@ db_test!(every_role_on_every_route_as_the_table_says, async |db: TestDb| {
     let nobodys = Things::of_nobody();
     let mut callers = vec![("nobody", String::new())];
     for role in [Role::Shop, Role::Repair, Role::Provider, Role::Gateway, Role::User] {
-        callers.push((role.as_str(), make_token(&server.app, role, Some("blue-fox")).await));
+        // Its own provider: the one among the things is ended on the way.
+        let tenant = if role == Role::Provider { arcade(&server).await } else { "blue-fox".to_owned() };
+        callers.push((role.as_str(), make_token(&server.app, role, Some(&tenant)).await));
     }
     callers.extend([("stranger", server.owl.clone()), ("owner", server.fox.clone()), ("operator", server.operator.clone())]);
 

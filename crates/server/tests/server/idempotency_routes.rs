@@ -38,7 +38,8 @@ struct Case {
 }
 
 /// Routes that need no key: an upload's name says what it holds, a publisher's key is set once, listings, pictures and rules are
-/// put as they shall be, rules are tried without an effect, and a terminal's request has an ID of its own.
+/// put as they shall be, rules are tried without an effect, and a terminal's request has an ID of its own, as has the presentation that a
+/// provider has judged: tests/providers.rs sends one from many sides at once.
 const NATURAL: &[&str] = &[
     "PUT /v1/contents/{object}",
     "PUT /v1/publishers/{publisher}/key",
@@ -50,6 +51,7 @@ const NATURAL: &[&str] = &[
     "POST /v1/titles/{title}/rules",
     "POST /v1/terminal/exchange",
     "POST /v1/terminal/inbox",
+    "POST /v1/verify",
 ];
 
 async fn cases(server: &TestServer) -> Vec<Case> {
@@ -86,6 +88,8 @@ async fn cases(server: &TestServer) -> Vec<Case> {
         json!({ "name": name, "url": "https://studio.example", "key": publisher_key("studio").1, "titles": titles })
     };
     let registered = server.post(&server.operator, "/v1/contents-servers", &studio("East")).await.expect(201);
+    let arcade = |name: &str| json!({ "name": name, "url": "https://arcade.example", "publishers": ["blue-fox"] });
+    let provider = server.post(&server.operator, "/v1/providers", &arcade("East")).await.expect(201);
     let mut release_other = release("blue-fox", "sky-raider", "2.0");
     release_other["objects"].as_array_mut().unwrap().reverse();
     let title = |name: &str| json!({ "title": "moon-raider", "name": name, "kind": "game", "publisher": "blue-fox" });
@@ -154,6 +158,15 @@ async fn cases(server: &TestServer) -> Vec<Case> {
             Value::Null,
             json!("a body"),
             "SELECT count(*) FROM contents_server WHERE ended_at IS NOT NULL",
+        ),
+        case(Method::POST, "/v1/providers", "/v1/providers".into(), arcade("North"), arcade("South"), "SELECT count(*) FROM provider"),
+        case(
+            Method::DELETE,
+            "/v1/providers/{provider}",
+            format!("/v1/providers/{}", provider["provider"].as_str().unwrap()),
+            Value::Null,
+            json!("a body"),
+            "SELECT count(*) FROM provider WHERE ended_at IS NOT NULL",
         ),
         case(
             Method::PATCH,

@@ -32,6 +32,7 @@ mod migrate_store;
 mod one_family;
 mod orders;
 mod patches;
+mod providers;
 mod roles;
 mod selection;
 mod sending;

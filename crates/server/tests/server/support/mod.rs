@@ -10,6 +10,7 @@ pub mod captured;
 pub mod catalogue;
 pub mod cluster;
 pub mod licensing;
+pub mod providing;
 pub mod released;
 pub mod s3;
 pub mod sales;

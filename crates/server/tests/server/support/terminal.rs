@@ -37,7 +37,12 @@ pub async fn press(server: &TestServer, title: &str, count: i64, rights: Value) 
     let path = format!("/v1/batches/{}/identities?from=1&count={count}", batch["batch"].as_str().unwrap());
     let lines = server.get(&server.fox, &path).await;
     assert_eq!(lines.status, 200);
-    let lines = String::from_utf8(lines.body).unwrap();
+    pressed(server, &lines.body)
+}
+
+/// Media by their identities, a line each.
+pub fn pressed(server: &TestServer, identities: &[u8]) -> Vec<Medium> {
+    let lines = std::str::from_utf8(identities).unwrap();
     lines.lines().map(|line| medium(server, &serde_json::from_str(line).unwrap())).collect()
 }
 
