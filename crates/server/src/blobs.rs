@@ -13,7 +13,7 @@ use bytes::Bytes;
 use counterfoil_format::content::ObjectName;
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt as _};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 
 use crate::config::{ConfigError, Contents};
 use crate::problem::{ApiCode, Problem};
@@ -22,6 +22,7 @@ use remote::Remote;
 
 mod connect;
 mod directory;
+mod parts;
 mod remote;
 
 /// Pieces of an upload that may wait for the store; with pieces of at most a few hundred KiB, this bounds the memory of one upload into a
@@ -29,6 +30,10 @@ mod remote;
 const WAITING: usize = 4;
 /// Lengths that are remembered: 40 bytes each.
 const REMEMBERED: usize = 1 << 16;
+/// Where saves lie below the root: apart from what publishers have sent, so that taking one away never takes another's object.
+const SAVES: &str = "saves";
+/// Bodies of uploads in parts that are taken at once in a process; further ones wait. Each holds one part in memory.
+const BODIES: usize = 64;
 /// When to ask a store again that is away, in seconds.
 const ASK_AGAIN: u32 = 5;
 
@@ -36,8 +41,12 @@ const ASK_AGAIN: u32 = 5;
 #[derive(Clone, Debug)]
 pub struct Blobs {
     place: Place,
+    /// Whether this is the part of it that saves lie in.
+    saves: bool,
     /// Lengths of objects that were found: they cannot change.
-    known: Arc<Mutex<HashMap<ObjectName, u64>>>,
+    known: Arc<Mutex<HashMap<(bool, ObjectName), u64>>>,
+    /// Turns of those who send parts.
+    bodies: Arc<Semaphore>,
 }
 
 #[derive(Clone, Debug)]
@@ -148,7 +157,33 @@ impl Blobs {
     }
 
     fn new(place: Place) -> Self {
-        Self { place, known: Arc::default() }
+        Self { place, saves: false, known: Arc::default(), bodies: Arc::new(Semaphore::new(BODIES)) }
+    }
+
+    /// The part of the store that saves lie in, named as other objects are and taken away when nobody needs them.
+    pub fn saves(&self) -> Self {
+        let place = match &self.place {
+            Place::Directory(directory) => Place::Directory(directory.below(SAVES)),
+            Place::Remote(remote) => Place::Remote(remote.below(SAVES)),
+        };
+        Self { place, saves: true, known: Arc::clone(&self.known), bodies: Arc::clone(&self.bodies) }
+    }
+
+    /// Waits for a turn to take a body in parts.
+    pub async fn turn(&self) -> SemaphorePermit<'_> {
+        self.bodies.acquire().await.expect("nobody closes it")
+    }
+
+    /// Takes an object away that nothing was written to since `since`; true where it is gone then.
+    ///
+    /// # Errors
+    /// `Io`, `Away`.
+    pub async fn remove(&self, name: ObjectName, since: SystemTime) -> Result<bool, BlobError> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(&(self.saves, name));
+        match &self.place {
+            Place::Directory(directory) => Ok(directory.remove(name, since)?),
+            Place::Remote(remote) => remote.remove(name, since).await,
+        }
     }
 
     /// Stores what `pieces` yields under `name`, in constant memory, unless it is there. Nothing is left under the name when it fails.
@@ -222,7 +257,7 @@ impl Blobs {
             if known.len() >= REMEMBERED {
                 known.clear();
             }
-            known.insert(name, length);
+            known.insert((self.saves, name), length);
         }
         Ok(found)
     }
@@ -235,7 +270,7 @@ impl Blobs {
         // A directory is asked faster than it is worth remembering.
         let known = match self.place {
             Place::Directory(_) => None,
-            Place::Remote(_) => self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&name).copied(),
+            Place::Remote(_) => self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&(self.saves, name)).copied(),
         };
         if known.is_some() { Ok(known) } else { self.length(name).await }
     }
@@ -280,7 +315,7 @@ impl Blobs {
     /// When the directory cannot be read or a leftover cannot be removed.
     pub fn sweep(&self, now: SystemTime) -> io::Result<usize> {
         match &self.place {
-            Place::Directory(directory) => directory.sweep(now),
+            Place::Directory(directory) => Ok(directory.sweep(now)? + directory.below(SAVES).sweep(now)?),
             Place::Remote(_) => Ok(0),
         }
     }

@@ -8,6 +8,7 @@ use counterfoil_core::Timestamp;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::actions::upload;
 use crate::app::App;
 use crate::db::DbError;
 use crate::inbox_watch;
@@ -68,6 +69,7 @@ fn leaders(app: &App) -> JoinSet<()> {
         Err(error) => tracing::error!(%error, "no mail is sent"),
     }
     jobs.spawn(purge_forever(app.clone()));
+    jobs.spawn(sweep_uploads_forever(app.clone()));
     jobs.spawn(audit::checkpoint_forever(app.clone()));
     jobs.spawn(audit::verify_forever(app.clone()));
     jobs
@@ -153,6 +155,18 @@ async fn purge_forever(app: App) {
         app.lead.leading().await;
         if let Err(error) = purge(&app).await {
             tracing::warn!(%error, "expired requests could not be dropped");
+        }
+    }
+}
+
+async fn sweep_uploads_forever(app: App) {
+    let mut every = tokio::time::interval(PURGE.0);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        app.lead.leading().await;
+        if let Err(error) = upload::sweep(&app).await {
+            tracing::warn!(%error, "uploads that are over could not be taken away");
         }
     }
 }

@@ -158,6 +158,23 @@ impl Keys {
         }
     }
 
+    /// As [`Self::open`], for what anybody may hand in: `None` where it does not open, and keys are fetched at most once a second.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn open_rarely<const N: usize>(
+        &self,
+        db: &Db,
+        place: &Place<'_>,
+        wrapped: &[u8],
+        now: Timestamp,
+    ) -> Result<Option<Secret<N>>, KeysError> {
+        match self.ring().unwrap(place, wrapped) {
+            Err(WrapError::KeyVersion) if self.refresh_rarely(db, now).await? => Ok(self.ring().unwrap(place, wrapped).ok()),
+            done => Ok(done.ok()),
+        }
+    }
+
     /// A claim key that nobody holds secrets under, opened as a real one is: so that a medium that does not exist takes as long.
     ///
     /// # Errors

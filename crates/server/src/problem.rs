@@ -71,6 +71,14 @@ problem_codes! {
     Unprocessable = 422 "unprocessable", "the request is wrong", "The detail says what.";
     /// The bytes are not those of the name.
     ObjectMismatch = 422 "object_mismatch", "the bytes do not have the hash that names them", "Send it again; if it fails again, the file was changed after it was made.";
+    /// An upload that stands elsewhere.
+    UploadOffset = 409 "upload_offset", "the upload does not stand where these bytes begin", "HEAD says in Upload-Offset where it does; go on from there.";
+    /// An upload that has ended.
+    UploadOver = 410 "upload_over", "this upload is over", "Begin another one.";
+    /// Not the version of tus that is spoken.
+    TusVersion = 412 "tus_version", "this server speaks tus 1.0.0", "Send `Tus-Resumable: 1.0.0`.";
+    /// The bytes of one request are not those of its checksum.
+    ChecksumMismatch = 460 "checksum_mismatch", "these bytes have another checksum than was sent with them", "Send them again; none were kept.";
     /// One Idempotency-Key, two requests.
     IdempotencyMismatch = 422 "idempotency_mismatch", "this Idempotency-Key was used for another request", "Use a fresh key for every request.";
     /// Something of this program; logged.
@@ -155,7 +163,9 @@ impl From<Refusal> for Problem {
             Code::EnvelopeInvalid => StatusCode::BAD_REQUEST,
             Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Code::RequestMismatch => StatusCode::UNPROCESSABLE_ENTITY,
-            Code::MediumSpent | Code::MediumRetired | Code::RefundNotAllowed | Code::LicenseEnded => StatusCode::CONFLICT,
+            Code::MediumSpent | Code::MediumRetired | Code::RefundNotAllowed | Code::LicenseEnded | Code::SaveConflict => {
+                StatusCode::CONFLICT
+            }
             _ => StatusCode::FORBIDDEN,
         };
         let Refusal { code, message, hint, detail } = refusal;

@@ -12,8 +12,8 @@ use utoipa_axum::routes;
 
 use crate::api::{
     audit, batches, cards, contents, contents_servers, deltas, feeds, health, home, inbox, listings, media, openapi as description, orders,
-    patches, pictures, providers, publishers, releases, selection, shop, store, store_release, terminal, titles, tokens, users, verify,
-    well_known, whoami,
+    patches, pictures, providers, publishers, releases, rights, selection, shop, store, store_release, terminal, titles, tokens, uploads, users,
+    verify, well_known, whoami,
 };
 use crate::app::App;
 use crate::auth::{self, Admit};
@@ -62,8 +62,13 @@ fn table(app: &App) -> Table<'_> {
         .on("/v1/batches", AUTHORITY, Admit::Publisher, routes!(batches::list, batches::create))
         .on("/v1/batches/{batch}", AUTHORITY, Admit::Publisher, routes!(batches::get))
         .on("/v1/batches/{batch}/media", AUTHORITY, Admit::Publisher, routes!(batches::import))
+        .on("/v1/batches/{batch}/rights", AUTHORITY, Admit::Publisher, routes!(rights::of_batch))
+        .on("/v1/batches/{batch}/media/rights", AUTHORITY, Admit::Publisher, routes!(rights::of_query))
+        .on("/v1/batches/{batch}/refresh", AUTHORITY, Admit::Publisher, routes!(rights::refresh_batch))
         .on("/v1/batches/{batch}/identities", AUTHORITY, Admit::Publisher, routes!(batches::identities))
         .on("/v1/media/{medium_id}", AUTHORITY, Admit::Publisher, routes!(media::get))
+        .on("/v1/media/{medium_id}/rights", AUTHORITY, Admit::Publisher, routes!(rights::of_medium))
+        .on("/v1/media/{medium_id}/refresh", AUTHORITY, Admit::Publisher, routes!(rights::refresh_medium))
         .on("/v1/media/{medium_id}/retire", AUTHORITY, Admit::Operator, routes!(media::retire))
         .on("/v1/cards", AUTHORITY, Admit::Operator, routes!(cards::import))
         .on("/v1/cards/{card_id}/revoke", AUTHORITY, Admit::Operator, routes!(cards::revoke))
@@ -78,6 +83,7 @@ fn table(app: &App) -> Table<'_> {
         .on("/v1/orders", AUTHORITY, Admit::Operator, routes!(orders::list))
         .on("/v1/audit", AUTHORITY, Admit::Operator, routes!(audit::list))
         .on("/contents/{object}", CONTENT, Admit::Public, routes!(contents::get, contents::head))
+        .on("/v1/uploads/{ticket}", AUTHORITY, Admit::Public, routes!(uploads::head, uploads::patch, uploads::delete, uploads::options))
         .on("/v1/titles/{title}/listing", AUTHORITY, Admit::Publisher, routes!(listings::get, listings::put))
         .on("/v1/titles/{title}/pictures/{position}", AUTHORITY, Admit::Publisher, routes!(listings::put_picture, listings::remove_picture))
         .on("/v1/store/titles", AUTHORITY, Admit::Public, routes!(store::search))

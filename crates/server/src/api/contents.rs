@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 
 use super::range::{Selection, select};
 use crate::app::App;
-use crate::blobs::Put;
+use crate::blobs::{Blobs, Put};
 use crate::delivery::{Asker, Elsewhere, Signed};
 use crate::problem::{ApiCode, Problem};
 
@@ -48,7 +48,7 @@ pub async fn get(
 ) -> Result<Response, Problem> {
     let name = parse(&object)?;
     let asker = app.delivery.asker(name, &signed, app.clock.now())?;
-    let length = app.blobs.known_length(name).await?.ok_or(ApiCode::NotFound)?;
+    let (blobs, length) = found(&app, name).await?.ok_or(ApiCode::NotFound)?;
     let etag = format!("\"{name}\"");
     let (status, range) = match select(&headers, &etag, length) {
         Selection::Whole => (StatusCode::OK, 0..length),
@@ -61,17 +61,27 @@ pub async fn get(
         }
     };
     if asker == Asker::Plain
-        && let Some(elsewhere) = app.delivery.elsewhere(&app.blobs, name, app.clock.now()).await?
+        && let Some(elsewhere) = app.delivery.elsewhere(&blobs, name, app.clock.now()).await?
     {
         return Ok(redirect(elsewhere));
     }
-    let body = app.blobs.read(name, range.clone()).await?.ok_or(ApiCode::NotFound)?;
+    let body = blobs.read(name, range.clone()).await?.ok_or(ApiCode::NotFound)?;
     let mut response = (status, about(&etag), Body::from_stream(body)).into_response();
     response.headers_mut().insert(CONTENT_LENGTH, (range.end - range.start).into());
     if status == StatusCode::PARTIAL_CONTENT {
         response.headers_mut().insert(CONTENT_RANGE, ascii(format!("bytes {}-{}/{length}", range.start, range.end - 1)));
     }
     Ok(response)
+}
+
+/// Where an object lies, with its length: among those of publishers, or among what users have handed in.
+async fn found(app: &App, name: ObjectName) -> Result<Option<(Blobs, u64)>, Problem> {
+    for blobs in [app.blobs.clone(), app.blobs.saves()] {
+        if let Some(length) = blobs.known_length(name).await? {
+            return Ok(Some((blobs, length)));
+        }
+    }
+    Ok(None)
 }
 
 fn redirect(elsewhere: Elsewhere) -> Response {
@@ -90,7 +100,7 @@ fn redirect(elsewhere: Elsewhere) -> Response {
 pub async fn head(State(app): State<App>, Path(object): Path<String>, Query(signed): Query<Signed>) -> Result<Response, Problem> {
     let name = parse(&object)?;
     app.delivery.asker(name, &signed, app.clock.now())?;
-    told(app.blobs.known_length(name).await?, name)
+    told(found(&app, name).await?.map(|(_, length)| length), name)
 }
 
 fn told(length: Option<u64>, name: ObjectName) -> Result<Response, Problem> {

@@ -39,6 +39,26 @@ impl Directory {
         Ok(Self { root: root.into() })
     }
 
+    /// A store of its own in a directory of this one's root.
+    pub(super) fn below(&self, name: &str) -> Self {
+        Self { root: self.root.join(name).into() }
+    }
+
+    /// Takes an object away that is older than `since`; true where it is gone then.
+    pub(super) fn remove(&self, name: ObjectName, since: SystemTime) -> io::Result<bool> {
+        let path = self.path(name);
+        match fs::metadata(&path).and_then(|found| found.modified()) {
+            Ok(modified) if modified >= since => return Ok(false),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+            Err(error) => return Err(error),
+        }
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(true),
+        }
+    }
+
     pub(super) async fn length(&self, name: ObjectName) -> Result<Option<u64>, BlobError> {
         found(tokio::fs::metadata(self.path(name)).await).map(|found| found.map(|found| found.len()))
     }
@@ -59,7 +79,7 @@ impl Directory {
 
     /// The blocking half of an upload.
     pub(super) fn receive(&self, name: ObjectName, pieces: mpsc::Receiver<Piece>) -> Result<(), BlobError> {
-        let mut unfinished = NamedTempFile::new_in(self.root.join(UNFINISHED))?;
+        let mut unfinished = self.unfinished()?;
         let found = fill(unfinished.as_file_mut(), pieces)?;
         if found != name {
             return Err(BlobError::Name(found));
@@ -77,9 +97,28 @@ impl Directory {
         Ok(())
     }
 
+    /// A file beside the objects, to be given its name once it is durable.
+    pub(super) fn unfinished(&self) -> io::Result<NamedTempFile> {
+        let unfinished = self.root.join(UNFINISHED);
+        NamedTempFile::new_in(&unfinished).or_else(|error| match error.kind() {
+            io::ErrorKind::NotFound => {
+                fs::create_dir_all(&unfinished)?;
+                if let Some(above) = self.root.parent() {
+                    File::open(above)?.sync_all()?;
+                }
+                NamedTempFile::new_in(&unfinished)
+            }
+            _ => Err(error),
+        })
+    }
+
     /// Throws away what processes that were killed had received; younger leftovers may be somebody's upload under way.
     pub(super) fn sweep(&self, now: SystemTime) -> io::Result<usize> {
         let mut removed = 0;
+        // One below this one has none before something was received there.
+        if !self.root.join(UNFINISHED).exists() {
+            return Ok(removed);
+        }
         for entry in fs::read_dir(self.root.join(UNFINISHED))? {
             let entry = entry?;
             let modified = entry.metadata()?.modified()?;

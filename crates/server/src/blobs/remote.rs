@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use counterfoil_format::content::ObjectName;
@@ -44,6 +44,21 @@ impl Remote {
     pub(super) fn new<S: ObjectStore + Signer>(store: S, prefix: Path, url: &str) -> Self {
         let store = Arc::new(store);
         Self { store: store.clone(), signer: store, prefix, url: url.into(), uploads: Arc::new(Semaphore::new(UPLOADS)) }
+    }
+
+    /// A store of its own below this one's prefix.
+    pub(super) fn below(&self, name: &str) -> Self {
+        Self { prefix: self.prefix.clone().join(name), ..self.clone() }
+    }
+
+    /// Takes an object away that is older than `since`; true where it is gone then.
+    pub(super) async fn remove(&self, name: ObjectName, since: SystemTime) -> Result<bool, BlobError> {
+        let path = self.path(name);
+        match found(quickly(self.store.head(&path)).await)? {
+            Some(head) if SystemTime::from(head.last_modified) >= since => Ok(false),
+            Some(_) => found(quickly(self.store.delete(&path)).await).map(|_| true),
+            None => Ok(true),
+        }
     }
 
     pub(super) async fn length(&self, name: ObjectName) -> Result<Option<u64>, BlobError> {
@@ -211,14 +226,14 @@ impl Reading {
 }
 
 /// Bounds a request that carries little.
-async fn quickly<T>(asked: impl Future<Output = object_store::Result<T>>) -> Result<T, BlobError> {
+pub(super) async fn quickly<T>(asked: impl Future<Output = object_store::Result<T>>) -> Result<T, BlobError> {
     match tokio::time::timeout(QUICK, asked).await {
         Ok(answered) => answered.map_err(BlobError::from),
         Err(_) => Err(BlobError::Away(format!("no answer in {} seconds", QUICK.as_secs()))),
     }
 }
 
-fn found<T>(result: Result<T, BlobError>) -> Result<Option<T>, BlobError> {
+pub(super) fn found<T>(result: Result<T, BlobError>) -> Result<Option<T>, BlobError> {
     match result {
         Ok(found) => Ok(Some(found)),
         Err(BlobError::Missing) => Ok(None),

@@ -19,6 +19,8 @@ use crate::limits::{self, Limits, Rate};
 use crate::problem::{ApiCode, Problem};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// What stands before the ticket of an upload.
+const UPLOADS: &str = "/v1/uploads/";
 /// Longest request ID that is taken over from a caller, in characters.
 const MAX_REQUEST_ID: usize = 128;
 
@@ -46,7 +48,10 @@ async fn without_nul(request: axum::extract::Request, next: Next) -> Response {
 
 /// How long a request may take until its answer begins. Uploads take as long as they go on.
 async fn in_time(State(limit): State<Duration>, request: axum::extract::Request, next: Next) -> Response {
-    if request.method() == Method::PUT && request.uri().path().starts_with("/v1/contents/") {
+    let path = request.uri().path();
+    if (request.method() == Method::PUT && path.starts_with("/v1/contents/"))
+        || (request.method() == Method::PATCH && path.starts_with(UPLOADS))
+    {
         return next.run(request).await;
     }
     match tokio::time::timeout(limit, next.run(request)).await {
@@ -85,7 +90,9 @@ impl MakeRequestId for Fresh {
 /// The path without its query, which may hold what people typed; never a header.
 fn span<B>(request: &Request<B>) -> tracing::Span {
     let id = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
-    tracing::info_span!("request", method = %request.method(), path = request.uri().path(), request_id = id)
+    // The ticket of an upload is a right.
+    let path = if request.uri().path().starts_with(UPLOADS) { UPLOADS } else { request.uri().path() };
+    tracing::info_span!("request", method = %request.method(), path, request_id = id)
 }
 
 fn done<B>(response: &axum::http::Response<B>, latency: Duration, _: &tracing::Span) {
