@@ -13,6 +13,7 @@ pub mod plan;
 pub mod present;
 pub mod refund;
 pub mod register;
+pub mod rights;
 pub mod rollout;
 pub mod run;
 pub mod selection;

@@ -39,6 +39,7 @@ pub mod release;
 pub mod renew;
 pub mod report;
 pub mod retire_medium;
+pub mod rights;
 pub mod seal;
 pub mod selection;
 pub mod send;

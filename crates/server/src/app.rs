@@ -15,6 +15,7 @@ use crate::difference::Differences;
 use crate::inbox_watch::InboxWatch;
 use crate::jobs::Lead;
 use crate::keys::Keys;
+use crate::limits::subjects::Subjects;
 use crate::store::pressed::Batches;
 
 /// The server's parts. Cheap to clone.
@@ -49,6 +50,8 @@ pub struct Parts {
     pub differences: Differences,
     /// Wakes the delivery of the outbox, after a commit that put something there.
     pub outbox: Notify,
+    /// How much each medium, device and provider asks for.
+    pub subjects: Subjects,
     /// Who listens for jobs here.
     pub inbox: InboxWatch,
     /// Whether this process does the jobs that only one may do.

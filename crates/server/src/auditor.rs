@@ -17,6 +17,7 @@ mod holders;
 mod licenses;
 mod orders;
 mod updates;
+mod uploads;
 
 /// `typ` of a signed checkpoint.
 pub const CHECKPOINT_TYP: &str = "counterfoil-checkpoint+jwt";
@@ -134,6 +135,16 @@ const INVARIANTS: &[(&str, &str)] = &[
            OR state NOT IN ('issued', 'delivered', 'settled', 'revoked') LIMIT $1",
     ),
     (
+        "a medium has proven itself under no claim secret that was not ordered",
+        "SELECT m.medium_id FROM medium m JOIN batch b ON b.batch_id = m.batch_id
+           WHERE m.epoch < 1 OR m.epoch > 1 + b.refreshes + m.refreshes LIMIT $1",
+    ),
+    (
+        "a medium is moved on to a claim secret only with its record in the audit log",
+        "SELECT m.medium_id FROM medium m WHERE m.epoch > 1 AND COALESCE((SELECT COUNT(*) FROM audit a
+           WHERE a.family = m.medium_id AND a.event = 'medium.refreshed' GROUP BY a.family), 0) = 0 LIMIT $1",
+    ),
+    (
         "no key is out without its record in the audit log",
         "SELECT m.medium_id FROM medium m WHERE m.copies_claimed > COALESCE((SELECT COUNT(*) FROM audit a
            WHERE a.family = m.medium_id AND a.event = 'claim.granted' GROUP BY a.family), 0) LIMIT $1",
@@ -152,6 +163,7 @@ pub async fn check(db: &Db) -> Result<Vec<Violation>, DbError> {
     violations.extend(orders::check(db).await?);
     violations.extend(broken(db, licenses::INVARIANTS).await?);
     violations.extend(broken(db, updates::INVARIANTS).await?);
+    violations.extend(broken(db, uploads::INVARIANTS).await?);
     violations.extend(across::check(db).await?);
     violations.extend(holders::check(db).await?);
     violations.extend(feeds::check(db).await?);
@@ -174,19 +186,26 @@ async fn broken(db: &Db, invariants: &'static [(&'static str, &'static str)]) ->
 }
 
 /// The number of copies lies in the rights, which SQL that both engines understand cannot read: so the different rights are read, with
-/// the numbers of copies claimed under them, and then the media of those that do not fit.
+/// the numbers of copies claimed under them, and then the media of those that do not fit. Fewer copies than before take back none: the most
+/// that were ever allowed stand beside the rights.
 async fn more_copies_than_allowed(db: &Db) -> Result<Vec<Violation>, DbError> {
     db.snapshot("audit", async move |tx: &mut Tx| -> Result<Vec<Violation>, DbError> {
         step_back();
-        let sql = "SELECT COALESCE(m.rights, b.rights), m.copies_claimed FROM medium m JOIN batch b ON b.batch_id = m.batch_id
-                   WHERE m.copies_claimed > 0 GROUP BY COALESCE(m.rights, b.rights), m.copies_claimed";
-        let claimed: Vec<(String, i64)> = tx.query(sql).all().await?;
+        let sql = "SELECT COALESCE(m.rights, b.rights), COALESCE(m.most_copies, 0), COALESCE(b.most_copies, 0), m.copies_claimed
+                   FROM medium m JOIN batch b ON b.batch_id = m.batch_id WHERE m.copies_claimed > 0
+                   GROUP BY COALESCE(m.rights, b.rights), COALESCE(m.most_copies, 0), COALESCE(b.most_copies, 0), m.copies_claimed";
+        let claimed: Vec<(String, i64, i64, i64)> = tx.query(sql).all().await?;
         let allowed = |rights: &str| serde_json::from_str::<Rights>(rights).map_or(0, |rights| i64::from(rights.copies));
         let mut violations = vec![];
-        for (rights, copies) in claimed.into_iter().filter(|(rights, copies)| *copies > allowed(rights)) {
+        for (rights, of_medium, of_batch, copies) in claimed {
+            if copies <= allowed(&rights).max(of_medium).max(of_batch) {
+                continue;
+            }
             let sql = "SELECT m.medium_id FROM medium m JOIN batch b ON b.batch_id = m.batch_id
-                       WHERE COALESCE(m.rights, b.rights) = $1 AND m.copies_claimed = $2 LIMIT $3";
-            let found: Vec<(String,)> = tx.query(sql).bind(&rights).bind(copies).bind(MOST).all().await?;
+                       WHERE COALESCE(m.rights, b.rights) = $1 AND COALESCE(m.most_copies, 0) = $2 AND COALESCE(b.most_copies, 0) = $3
+                         AND m.copies_claimed = $4 LIMIT $5";
+            let query = tx.query(sql).bind(&rights).bind(of_medium).bind(of_batch).bind(copies).bind(MOST);
+            let found: Vec<(String,)> = query.all().await?;
             violations.extend(found.into_iter().map(|(subject,)| Violation { invariant: COPIES_ALLOWED, subject }));
         }
         Ok(violations)
@@ -200,6 +219,7 @@ pub fn sentences() -> impl Iterator<Item = &'static str> {
         .iter()
         .chain(licenses::INVARIANTS)
         .chain(updates::INVARIANTS)
+        .chain(uploads::INVARIANTS)
         .map(|(sentence, _)| *sentence)
         .chain(orders::sentences())
         .chain(across::sentences())

@@ -18,6 +18,7 @@ use ipnet::IpNet;
 use crate::problem::Problem;
 
 pub mod crowd;
+pub mod subjects;
 
 /// Requests between two sweeps of addresses that have been quiet.
 const SWEEP: u32 = 4096;

@@ -12,8 +12,8 @@ use utoipa_axum::routes;
 
 use crate::api::{
     audit, batches, cards, contents, contents_servers, deltas, feeds, health, home, inbox, listings, media, openapi as description, orders,
-    patches, pictures, providers, publishers, releases, rights, selection, shop, store, store_release, terminal, titles, tokens, uploads, users,
-    verify, well_known, whoami,
+    patches, pictures, providers, publishers, releases, rights, selection, shop, store, store_release, terminal, titles, tokens, uploads,
+    users, verify, well_known, whoami,
 };
 use crate::app::App;
 use crate::auth::{self, Admit};

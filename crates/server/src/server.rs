@@ -24,6 +24,7 @@ use crate::difference::Differences;
 use crate::inbox_watch::InboxWatch;
 use crate::jobs::{self, Jobs, Lead};
 use crate::keys::{Keys, KeysError};
+use crate::limits::subjects::Subjects;
 use crate::roles::ServerRole;
 use crate::router;
 use crate::store::pressed::Batches;
@@ -83,7 +84,26 @@ pub async fn assemble(config: Config, address: SocketAddr, db: Db, clock: Clock,
     let urls = if config.server.public_urls.is_empty() { vec![format!("{scheme}://{address}")] } else { config.server.public_urls.clone() };
     let (batches, outbox, inbox, lead) = (Batches::default(), Notify::new(), InboxWatch::default(), Lead::default());
     let (catalogues, differences) = (Catalogues::default(), Differences::default());
-    Ok(App::new(Parts { db, blobs, delivery, keys, clock, rng, config, name, urls, batches, catalogues, differences, outbox, inbox, lead }))
+    let subjects = Subjects::new(&config.limits);
+    let parts = Parts {
+        db,
+        blobs,
+        delivery,
+        keys,
+        clock,
+        rng,
+        config,
+        name,
+        urls,
+        batches,
+        catalogues,
+        differences,
+        outbox,
+        subjects,
+        inbox,
+        lead,
+    };
+    Ok(App::new(parts))
 }
 
 /// Who the authority is, and its keys.

@@ -1,5 +1,6 @@
 //! One managed copy per medium (C6–C8): who may have the keys of a medium, and who is told that it is spent.
 
+use super::rights;
 use crate::{CardId, Code, DeviceId, DriveId, GrantId, Refusal, Rights, Timestamp, UserId};
 
 /// What the database knows of the user entry that the request names; absent when there is no such user.
@@ -96,6 +97,7 @@ pub fn decide(claimant: &Claimant, medium: &MediumFacts, now: Timestamp) -> Resu
     if medium.rights.expired(now) {
         return Err(Refusal::with(Code::RightMissing, "the time to copy from it has passed"));
     }
+    rights::library(&medium.rights)?;
     if medium.copies_claimed >= medium.rights.copies {
         return Err(Code::MediumSpent.into());
     }
@@ -189,6 +191,12 @@ mod tests {
     fn what_was_claimed_in_time_can_still_be_copied_after_the_end() {
         let ended = Rights { expires_at: Some(NOW), ..Rights::default() };
         assert_eq!(claim(MediumFacts { rights: ended.clone(), ..medium() }), Err(Code::RightMissing));
+        let silent = Rights { play: false, ..Rights::default() };
+        assert_eq!(
+            claim(MediumFacts { rights: silent, ..medium() }),
+            Err(Code::RightMissing),
+            "a library that may not be played is not made"
+        );
         let open = OpenClaim { grants: vec![], claimant: CLAIMANT };
         assert_eq!(claim(MediumFacts { rights: ended, copies_claimed: 1, unsettled: vec![open], ..medium() }), Ok(Decision::Again(vec![])));
     }

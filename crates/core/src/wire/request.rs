@@ -107,6 +107,36 @@ impl Operation {
         }
     }
 
+    /// The device that asks, as far as the request says.
+    pub fn device_id(&self) -> Option<DeviceId> {
+        match self {
+            Operation::Register(asked) => asked.device.as_ref().map(|device| device.id),
+            Operation::Inspect(asked) => asked.device_id,
+            Operation::Claim(asked) => asked.device_id,
+            Operation::Confirm(asked) => asked.device_id,
+            Operation::Heal(asked) => asked.device_id,
+            Operation::Order(asked) => Some(asked.device_id),
+            Operation::Orders(asked) => Some(asked.device_id),
+            Operation::Refund(asked) => Some(asked.device_id),
+            Operation::License(asked) => Some(asked.device_id),
+            Operation::Redeem(asked) => Some(asked.device_id),
+            Operation::Renew(asked) => Some(asked.device_id),
+            Operation::Devices(asked) => Some(asked.device_id),
+            Operation::AddDevice(asked) => Some(asked.device_id),
+            Operation::Transfer(asked) => Some(asked.device_id),
+            Operation::Inbox(asked) => Some(asked.device_id),
+            Operation::Report(asked) => asked.device_id,
+            Operation::HandIn(asked) => Some(asked.device_id),
+            Operation::Update(asked) => asked.device_id,
+            Operation::Send(asked) => Some(asked.device_id),
+            Operation::Sent(asked) => Some(asked.device_id),
+            Operation::Present(asked) => asked.device_id,
+            Operation::Refreshed(_) => None,
+            Operation::Upload(asked) => Some(asked.device_id),
+            Operation::Uploads(asked) => Some(asked.device_id),
+        }
+    }
+
     /// Whether the license server decides it: what concerns grants that were issued. All else is the authority's, above all the first word
     /// on a medium or a user (docs/decisions/0012).
     pub fn is_for_license_server(&self) -> bool {

@@ -1,5 +1,6 @@
 //! What every operation of a terminal stands on: the request with its unverified proofs, and refusals that are recorded.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use counterfoil_core::{Code, Refusal, RequestId, Timestamp};
@@ -32,12 +33,19 @@ pub struct Asked {
     pub proofs: General,
     /// The medium that proved itself, once it has.
     proven: Mutex<Option<Proven>>,
+    /// Whether that was counted.
+    counted: AtomicBool,
 }
 
 impl Asked {
     /// A request that came in an envelope.
     pub fn new(request_id: RequestId, digest: [u8; 32], proofs: General) -> Self {
-        Self { request_id, digest, proofs, proven: Mutex::new(None) }
+        Self { request_id, digest, proofs, proven: Mutex::new(None), counted: AtomicBool::new(false) }
+    }
+
+    /// Whether no medium has proven itself in it before: a request may be looked at several times, and counts once.
+    pub fn is_first_proof(&self) -> bool {
+        !self.counted.swap(true, Ordering::Relaxed)
     }
 
     /// Keeps in mind which medium proved itself: the answer may bring it a refresh (B7).

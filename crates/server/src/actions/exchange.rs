@@ -27,6 +27,9 @@ pub async fn answer(app: &App, envelope: &Envelope) -> Result<String, Problem> {
         crate::metrics::operation(operation, problem.code);
         return Err(problem);
     }
+    if let Some(device) = request.operation.device_id() {
+        app.subjects.device(device)?;
+    }
     let decided = decide(app, &asked, &request, now).await?;
     let code = decided.as_ref().map_or_else(|refusal| refusal.code.as_str(), |_| "granted");
     crate::metrics::operation(operation, code);

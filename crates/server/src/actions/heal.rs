@@ -1,10 +1,10 @@
 //! Healing a damaged library: the keys of exactly the damaged chunks, to whom the grant belongs (decision 7).
 
 use counterfoil_core::rules::confirm::GrantFacts;
-use counterfoil_core::rules::heal;
 use counterfoil_core::rules::register::HolderFacts;
+use counterfoil_core::rules::{heal, rights};
 use counterfoil_core::wire::{Heal, HealResult, HolderKind};
-use counterfoil_core::{Code, MediumId, Refusal, Timestamp};
+use counterfoil_core::{Code, MediumId, Refusal, Rights, Timestamp};
 use counterfoil_format::content::{ChunkId, ContentKey};
 use counterfoil_format::encoding::from_base64url;
 use counterfoil_format::grant::{purpose, seal_box};
@@ -28,6 +28,8 @@ struct Facts {
     presented: Option<Presented>,
     dead: bool,
     grant: Option<GrantRow>,
+    /// What the medium allows.
+    rights: Option<Rights>,
     titles: Vec<PressedTitle>,
 }
 
@@ -77,11 +79,13 @@ async fn load(app: &App, ask: &Heal, medium_id: &MediumId) -> Result<Facts, DbEr
                 None => false,
             };
             let grants = grant::of_user(tx, &medium_id, &ask.user_id.to_string()).await?;
-            let titles = match medium::find(tx, &medium_id).await? {
-                Some(row) => medium::titles(tx, row.batch).await?,
+            let known = medium::known(tx, &medium_id).await?;
+            let titles = match &known {
+                Some(known) => medium::titles(tx, known.batch).await?,
                 None => vec![],
             };
-            Ok(Facts { presented, dead, grant: grants.into_iter().find(|row| row.grant == ask.grant_id), titles })
+            let grant = grants.into_iter().find(|row| row.grant == ask.grant_id);
+            Ok(Facts { presented, dead, grant, rights: known.map(|known| known.rights), titles })
         })
         .await
 }
@@ -100,6 +104,7 @@ fn admit<'a>(asked: &Asked, ask: &Heal, facts: &'a Facts) -> Result<(&'a EntryRo
     }
     let grant = facts.grant.as_ref().map(|row| GrantFacts { grant: row.grant, user: row.user, device: row.device, state: row.state });
     heal::decide(ask.grant_id, ask.user_id, ask.device_id, ask.chunks.len(), grant.as_ref())?;
+    facts.rights.as_ref().map_or(Ok(()), rights::library)?;
     let chunk = |text: &String| from_base64url(text).and_then(|bytes| bytes.try_into().ok()).map(ChunkId);
     let chunks: Option<Vec<ChunkId>> = ask.chunks.iter().map(chunk).collect();
     Ok((entry, chunks.ok_or_else(|| Refusal::with(Code::GrantUnknown, "a chunk ID is 32 bytes in base64url"))?))

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::asked::{self, Asked};
 use crate::app::App;
 use crate::db::{DbError, Tx};
-use crate::keys::{KeysError, Place};
+use crate::keys::Place;
 use crate::problem::Problem;
 use crate::store::audit;
 use crate::store::medium::{self, FIRST_EPOCH, Known};
@@ -41,8 +41,8 @@ pub struct Proven {
 /// Holds the request's proof against the claim secrets that the medium may have, whichever it names. Nothing is written.
 ///
 /// # Errors
-/// A claim key that does not open; failures of the database.
-pub async fn medium(app: &App, asked: &Asked, medium: &MediumId, known: Option<&Known>) -> Result<Proof, KeysError> {
+/// `rate_limited`; a claim key that does not open; failures of the database.
+pub async fn medium(app: &App, asked: &Asked, medium: &MediumId, known: Option<&Known>) -> Result<Proof, Problem> {
     let key: Secret<32> = match known {
         Some(known) => app.keys.open(&app.db, &Place::ClaimKey { batch: &known.batch.to_string() }, &known.claim_key).await?,
         // Nobody holds a secret under this key, so the proof fails below, after the work that an untouched medium costs.
@@ -54,6 +54,9 @@ pub async fn medium(app: &App, asked: &Asked, medium: &MediumId, known: Option<&
         asked.proven(medium.as_str(), &secret).then_some((epoch, secret))
     });
     let (Some(known), Some((epoch, secret))) = (known, right) else { return Ok(Proof::Unknown) };
+    if asked.is_first_proof() {
+        app.subjects.medium(medium)?;
+    }
     Ok(match epoch::judge(epoch, seen, target) {
         Worth::Good | Worth::MovesOn => {
             asked.note(Proven { medium: medium.clone(), known: known.clone(), epoch, secret });

@@ -104,9 +104,11 @@ pub struct BatchDocument {
     pub count: i64,
     /// What lies on them.
     pub titles: Vec<BatchTitleDocument>,
-    /// What each of them allows.
+    /// What each of them allows that has no rights of its own.
     #[schema(value_type = RightsDocument)]
     pub rights: Rights,
+    /// Refreshes that were ordered of all of them.
+    pub refreshes: u32,
     /// Since when.
     pub created_at: String,
 }
@@ -133,6 +135,7 @@ impl BatchDocument {
             count: row.count,
             titles: titles.iter().map(|on| BatchTitleDocument { title: on.title.clone(), version: on.version.clone() }).collect(),
             rights: row.rights,
+            refreshes: row.refreshes,
             created_at: rfc3339(row.created_at),
         }
     }

@@ -15,6 +15,9 @@ use crate::db::Tx;
 use crate::idempotency::{Once, Reply};
 use crate::problem::{ApiCode, Body, Problem};
 use crate::store::{audit_log, batch, medium};
+use timeline::{MediumEvent, Summary};
+
+pub mod timeline;
 
 /// Events that are shown of one medium; there is a page for each of the rest in the audit log.
 const SHOWN: i64 = 1000;
@@ -39,22 +42,23 @@ pub struct MediumDocument {
     pub state: String,
     /// Copies claimed so far.
     pub copies_claimed: u32,
-    /// Of its claim secret.
+    /// Of the newest claim secret that it has proven itself under, from 1.
     pub epoch: u32,
-    /// What happened to it, oldest first.
+    /// Of the claim secret that it should have: more than `epoch` where a refresh is under way.
+    pub target_epoch: u32,
+    /// When its batch was made.
+    pub pressed_at: String,
+    /// When it was first heard of.
+    pub first_seen_at: Option<String>,
+    /// When its first copy was claimed.
+    pub claimed_at: Option<String>,
+    /// When it last proved itself under a newer claim secret than before.
+    pub refreshed_at: Option<String>,
+    /// How often an old copy of it, or a clone, was presented.
+    pub superseded_presented: usize,
+    /// What happened to it, oldest first, 1,000 events at most; the operator's audit log has all. Who proves nothing about it is no part of
+    /// that.
     pub timeline: Vec<MediumEvent>,
-}
-
-/// Something that happened to a medium.
-#[derive(Serialize, ToSchema)]
-pub struct MediumEvent {
-    /// When.
-    pub at: String,
-    /// What.
-    pub event: String,
-    /// The particulars, for the operator: they tell of users.
-    #[schema(value_type = Option<Object>)]
-    pub detail: Option<serde_json::Value>,
 }
 
 /// Loads a medium that `scope` covers. A pressed one is there from the day its batch is.
@@ -66,11 +70,9 @@ pub async fn load(tx: &mut Tx, scope: &Scope, id: &MediumId) -> Result<MediumDoc
     let of = batch::get(tx, scope, known.batch).await?.ok_or(ApiCode::NotFound)?;
     let row = medium::find(tx, id).await?;
     let titles = batch::titles(tx, of.id).await?;
-    let mut timeline = vec![];
-    for record in audit_log::page(tx, &medium::family(id), 0, SHOWN).await? {
-        let detail = matches!(scope, Scope::All).then(|| serde_json::from_str(&record.detail).unwrap_or_default());
-        timeline.push(MediumEvent { at: rfc3339(record.at), event: record.event, detail });
-    }
+    let records = audit_log::page(tx, &medium::family(id), 0, SHOWN).await?;
+    let Summary { first_seen_at, claimed_at, refreshed_at, superseded } = Summary::of(&records);
+    let everything = matches!(scope, Scope::All);
     Ok(MediumDocument {
         medium_id: id.clone(),
         batch: of.id,
@@ -79,8 +81,14 @@ pub async fn load(tx: &mut Tx, scope: &Scope, id: &MediumId) -> Result<MediumDoc
         rights: known.rights,
         copies_claimed: row.as_ref().map_or(0, |row| row.copies_claimed),
         epoch: known.epoch,
+        target_epoch: known.target,
+        pressed_at: rfc3339(of.created_at),
+        first_seen_at,
+        claimed_at,
+        refreshed_at,
+        superseded_presented: superseded,
         state: row.map_or_else(|| "unclaimed".to_owned(), |row| row.state),
-        timeline,
+        timeline: records.into_iter().map(|record| timeline::event(record, everything)).collect(),
     })
 }
 

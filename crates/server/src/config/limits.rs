@@ -25,6 +25,18 @@ pub struct Limits {
     pub token_requests_per_second: u32,
     /// How many requests one token may make at once before that counts.
     pub token_burst: u32,
+    /// Requests a second of one medium that has proven itself, at one process; 0 is no limit.
+    pub medium_requests_per_second: u32,
+    /// How many requests one medium may make at once before that counts.
+    pub medium_burst: u32,
+    /// Requests a second that name one device, at one process; 0 is no limit.
+    pub device_requests_per_second: u32,
+    /// How many requests one device may make at once before that counts.
+    pub device_burst: u32,
+    /// Presentations a second that one provider has judged, at one process; 0 is no limit.
+    pub provider_requests_per_second: u32,
+    /// How many presentations one provider may have judged at once before that counts.
+    pub provider_burst: u32,
     /// Proxies whose `X-Forwarded-For` is believed when requests are counted by address.
     pub trusted_proxies: Vec<IpNet>,
 }
@@ -41,6 +53,12 @@ impl Default for Limits {
             burst: 200,
             token_requests_per_second: 200,
             token_burst: 1000,
+            medium_requests_per_second: 50,
+            medium_burst: 1000,
+            device_requests_per_second: 50,
+            device_burst: 1000,
+            provider_requests_per_second: 200,
+            provider_burst: 1000,
             trusted_proxies: vec![],
         }
     }

@@ -167,25 +167,22 @@ pub async fn order_refresh(tx: &mut Tx, id: BatchId) -> Result<(), DbError> {
     tx.query(sql).bind(id.to_string()).execute().await.map(drop)
 }
 
-/// Changes what the media of a batch allow, where it is still as it was. `most_copies` is what they were allowed before: copies that were
-/// claimed by that right stay. False where somebody else changed it meanwhile.
+/// Changes what the media of a batch allow. `most_copies` is what they were allowed before: copies that were claimed by that right stay.
 ///
 /// # Errors
 /// A failure of the database.
-pub async fn set_rights(tx: &mut Tx, id: BatchId, from: &Rights, to: &Rights) -> Result<bool, DbError> {
-    let text = |rights: &Rights| serde_json::to_string(rights).expect("rights have text for keys, so they are JSON");
-    let changed = tx
-        .query(
-            "UPDATE batch SET rights = $3, revision = revision + 1,
-               most_copies = CASE WHEN most_copies > $4 THEN most_copies ELSE $4 END WHERE batch_id = $1 AND rights = $2",
-        )
-        .bind(id.to_string())
-        .bind(text(from))
-        .bind(text(to))
-        .bind(from.copies)
-        .execute()
-        .await?;
-    Ok(changed == 1)
+pub async fn set_rights(tx: &mut Tx, id: BatchId, rights: &Rights, most_copies: u32) -> Result<(), DbError> {
+    let rights = serde_json::to_string(rights).expect("rights have text for keys, so they are JSON");
+    tx.query(
+        "UPDATE batch SET rights = $2, revision = revision + 1,
+           most_copies = CASE WHEN most_copies > $3 THEN most_copies ELSE $3 END WHERE batch_id = $1",
+    )
+    .bind(id.to_string())
+    .bind(rights)
+    .bind(most_copies)
+    .execute()
+    .await
+    .map(drop)
 }
 
 /// What is stored on a batch's media.

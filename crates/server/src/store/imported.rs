@@ -66,6 +66,36 @@ pub async fn different(tx: &mut Tx, batch: BatchId, refreshes: u32, first: i64, 
     .await
 }
 
+/// A medium of a batch, and how it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Which.
+    pub medium: MediumId,
+    /// Its number in the batch.
+    pub serial: i64,
+    /// `unclaimed`, `claimed` or `retired`.
+    pub state: String,
+}
+
+impl FromRow for Standing {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self { medium: row.column()?, serial: row.column()?, state: row.column()? })
+    }
+}
+
+/// How the media of a batch between two serials stand that have a row, in order.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn states(tx: &mut Tx, batch: BatchId, first: i64, last: i64) -> Result<Vec<Standing>, DbError> {
+    tx.query("SELECT medium_id, serial, state FROM medium WHERE batch_id = $1 AND serial >= $2 AND serial <= $3 ORDER BY serial")
+        .bind(batch.to_string())
+        .bind(first)
+        .bind(last)
+        .all()
+        .await
+}
+
 /// Which of these media are here already, and in which batch.
 ///
 /// # Errors

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use counterfoil_core::rules::confirm::GrantState;
-use counterfoil_core::rules::license as license_rules;
+use counterfoil_core::rules::{license as license_rules, rights as rules};
 use counterfoil_core::wire::{Report, Status};
 use counterfoil_core::{BatchId, Code, DeviceId, GrantId, MediumId, Refusal, Rights, Timestamp, TitleId, UserId};
 
@@ -111,10 +111,7 @@ impl Holdings {
             (Some(grant), None, Some(user)) => self.installed(tx, user, grant, &reported.title).await?,
             _ => self.on_medium(tx, &reported.title).await?,
         };
-        Ok(right.and_then(|(batch, rights)| match rights.update {
-            true => Ok((batch, rights)),
-            false => Err(Refusal::with(Code::RightMissing, "update")),
-        }))
+        Ok(right.and_then(|(batch, rights)| rules::plan(&rights).map(|()| (batch, rights))))
     }
 
     async fn copied(

@@ -120,7 +120,7 @@ impl Write {
                 let facts = UpdateFacts {
                     grant: Some(GrantFacts { grant: row.grant, user: row.user, device: row.device, state: row.state }),
                     drive: row.drive,
-                    may_update: medium::known(tx, medium).await?.is_some_and(|known| known.rights.update),
+                    may_update: medium::known(tx, medium).await?.is_some_and(|known| known.rights.update && known.rights.play),
                     release: withdrawn(tx, &row.title, &ask.release).await?,
                 };
                 rules::decide(ask, &facts)

@@ -16,6 +16,7 @@ use counterfoil_server::config::Config;
 use counterfoil_server::db::{Db, Tx};
 use counterfoil_server::delivery::Delivery;
 use counterfoil_server::keys::{Keys, RootKey, RootSource, rotate};
+use counterfoil_server::limits::subjects::Subjects;
 use counterfoil_server::problem::Problem;
 use counterfoil_server::roles::ServerRole;
 use counterfoil_server::router::router;
@@ -82,6 +83,9 @@ impl TestServer {
         let mut config = Config::default();
         config.limits.requests_per_second = 0;
         config.limits.token_requests_per_second = 0;
+        config.limits.medium_requests_per_second = 0;
+        config.limits.device_requests_per_second = 0;
+        config.limits.provider_requests_per_second = 0;
         config.accounts.attempts_per_second = 0;
         config.contents.dir = directory.path().to_owned();
         configure(&mut config);
@@ -92,6 +96,7 @@ impl TestServer {
             keys,
             clock,
             rng,
+            subjects: Subjects::new(&config.limits),
             config,
             name: "test.example".to_owned(),
             urls: vec!["https://test.example".to_owned()],
@@ -124,6 +129,7 @@ impl TestServer {
             keys,
             clock: Clock::fixed(self.app.clock.now()),
             rng: Rng::seeded(8),
+            subjects: Subjects::new(&config.limits),
             config,
             name: self.app.name.clone(),
             urls: self.app.urls.clone(),
@@ -149,6 +155,7 @@ impl TestServer {
             keys: self.app.keys.clone(),
             clock: Clock::fixed(self.app.clock.now()),
             rng: Rng::seeded(9),
+            subjects: Subjects::new(&config.limits),
             config,
             name: self.app.name.clone(),
             urls: self.app.urls.clone(),
