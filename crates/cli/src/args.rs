@@ -6,7 +6,8 @@ use crate::context::{Context, Global};
 use crate::failure::Failure;
 use crate::{
     agent, authority, buy, card, completions, contents_server, copy, devices, download, feed, inspect, install, library, license, orders,
-    play, press, provider, publish, publisher, register, release, rules, run, send, server, shop, status, store, title, transfer, update,
+    play, present, press, provider, publish, publisher, received, register, release, rules, run, send, server, shop, status, store, title,
+    transfer, update,
 };
 
 /// Counterfoil: content on media that can be copied once, into your own library, and played from there
@@ -38,6 +39,9 @@ pub enum Command {
     Card(card::CardCommand),
     Register(register::Register),
     Inspect(inspect::Inspect),
+    Present(present::Present),
+    #[command(subcommand)]
+    Received(received::ReceivedCommand),
     Copy(copy::Copy),
     Buy(buy::Buy),
     Orders(orders::Orders),
@@ -106,6 +110,8 @@ impl Command {
             Command::Card(command) => command.run(context),
             Command::Register(command) => command.run(context),
             Command::Inspect(command) => command.run(context),
+            Command::Present(command) => command.run(context),
+            Command::Received(command) => command.run(context),
             Command::Copy(command) => command.run(context),
             Command::Buy(command) => command.run(context),
             Command::Orders(command) => command.run(context),

@@ -27,7 +27,7 @@ pub use selection::{
 pub use send::{JobProgress, Send, SendResult, Sent, SentJob, SentResult};
 pub use service::{
     Challenge, Present, Presentation, ProviderContent, ProviderSession, Refresh, Refreshed, RefreshedResult, SlotVersion, Upload,
-    UploadResult, UploadedVersion, Uploads, UploadsResult, Verdict,
+    UploadResult, UploadedVersion, Uploads, UploadsResult, Verdict, provider_address,
 };
 pub use update::{
     AskUpdate, Begun, ContentOnOffer, ObjectOnOffer, PatchOnOffer, Plan, ReleaseOnOffer, Report, ReportResult, Status, UpdateResult,

@@ -19,7 +19,7 @@ use crate::received::Place;
 use crate::status::variables_on_medium;
 use crate::terminal::Terminal;
 use counterfoil_core::rules::upload::is_slot;
-use counterfoil_core::wire::{Challenge, Operation, Present, Presentation, ProviderContent, ProviderSession};
+use counterfoil_core::wire::{Challenge, Operation, Present, Presentation, ProviderContent, ProviderSession, provider_address};
 use counterfoil_core::{ProviderId, TitleId};
 use counterfoil_format::content::ReadAt as _;
 use counterfoil_format::jws::Signer;
@@ -37,6 +37,7 @@ const MOST_OFFERED: usize = 10_000;
 const LONGEST_TOKEN: usize = 4096;
 
 /// What is presented.
+#[derive(Clone, Copy)]
 pub struct Who<'a> {
     /// The medium, by its claim secret.
     pub medium: Option<&'a Medium>,
@@ -44,6 +45,16 @@ pub struct Who<'a> {
     pub user: Option<&'a CardChoice>,
     /// Whether progress noted on the medium goes along, which nobody vouches for.
     pub status: bool,
+}
+
+/// To whom.
+pub struct At<'a> {
+    /// Who it says that it is.
+    pub provider: ProviderId,
+    /// Where it is.
+    pub url: &'a str,
+    /// What it gave to be answered.
+    pub challenge: &'a str,
 }
 
 /// Somebody who has had a presentation judged, and answers by it.
@@ -76,7 +87,7 @@ pub fn present(terminal: &Terminal, url: &str, who: &Who<'_>) -> Result<Session>
         return Err(PresentError::OtherAuthority { url: url.to_owned(), asked, known }.into());
     }
     check_challenge(&asked.challenge)?;
-    let presentation = sealed(terminal, &authority, who, asked.provider, &asked.challenge)?;
+    let presentation = sealed(terminal, &authority, who, &At { provider: asked.provider, url, challenge: &asked.challenge })?;
     let session = provider.present(&asked.challenge, &presentation)?;
     checked(provider, asked.provider, session)
 }
@@ -85,9 +96,9 @@ pub fn present(terminal: &Terminal, url: &str, who: &Who<'_>) -> Result<Session>
 ///
 /// # Errors
 /// As [`present`].
-pub fn presentation(terminal: &Terminal, who: &Who<'_>, provider: ProviderId, challenge: &str) -> Result<Presentation> {
-    check_challenge(challenge)?;
-    sealed(terminal, &authority(terminal, who)?, who, provider, challenge)
+pub fn presentation(terminal: &Terminal, who: &Who<'_>, at: &At<'_>) -> Result<Presentation> {
+    check_challenge(at.challenge)?;
+    sealed(terminal, &authority(terminal, who)?, who, at)
 }
 
 fn authority(terminal: &Terminal, who: &Who<'_>) -> Result<Authority> {
@@ -99,13 +110,15 @@ fn authority(terminal: &Terminal, who: &Who<'_>) -> Result<Authority> {
 }
 
 /// Proven by medium, holder and device, as far as they are presented.
-fn sealed(terminal: &Terminal, authority: &Authority, who: &Who<'_>, provider: ProviderId, challenge: &str) -> Result<Presentation> {
+fn sealed(terminal: &Terminal, authority: &Authority, who: &Who<'_>, at: &At<'_>) -> Result<Presentation> {
     let library = terminal.home().profile()?.library;
     let asker = who.user.map(|card| Asker::new(terminal, authority, card, library.as_deref())).transpose()?;
     let medium_id = who.medium.map(|medium| medium.identity().medium_id.clone());
     let operation = Operation::Present(Present {
-        provider,
-        challenge: challenge.to_owned(),
+        provider: at.provider,
+        // Where it is in truth, not where it says: a proof that it would pass on as its own names it.
+        url: provider_address(at.url),
+        challenge: at.challenge.to_owned(),
         medium_id: medium_id.clone(),
         user_id: asker.as_ref().map(|asker| asker.user),
         device_id: asker.as_ref().map(|asker| asker.device),

@@ -59,6 +59,7 @@ mod tests {
     fn sealed() -> Present {
         Present {
             provider: ProviderId::from_bytes([1; 16]),
+            url: "https://arcade.example".into(),
             challenge: CHALLENGE.into(),
             medium_id: Some(medium(1)),
             user_id: None,

@@ -35,6 +35,8 @@ pub struct RefreshedResult {
 pub struct Present {
     /// Who may have it judged; nobody else.
     pub provider: ProviderId,
+    /// Where the terminal presents, by [`provider_address`]: whoever hands on another provider's challenge is found out.
+    pub url: String,
     /// As the provider gave it, 16 to 128 characters.
     pub challenge: String,
     /// By its claim secret.
@@ -46,6 +48,14 @@ pub struct Present {
     /// By the device's key; with a user ID it must be one of that user's devices.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub device_id: Option<DeviceId>,
+}
+
+/// A provider's address as it is compared: scheme and host in small letters, without a slash at the end.
+pub fn provider_address(url: &str) -> String {
+    let url = url.trim_end_matches('/');
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    format!("{}://{}{path}", scheme.to_ascii_lowercase(), host.to_ascii_lowercase())
 }
 
 /// What a terminal hands to a provider, and the provider to `POST /v1/verify`.
@@ -234,4 +244,19 @@ pub struct UploadedVersion {
     pub note: Option<String>,
     /// When it was complete.
     pub at: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::provider_address;
+
+    #[test]
+    fn addresses_are_compared_and_not_spellings() {
+        for spelled in ["HTTPS://Play.Example:8443/Saves/", "https://play.example:8443/Saves//", "https://play.example:8443/Saves"] {
+            assert_eq!(provider_address(spelled), "https://play.example:8443/Saves");
+        }
+        assert_eq!(provider_address("https://play.example/"), provider_address("https://PLAY.example"));
+        assert_ne!(provider_address("https://play.example/a"), provider_address("https://play.example/A"), "paths are as they are");
+        assert_ne!(provider_address("http://play.example"), provider_address("https://play.example"));
+    }
 }

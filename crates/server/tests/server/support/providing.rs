@@ -34,13 +34,15 @@ impl Provider {
     /// What is sealed of a medium alone.
     pub fn of_medium(&self, medium: &Medium) -> Present {
         let (provider, challenge) = (self.id, CHALLENGE.to_owned());
-        Present { provider, challenge, medium_id: Some(medium.id.clone()), user_id: None, device_id: None }
+        let url = "https://arcade.example".to_owned();
+        Present { provider, url, challenge, medium_id: Some(medium.id.clone()), user_id: None, device_id: None }
     }
 
     /// What is sealed of a user alone, with their device.
     pub fn of_user(&self, terminal: &Terminal) -> Present {
         let (user_id, device_id) = (terminal.user, terminal.device_id());
-        Present { provider: self.id, challenge: CHALLENGE.to_owned(), medium_id: None, user_id, device_id }
+        let url = "https://arcade.example".to_owned();
+        Present { provider: self.id, url, challenge: CHALLENGE.to_owned(), medium_id: None, user_id, device_id }
     }
 
     /// A medium, presented by whoever holds it.
