@@ -1,6 +1,7 @@
 //! Providers (B4): the operator registers them, with the publishers whose media they may have judged.
 
 use counterfoil_core::ProviderId;
+use counterfoil_core::wire::provider_address;
 use serde_json::json;
 
 use super::checks::{check_name, check_url};
@@ -26,7 +27,8 @@ pub async fn create(app: &App, caller: &Caller, once: &Once, new: NewProvider) -
     let provider = Provider {
         id: ProviderId::from_bytes(once.id().unwrap_or_else(|| app.rng.bytes())),
         name: new.name.trim().to_owned(),
-        url: check_url(&new.url)?,
+        // As terminals spell it, so that the two can be compared.
+        url: provider_address(&check_url(&new.url)?),
         created_at: now,
     };
     let mut publishers = new.publishers;

@@ -46,8 +46,9 @@ struct Judge {
 /// Judges a presentation.
 ///
 /// # Errors
-/// Failures of the server. A presentation that is not good is no error, whatever is wrong with it.
+/// `rate_limited`; failures of the server. A presentation that is not good is no error, whatever is wrong with it.
 pub async fn run(app: &App, provider: ProviderId, presentation: &Presentation, challenge: &str) -> Result<Judged, Problem> {
+    app.subjects.provider(&provider)?;
     let judge = Judge { provider, actor: provider.to_string(), now: app.clock.now() };
     let judged = judge.judge(app, presentation, challenge).await?;
     let outcome = judged.as_ref().map_or_else(|refusal| refusal.code.as_str(), |_| "granted");
@@ -99,6 +100,9 @@ impl Judge {
     async fn of_medium(&self, app: &App, asked: &Asked, present: &Present, id: &MediumId) -> Result<Judged, Problem> {
         for _ in 0..TRIES {
             let OfMedium { known, may_judge, claimant, titles, common } = facts::of_medium(app, self.provider, id).await?;
+            if let Err(refusal) = common.is_home_of(present) {
+                return self.refuse(app, provider::family(self.provider), refusal).await;
+            }
             let by = By { operation: OPERATION, actor: &self.actor };
             let known = match proof::admit(app, asked, by, id, known, self.now).await? {
                 Ok(known) => known,
@@ -136,7 +140,11 @@ impl Judge {
     async fn of_user(&self, app: &App, asked: &Asked, present: &Present, id: UserId) -> Result<Judged, Problem> {
         for _ in 0..TRIES {
             let OfUser { titles, scope, common } = facts::of_user(app, self.provider, id, self.now).await?;
-            if let Err(refusal) = facts::who(app, asked, present).await? {
+            let there = match common.is_home_of(present) {
+                Ok(()) => facts::who(app, asked, present).await?.map(drop),
+                elsewhere => elsewhere,
+            };
+            if let Err(refusal) = there {
                 return self.refuse(app, provider::family(self.provider), refusal).await;
             }
             if titles.is_empty() {

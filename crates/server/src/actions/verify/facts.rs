@@ -22,13 +22,29 @@ pub struct Common {
     pub head: Head,
     /// What the provider knows people by.
     pub pseudonyms: Pseudonyms,
+    /// Where the provider is reached; nothing where it has ended since it was let in.
+    pub url: Option<String>,
 }
 
 impl Common {
-    async fn read(tx: &mut Tx, family: &str) -> Result<Self, Problem> {
+    async fn read(tx: &mut Tx, family: &str, provider: ProviderId) -> Result<Self, Problem> {
         let head = audit::head(tx, family).await?;
+        let url = provider::find(tx, provider).await?.map(|provider| provider.url);
         let pseudonyms = pseudonym::load(tx).await?;
-        Ok(Self { head, pseudonyms: pseudonyms.ok_or_else(|| Problem::internal("a provider is registered, and there are no pseudonyms"))? })
+        let pseudonyms = pseudonyms.ok_or_else(|| Problem::internal("a provider is registered, and there are no pseudonyms"))?;
+        Ok(Self { head, pseudonyms, url })
+    }
+
+    /// Whether the terminal was where the provider is. Somebody else could have handed on the provider's ID and challenge as its own, and now
+    /// hand what the terminal made of them to the provider.
+    pub fn is_home_of(&self, present: &Present) -> Result<(), Refusal> {
+        match &self.url {
+            None => Err(Code::ProviderUnknown.into()),
+            Some(url) if *url == present.url => Ok(()),
+            Some(url) => {
+                Err(Refusal::with(Code::PresentationInvalid, format!("it was presented elsewhere: this provider is registered at {url}")))
+            }
+        }
     }
 }
 
@@ -53,7 +69,7 @@ pub struct OfMedium {
 pub async fn of_medium(app: &App, provider: ProviderId, id: &MediumId) -> Result<OfMedium, Problem> {
     let (app, id, db) = (app.clone(), id.clone(), app.db.clone());
     db.read("medium for provider", async move |tx: &mut Tx| -> Result<OfMedium, Problem> {
-        let common = Common::read(tx, &medium::family(&id)).await?;
+        let common = Common::read(tx, &medium::family(&id), provider).await?;
         let mut of = OfMedium { known: None, may_judge: false, claimant: None, titles: vec![], common };
         let row = medium::find(tx, &id).await?;
         let Some(batch) = row.as_ref().map(|row| row.batch).or(id.batch_and_serial().map(|(batch, _)| batch)) else { return Ok(of) };
@@ -95,7 +111,7 @@ pub struct OfUser {
 pub async fn of_user(app: &App, provider: ProviderId, id: UserId, now: Timestamp) -> Result<OfUser, Problem> {
     app.db
         .read("user for provider", async move |tx: &mut Tx| -> Result<OfUser, Problem> {
-            let common = Common::read(tx, &user::family(id)).await?;
+            let common = Common::read(tx, &user::family(id), provider).await?;
             let OwnedOfProvider { titles: owned, rights } = provider::owned(tx, provider, id, now.0).await?;
             let mut titles = vec![];
             for (title, name, kind) in owned {

@@ -37,6 +37,12 @@ db_test!(b4_what_is_not_for_this_provider_challenge_and_medium_is_not_active, as
             "presentation_invalid",
         ),
         ("another provider is sealed in", changed(&server, &arcade, one, |present| present.provider = cinema.id), "presentation_invalid"),
+        (
+            "it was presented to somebody who handed the challenge on",
+            changed(&server, &arcade, one, |present| present.url = "https://relay.example".into()),
+            "presentation_invalid",
+        ),
+        ("nearly the address", changed(&server, &arcade, one, |present| present.url += "/"), "presentation_invalid"),
         ("a short challenge", changed(&server, &arcade, one, |present| present.challenge = "short".into()), "presentation_invalid"),
         (
             "it is no presentation",
@@ -266,6 +272,78 @@ db_test!(b4_media_of_another_authority_are_nobodys_here, async |db: TestDb| {
         arcade.reason(&server, &changed(&server, &arcade, &medium, |present| present.provider = other)).await,
         "presentation_invalid"
     );
+});
+
+db_test!(b4_b7_an_old_copy_of_a_refreshed_medium_is_told_from_the_medium, async |db: TestDb| {
+    let server = TestServer::new(&db).await;
+    let old = media(&server, "sky-raider", 1, json!({})).await.remove(0);
+    let arcade = Provider::new(&server, &["blue-fox"]).await;
+    arcade.active(&server, &arcade.presented(&server, &old)).await;
+    let (batch, serial) = old.id.batch_and_serial().unwrap();
+    let path = format!("/v1/media/{}/refresh", old.id);
+    assert_eq!(server.post(&server.fox, &path, &json!({ "reason": "lost a copy" })).await.status, 200);
+    arcade.active(&server, &arcade.presented(&server, &old)).await;
+    let path = format!("/v1/batches/{batch}/identities?from={serial}&count=1");
+    let new = terminal::pressed(&server, &server.get(&server.fox, &path).await.body).remove(0);
+    assert_ne!(new.secret.expose(), old.secret.expose());
+    let told = arcade.active(&server, &arcade.presented(&server, &new)).await;
+    assert_eq!(told["medium_id"], json!(old.id));
+    assert_eq!(arcade.reason(&server, &arcade.presented(&server, &old)).await, "medium_superseded");
+    assert_eq!(db.number("SELECT count(*) FROM audit WHERE event = 'medium.superseded_presented'").await, 1);
+    assert_eq!((db.number("SELECT epoch FROM medium").await, db.number(VERIFIED).await), (2, 3));
+    is_sound(&db).await;
+});
+
+db_test!(b2_b4_rights_that_were_changed_in_another_process_are_what_is_told, async |db: TestDb| {
+    let server = TestServer::new(&db).await;
+    let media = media(&server, "sky-raider", 2, json!({})).await;
+    let arcade = Provider::new(&server, &["blue-fox"]).await;
+    let elsewhere = server.another(&db, |_| ()).await;
+    let scope = async |medium: &Medium| arcade.active(&server, &arcade.presented(&server, medium)).await["scope"].clone();
+    assert_eq!(scope(&media[0]).await, "download update play transfer");
+    let path = format!("/v1/batches/{}/rights", media[0].id.batch_and_serial().unwrap().0);
+    let change = json!({ "rights": { "download": false, "upload": true }, "reason": "the offer has changed" });
+    assert_eq!(elsewhere.patch(&server.fox, &path, &change).await.expect(200)["rights"]["upload"], true);
+    for medium in &media {
+        assert_eq!(scope(medium).await, "upload update play transfer", "what was kept in memory is not what is so");
+    }
+});
+
+db_test!(b4_whoever_asks_too_often_waits, async |db: TestDb| {
+    let server = TestServer::with(&db, |config| {
+        config.limits.provider_requests_per_second = 1;
+        config.limits.provider_burst = 3;
+    })
+    .await;
+    let medium = media(&server, "sky-raider", 1, json!({})).await.remove(0);
+    let (arcade, cinema) = (Provider::new(&server, &["blue-fox"]).await, Provider::new(&server, &["blue-fox"]).await);
+    let presentation = arcade.presented(&server, &medium);
+    for _ in 0..3 {
+        arcade.active(&server, &presentation).await;
+    }
+    let refused = arcade.verify(&server, &presentation).await;
+    assert_eq!((refused.status.as_u16(), refused.code().as_str(), refused.header("retry-after")), (429, "rate_limited", "1"));
+    cinema.active(&server, &cinema.presented(&server, &medium)).await;
+});
+
+db_test!(b4_a_medium_that_is_shown_too_often_waits_wherever_it_is_shown, async |db: TestDb| {
+    let server = TestServer::with(&db, |config| {
+        config.limits.medium_requests_per_second = 1;
+        config.limits.medium_burst = 2;
+    })
+    .await;
+    let media = media(&server, "sky-raider", 2, json!({})).await;
+    let (arcade, cinema) = (Provider::new(&server, &["blue-fox"]).await, Provider::new(&server, &["blue-fox"]).await);
+    // Whoever only knows its ID keeps nobody out.
+    let forged = Medium { id: media[0].id.clone(), secret: media[1].secret.clone() };
+    for _ in 0..5 {
+        assert_eq!(arcade.reason(&server, &arcade.presented(&server, &forged)).await, "medium_unknown");
+    }
+    arcade.active(&server, &arcade.presented(&server, &media[0])).await;
+    cinema.active(&server, &cinema.presented(&server, &media[0])).await;
+    let refused = arcade.verify(&server, &arcade.presented(&server, &media[0])).await;
+    assert_eq!((refused.status.as_u16(), refused.code().as_str(), refused.header("retry-after")), (429, "rate_limited", "1"));
+    arcade.active(&server, &arcade.presented(&server, &media[1])).await;
 });
 
 db_test!(b4_one_request_id_for_two_presentations_is_refused, async |db: TestDb| {
