@@ -5,9 +5,9 @@ use clap::{Parser, Subcommand};
 use crate::context::{Context, Global};
 use crate::failure::Failure;
 use crate::{
-    agent, authority, buy, card, completions, contents_server, copy, devices, download, feed, inspect, install, library, license, orders,
-    play, present, press, provider, publish, publisher, received, register, release, rules, run, send, server, shop, status, store, title,
-    transfer, update,
+    agent, authority, buy, card, completions, contents_server, copy, devices, download, feed, inspect, install, library, license, medium,
+    orders, play, present, press, provider, publish, publisher, received, register, release, rights, rules, run, save, send, server, shop,
+    status, store, title, transfer, update,
 };
 
 /// Counterfoil: content on media that can be copied once, into your own library, and played from there
@@ -60,6 +60,8 @@ pub enum Command {
     Transfer(transfer::Transfer),
     Send(send::Send),
     #[command(subcommand)]
+    Save(save::SaveCommand),
+    #[command(subcommand)]
     License(license::LicenseCommand),
     Store(store::Store),
     #[command(visible_alias = "whoami")]
@@ -82,6 +84,10 @@ pub enum Command {
     #[command(subcommand)]
     Feed(feed::FeedCommand),
     Press(press::Press),
+    #[command(subcommand)]
+    Rights(rights::RightsCommand),
+    #[command(subcommand)]
+    Medium(medium::MediumCommand),
     Completions(completions::Completions),
     #[command(subcommand)]
     Shop(shop::ShopCommand),
@@ -129,6 +135,7 @@ impl Command {
             Command::Devices(command) => command.run(context),
             Command::Transfer(command) => command.run(context),
             Command::Send(command) => command.run(context),
+            Command::Save(command) => command.run(context),
             Command::License(command) => command.run(context),
             Command::Status(command) => command.run(context),
             Command::Authority(command) => command.run(context),
@@ -141,6 +148,8 @@ impl Command {
             Command::Rules(command) => command.run(context),
             Command::ContentsServer(command) => command.run(context),
             Command::Provider(command) => command.run(context),
+            Command::Rights(command) => command.run(context),
+            Command::Medium(command) => command.run(context),
             Command::Press(command) => command.run(context),
             Command::Completions(command) => command.run(context),
             Command::Shop(command) => command.run(context),

@@ -6,7 +6,7 @@ mod content;
 mod identities;
 mod ids;
 mod medium;
-mod rights;
+pub mod rights;
 mod state;
 mod texts;
 
