@@ -140,9 +140,9 @@ fn sealed(terminal: &Terminal, authority: &Authority, who: &Who<'_>, at: &At<'_>
 }
 
 fn check_challenge(challenge: &str) -> Result<()> {
-    let word = challenge.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
-    let good = word && (16..=128).contains(&challenge.len());
-    if good { Ok(()) } else { Err(PresentError::Strange("its challenge is not 16 to 128 of a-z A-Z 0-9 - _".into()).into()) }
+    let visible = challenge.bytes().all(|byte| byte.is_ascii_graphic());
+    let good = visible && (16..=128).contains(&challenge.len());
+    if good { Ok(()) } else { Err(PresentError::Strange("its challenge is not 16 to 128 visible characters".into()).into()) }
 }
 
 /// Takes a provider's answer for what it may be, and no more.
