@@ -22,14 +22,14 @@ use crate::card::{CardChoice, FileHolder, Holder};
 use crate::error::Result;
 use crate::exchange::{ask, exchange, refused};
 use crate::home::Authority;
-use crate::terminal::Terminal;
+use crate::terminal::{Terminal, absolute};
 use counterfoil_core::rules::upload::is_slot;
 use counterfoil_core::wire::{Operation, SlotVersion, UploadedVersion, Uploads, UploadsResult};
 use counterfoil_core::{Code, TitleId};
 use counterfoil_format::container::{Container, SaveKey, SaveKeyScope};
 use counterfoil_format::grant::GrantBox;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 pub use error::{Conflict, SaveError};
@@ -67,6 +67,11 @@ impl fmt::Display for Slot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// Where a program that is run from a library is told to save (`COUNTERFOIL_SAVE_DIR`), and what is pushed where nothing else is named.
+pub fn directory(terminal: &Terminal, title: &TitleId) -> PathBuf {
+    terminal.home().path().join("saved").join(title.as_str())
 }
 
 /// What there is of a title.
@@ -108,10 +113,6 @@ pub fn list(terminal: &Terminal, card: &CardChoice, title: &TitleId) -> Result<S
 /// The refusals of `uploads`; [`crate::transport::TransportError`]: then a repeat has no second effect.
 pub fn remove(terminal: &Terminal, card: &CardChoice, title: &TitleId, versions: Vec<SlotVersion>) -> Result<Saves> {
     let shelf = Shelf::ask(terminal, card, title)?;
-    for wanted in &versions {
-        let slot = wanted.slot.parse().map_err(|reason: &str| refused(Code::UploadInvalid, reason))?;
-        shelf.version(&slot, Some(wanted.version))?;
-    }
     let _home = terminal.home().lock()?;
     let operation = shelf.operation(versions);
     let found = exchange(terminal, &shelf.authority, operation, &shelf.asker.device_proof())?.applied(terminal);
@@ -166,6 +167,15 @@ impl Shelf {
 
     fn local(&self, terminal: &Terminal, slot: &str) -> local::Local {
         local::Local::new(terminal, &self.asker.holder.public().id(), &self.title, slot)
+    }
+
+    /// The path that is meant: the one that is named, that of the last push or pull, or where a program is told to save.
+    fn path(&self, terminal: &Terminal, local: &local::Local, named: Option<&Path>) -> Result<PathBuf> {
+        let path = match named {
+            Some(path) => Some(path.to_owned()),
+            None => local.known()?.latest,
+        };
+        Ok(absolute(&path.unwrap_or_else(|| directory(terminal, &self.title))))
     }
 
     fn saves(&self, terminal: &Terminal, found: &UploadsResult) -> Result<Saves> {

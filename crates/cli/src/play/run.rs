@@ -3,13 +3,15 @@
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
+use counterfoil_terminal::io::create_dirs;
 use counterfoil_terminal::status::{ProgramStatus, STATUS_FILE};
-use counterfoil_terminal::{Library, Permitted, Terminal, Title, mount_private, note_run};
+use counterfoil_terminal::{Library, Permitted, Terminal, Title, mount_private, note_run, save};
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::SIGINT;
 use signal_hook::iterator::Signals;
@@ -41,6 +43,7 @@ pub fn run(terminal: &Terminal, library: &Library, title: Arc<Title>, path: Opti
     command.args(arguments).current_dir(mounted.path()).env_remove(LICENSE);
     command.env(TITLE, title.listed().title.as_str()).env(LIBRARY, library.path()).env(STATUS_FILE, &status_file);
     command.envs(license.as_ref().map(|license| (LICENSE, license.path())));
+    command.env_remove(SAVES).envs(save_directory(terminal, &title).map(|path| (SAVES, path)));
     let status = match command.spawn() {
         Ok(child) => while_taking_in(&mut status, || wait(child, signals)),
         Err(error) => Err(Failure::operation("not_started", format!("cannot start {program}: {error}"))),
@@ -64,12 +67,20 @@ const LICENSE: &str = "COUNTERFOIL_LICENSE";
 /// What it is and where its library lies, for itself and for `counterfoil status` inside of it.
 const TITLE: &str = "COUNTERFOIL_TITLE";
 const LIBRARY: &str = "COUNTERFOIL_LIBRARY";
+/// Where it may save: what `counterfoil save push TITLE` hands in.
+const SAVES: &str = "COUNTERFOIL_SAVE_DIR";
 /// How often it is looked whether the program has noted something.
 const EVERY: Duration = Duration::from_secs(1);
 
 fn private_directory() -> Result<tempfile::TempDir, Failure> {
     let made = tempfile::Builder::new().prefix("counterfoil-status-").tempdir();
     made.map_err(|error| Failure::operation("io", format!("cannot make a directory for what the program notes: {error}")))
+}
+
+/// Made for the program, which need not save anything; none where it cannot be made.
+fn save_directory(terminal: &Terminal, title: &Title) -> Option<PathBuf> {
+    let path = save::directory(terminal, &title.listed().title);
+    create_dirs(&**terminal.io(), &path, 0o700).ok().map(|()| path)
 }
 
 /// Takes in what the program notes while it runs, and the rest when it has ended.

@@ -1,6 +1,7 @@
 //! Why a save was not handed in or taken.
 
 use super::Slot;
+use counterfoil_core::Code;
 use counterfoil_core::wire::UploadedVersion;
 use counterfoil_format::content::PathError;
 use std::path::PathBuf;
@@ -23,9 +24,6 @@ pub enum SaveError {
         /// Which version; the newest where nothing is said.
         version: Option<u32>,
     },
-    /// Nobody has said what is to be saved, or where to.
-    #[error("it is not known where the save of slot `{0}` lies on this device")]
-    NoPath(Slot),
     /// Nothing is there.
     #[error("there is nothing at {}", .0.display())]
     Nothing(PathBuf),
@@ -62,7 +60,6 @@ impl SaveError {
             SaveError::Conflict(_) => "save_conflict",
             SaveError::LocalChanges(_) => "local_changes",
             SaveError::NoVersion { .. } => "no_version",
-            SaveError::NoPath(_) => "no_path",
             SaveError::Nothing(_) => "not_found",
             SaveError::NotSavable { .. } => "not_savable",
             SaveError::Busy(_) => "busy",
@@ -79,8 +76,9 @@ impl SaveError {
             }
             SaveError::LocalChanges(_) => "Push it first: `counterfoil save push`. To lose what lies here: `--over`.",
             SaveError::NoVersion { .. } => "`counterfoil save list` shows what there is.",
-            SaveError::NoPath(_) => "Name the file or directory: `counterfoil save push TITLE PATH`.",
-            SaveError::Nothing(_) => "Check the path. `counterfoil save pull` brings what was saved on another device.",
+            SaveError::Nothing(_) => {
+                "Name the file or directory: `counterfoil save push TITLE PATH`. `counterfoil save pull` brings what was saved on another device."
+            }
             SaveError::NotSavable { .. } => "Move it away or rename it. Saves hold files and directories, no links.",
             SaveError::Busy(_) => "Leave the program that writes to it, and repeat the command.",
             SaveError::NotAuthentic { .. } => {
@@ -111,7 +109,8 @@ impl std::fmt::Display for Conflict {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { slot, newest, follows } = self;
         let by = newest.device.clone().unwrap_or_else(|| newest.device_id.to_string());
-        write!(f, "slot `{slot}` has version {} by {}, and what lies here ", newest.version, by.escape_debug())?;
+        let code = Code::SaveConflict.message();
+        write!(f, "{code}: slot `{slot}` has version {} by {}, and what lies here ", newest.version, by.escape_debug())?;
         if *follows == 0 { f.write_str("follows none") } else { write!(f, "follows version {follows}") }
     }
 }

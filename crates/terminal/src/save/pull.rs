@@ -8,7 +8,7 @@ use super::unbundle::{Failed, beside, clear, make_room, put_in_place, recover, u
 use super::{Shelf, Slot};
 use crate::card::CardChoice;
 use crate::error::{Error, Result};
-use crate::terminal::{Terminal, absolute};
+use crate::terminal::Terminal;
 use crate::transport::{Part, TransportError};
 use counterfoil_core::TitleId;
 use counterfoil_core::wire::UploadedVersion;
@@ -92,10 +92,7 @@ struct Pulling<'a> {
 impl<'a> Pulling<'a> {
     fn new(terminal: &'a Terminal, shelf: &'a Shelf, pull: &Pull, told: &'a dyn Fn(u64, u64)) -> Result<Self> {
         let local = shelf.local(terminal, pull.slot.as_str());
-        let path = match &pull.path {
-            Some(path) => absolute(path),
-            None => local.known()?.latest.ok_or_else(|| SaveError::NoPath(pull.slot.clone()))?,
-        };
+        let path = shelf.path(terminal, &local, pull.path.as_deref())?;
         Ok(Self { terminal, shelf, local, path, told })
     }
 

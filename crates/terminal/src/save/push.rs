@@ -9,7 +9,7 @@ use crate::card::CardChoice;
 use crate::error::{Error, Result};
 use crate::exchange::exchange;
 use crate::io::{Create, Io, IoFailure, Sequential};
-use crate::terminal::{Terminal, absolute};
+use crate::terminal::Terminal;
 use crate::transport::TransportError;
 use counterfoil_core::wire::{Operation, Upload, UploadResult};
 use counterfoil_core::{Code, TitleId};
@@ -57,10 +57,7 @@ pub fn push(terminal: &Terminal, card: &CardChoice, title: &TitleId, push: &Push
     let shelf = Shelf::ask(terminal, card, title)?;
     let local = shelf.local(terminal, push.slot.as_str());
     let _slot = local.lock()?;
-    let path = match &push.path {
-        Some(path) => absolute(path),
-        None => local.known()?.latest.ok_or_else(|| SaveError::NoPath(push.slot.clone()))?,
-    };
+    let path = shelf.path(terminal, &local, push.path.as_deref())?;
     recover(&**terminal.io(), &path)?;
     Pushing { terminal, shelf, local, slot: push.slot.clone(), path, told }.run(push)
 }
