@@ -70,7 +70,9 @@ pub async fn patch(State(app): State<App>, Path(ticket): Path<String>, headers: 
 )]
 pub async fn delete(State(app): State<App>, Path(ticket): Path<String>, headers: HeaderMap) -> Response {
     let removed = async {
-        TUS.read(&Method::DELETE, &headers).map_err(Failed::Tus)?;
+        let Request::Delete = TUS.read(&Method::DELETE, &headers).map_err(Failed::Tus)? else {
+            return Err(Failed::Tus(Error::Method));
+        };
         upload::cancel(&app, &ticket).await?;
         Ok(TUS.removed())
     };

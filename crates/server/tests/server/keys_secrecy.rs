@@ -21,7 +21,7 @@ use support::{Engine, TestDb, db_test};
 use terminal::{Terminal, exchange, media, press, request, send};
 
 /// The ways in which a secret could have been written.
-fn spellings(secret: &[u8]) -> Vec<Vec<u8>> {
+pub fn spellings(secret: &[u8]) -> Vec<Vec<u8>> {
     let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
     vec![
         secret.to_vec(),
@@ -32,12 +32,12 @@ fn spellings(secret: &[u8]) -> Vec<Vec<u8>> {
     ]
 }
 
-fn holds(haystack: &[u8], needle: &[u8]) -> bool {
+pub fn holds(haystack: &[u8], needle: &[u8]) -> bool {
     haystack.windows(needle.len()).any(|window| window == needle)
 }
 
 /// Every byte that the database keeps: the files of SQLite, or every row of PostgreSQL as text, in which bytes are hexadecimal.
-async fn everything_in(db: &TestDb) -> Vec<u8> {
+pub async fn everything_in(db: &TestDb) -> Vec<u8> {
     let mut all = vec![];
     match db.engine() {
         Engine::Sqlite => {

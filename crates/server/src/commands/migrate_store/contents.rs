@@ -16,8 +16,11 @@ const AT_ONCE: usize = 4;
 /// How often one is told how far it is.
 const TOLD: Duration = Duration::from_secs(2);
 
+/// An object, and whether it lies among what users have handed in.
+type Named = (bool, ObjectName);
+
 /// Every object of a store with its length, in order.
-type Listing = BTreeMap<ObjectName, u64>;
+type Listing = BTreeMap<Named, u64>;
 
 /// What was found and done.
 #[derive(Serialize)]
@@ -39,7 +42,7 @@ struct Moved {
 struct Digest {
     objects: u64,
     bytes: u64,
-    /// BLAKE3 over a line `{name} {length}\n` for each object, sorted by name.
+    /// BLAKE3 over a line `{name} {length}\n` for each object, sorted by name; what users have handed in after everything else.
     digest: String,
 }
 
@@ -81,7 +84,7 @@ pub async fn run(from: &str, to: &str, global: &Global) -> Result<(), Failure> {
         copied,
         bytes,
         only_in_target: (before - found.len()) as u64,
-        damaged,
+        damaged: damaged.into_iter().map(|(_, name)| name).collect(),
     };
     global.print(&moved, told)?;
     if moved.from.digest != moved.to.digest {
@@ -107,7 +110,18 @@ fn options(place: &str, global: &Global) -> Result<BTreeMap<String, String>, Fai
 }
 
 async fn listed(blobs: &Blobs) -> Result<Listing, Failure> {
-    blobs.list().try_collect().await.map_err(|error| cannot(blobs, &error))
+    let mut listing = Listing::new();
+    for saves in [false, true] {
+        let named = part(blobs, saves).list().map_ok(|(name, length)| ((saves, name), length));
+        let found: Vec<_> = named.try_collect().await.map_err(|error| cannot(blobs, &error))?;
+        listing.extend(found);
+    }
+    Ok(listing)
+}
+
+/// What publishers have sent, or what users have handed in.
+fn part(blobs: &Blobs, saves: bool) -> Blobs {
+    if saves { blobs.saves() } else { blobs.clone() }
 }
 
 fn cannot(blobs: &Blobs, error: &BlobError) -> Failure {
@@ -116,15 +130,16 @@ fn cannot(blobs: &Blobs, error: &BlobError) -> Failure {
 }
 
 /// Answers with the damaged ones, and with objects and bytes that were copied.
-async fn copy_all(source: &Blobs, target: &Blobs, missing: Vec<(ObjectName, u64)>) -> Result<(Vec<ObjectName>, u64, u64), Failure> {
+async fn copy_all(source: &Blobs, target: &Blobs, missing: Vec<(Named, u64)>) -> Result<(Vec<Named>, u64, u64), Failure> {
     let (count, total) = (missing.len(), missing.iter().map(|(_, length)| length).sum::<u64>());
     let (objects, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
     let mut damaged = vec![];
     let mut copies = stream::iter(missing)
         .map(|(name, length)| {
             let (objects, bytes) = (&objects, &bytes);
+            let (source, target) = (part(source, name.0), part(target, name.0));
             async move {
-                let sound = copy(source, target, name, length, bytes).await?;
+                let sound = copy(&source, &target, name.1, length, bytes).await?;
                 objects.fetch_add(1, Ordering::Relaxed);
                 Ok::<_, Failure>((name, sound))
             }
@@ -161,7 +176,7 @@ async fn copy_all(source: &Blobs, target: &Blobs, missing: Vec<(ObjectName, u64)
 async fn copy(source: &Blobs, target: &Blobs, name: ObjectName, length: u64, bytes: &AtomicU64) -> Result<bool, Failure> {
     let pieces = source.read(name, 0..length).await.map_err(|error| cannot(source, &error))?;
     let Some(pieces) = pieces else {
-        return Err(Failure::operation(format!("{source}: {name} is gone")).hint("Nothing takes objects away by itself: find out who did."));
+        return Err(Failure::operation(format!("{source}: {name} is gone")).hint("What users have handed in goes when they take it away: run the command again. Nothing else goes by itself: find out who did it."));
     };
     let pieces = pieces.inspect_ok(|piece| {
         bytes.fetch_add(piece.len() as u64, Ordering::Relaxed);
@@ -179,7 +194,7 @@ async fn copy(source: &Blobs, target: &Blobs, name: ObjectName, length: u64, byt
 
 fn digest(listing: &Listing) -> Digest {
     let mut hasher = blake3::Hasher::new();
-    for (name, length) in listing {
+    for ((_, name), length) in listing {
         hasher.update(format!("{name} {length}\n").as_bytes());
     }
     Digest { objects: listing.len() as u64, bytes: listing.values().sum(), digest: hasher.finalize().to_string() }

@@ -17,6 +17,7 @@ pub mod sales;
 pub mod schema;
 pub mod statements;
 pub mod terminal;
+pub mod uploading;
 pub mod witness;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
