@@ -124,6 +124,8 @@ fn table(app: &App) -> Table<'_> {
         .page("/publish", GET, get(publish::titles))
         .page("/publish/sign-in", POST, counted(post(publish::sign_in)))
         .page("/publish/sign-out", POST, post(publish::sign_out))
+        .page("/publish/media", GET, get(publish::media::search))
+        .page("/publish/media/{medium_id}", GET, get(publish::media::medium))
         .page("/publish/titles/{title}", FORM, get(publish::form).post(publish::save))
         .page("/shop", GET, get(clerks::form))
         .page("/shop/sign-in", POST, counted(post(clerks::sign_in)))

@@ -51,6 +51,13 @@ pub fn day(moment: &str, _: &dyn Values) -> Filtered<String> {
     Ok(at.to_zoned(TimeZone::UTC).strftime("%-d %b %Y").to_string())
 }
 
+/// `22 Nov 2026, 12:31:05`, in UTC, of a moment as the API writes it.
+#[askama::filter_fn]
+pub fn moment(moment: &str, _: &dyn Values) -> Filtered<String> {
+    let Ok(at) = moment.parse::<Timestamp>() else { return Ok(moment.to_owned()) };
+    Ok(at.to_zoned(TimeZone::UTC).strftime("%-d %b %Y, %H:%M:%S").to_string())
+}
+
 /// `1.4 GB`, in powers of ten as shops count.
 #[askama::filter_fn]
 pub fn bytes(size: &u64, _: &dyn Values) -> Filtered<String> {

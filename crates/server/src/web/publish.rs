@@ -20,6 +20,8 @@ use crate::db::{DbError, Tx};
 use crate::problem::{ApiCode, Problem};
 use crate::store::title::{self, Title};
 
+pub mod media;
+
 const DESK: Desk = Desk {
     path: "/publish",
     name: "publish",

@@ -29,7 +29,7 @@ const GOOD: &[&str] = &[
        VALUES ('usr-5', 'key-3', 'device', CAST('s' AS BYTEA), CAST('s' AS BYTEA), 'active', 1)",
     "INSERT INTO user_device (user_id, device_id, sign_key, seal_key, secret, created_at)
        VALUES ('usr-5', 'dev-1', CAST('d' AS BYTEA), CAST('d' AS BYTEA), CAST('d' AS BYTEA), 1)",
-    "INSERT INTO medium (medium_id, batch_id, serial, state, copies_claimed, epoch, created_at) VALUES ('med-1', 'bat-1', 1, 'claimed', 1, 0, 1)",
+    "INSERT INTO medium (medium_id, batch_id, serial, state, copies_claimed, epoch, created_at) VALUES ('med-1', 'bat-1', 1, 'claimed', 1, 1, 1)",
     "INSERT INTO grants (medium_id, grant_id, copy, title_id, generation, user_id, holder_id, holder_kind, state, library_key, issued_at, settled_at)
        VALUES ('med-1', 'grt-1', 1, 't', 1, 'usr-1', 'key-1', 'card', 'settled', CAST('k' AS BYTEA), 1, 2)",
     "INSERT INTO audit (family, seq, at, actor, event, detail, prev, hash)
@@ -40,6 +40,15 @@ const GOOD: &[&str] = &[
 
 /// What is done to it, and which sentence it breaks.
 const PLANTED: &[(&[&str], &str)] = &[
+    (
+        &["UPDATE medium SET epoch = 2", "UPDATE batch SET refreshes = 1", "UPDATE audit SET event = 'medium.refreshed'", "UPDATE batch SET refreshes = 0"],
+        "a medium has proven itself under no claim secret that was not ordered",
+    ),
+    (&["UPDATE medium SET epoch = 0"], "a medium has proven itself under no claim secret that was not ordered"),
+    (
+        &["UPDATE batch SET refreshes = 1", "UPDATE medium SET epoch = 2"],
+        "a medium is moved on to a claim secret only with its record in the audit log",
+    ),
     (&["UPDATE medium SET copies_claimed = 2"], "a medium counts as many copies as its live grants say"),
     (&["UPDATE medium SET state = 'unclaimed'"], "a medium is claimed exactly when a copy of it is"),
     (&["UPDATE medium SET state = 'lost'"], "a medium is claimed exactly when a copy of it is"),

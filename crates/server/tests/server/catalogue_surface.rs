@@ -159,6 +159,12 @@ fn target(route: &str, things: &Things, exists: bool) -> (String, Vec<u8>) {
         "PATCH /v1/titles/{title}/releases/{version}" => json(format!("/v1/titles/{title}/releases/1.0"), json!({ "notes": "New." })),
         "GET /v1/titles/{title}/channels/{channel}" => bare(format!("/v1/titles/{title}/channels/stable")),
         "PUT /v1/titles/{title}/channels/{channel}" => json(format!("/v1/titles/{title}/channels/stable"), json!({ "minimum": null })),
+        "GET /v1/titles/{title}/deltas" => bare(format!("/v1/titles/{title}/deltas")),
+        "POST /v1/titles/{title}/deltas" => {
+            let length = catalogue::pack_bytes("sky-raider", "1.0").len();
+            let deltas = json!({ "from": "1.0", "to": "1.1", "object": object, "length": length, "encoder": "zstd 1.5.7", "covered": 9 });
+            json(format!("/v1/titles/{title}/deltas"), deltas)
+        }
         "GET /v1/titles/{title}/patches" => bare(format!("/v1/titles/{title}/patches")),
         "POST /v1/titles/{title}/patches" => {
             let length = catalogue::pack_bytes("sky-raider", "1.0").len();
@@ -172,6 +178,12 @@ fn target(route: &str, things: &Things, exists: bool) -> (String, Vec<u8>) {
         "GET /v1/batches/{batch}" => bare(format!("/v1/batches/{batch}")),
         "POST /v1/batches/{batch}/media" => json(format!("/v1/batches/{imported}/media"), json!({ "medium_id": "DISC-1" })),
         "GET /v1/batches/{batch}/identities" => bare(format!("/v1/batches/{batch}/identities")),
+        "PATCH /v1/batches/{batch}/rights" => json(format!("/v1/batches/{batch}/rights"), json!({ "rights": { "copies": 2 } })),
+        "POST /v1/batches/{batch}/media/rights" => json(format!("/v1/batches/{batch}/media/rights"), json!({ "rights": { "copies": 2 } })),
+        "POST /v1/batches/{batch}/refresh" => json(format!("/v1/batches/{batch}/refresh"), json!({})),
+        "PATCH /v1/media/{medium_id}/rights" => json(format!("/v1/media/{medium}/rights"), json!({ "rights": { "copies": 3 } })),
+        "POST /v1/media/{medium_id}/refresh" => json(format!("/v1/media/{medium}/refresh"), json!({})),
+        "GET /publish/media/{medium_id}" => bare(format!("/publish/media/{medium}")),
         "GET /v1/media/{medium_id}" => bare(format!("/v1/media/{medium}")),
         "POST /v1/media/{medium_id}/retire" => json(format!("/v1/media/{medium}/retire"), json!({ "reason": "x" })),
         "POST /v1/cards" => json("/v1/cards".into(), json!({ "cards": [card] })),

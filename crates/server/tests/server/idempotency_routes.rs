@@ -59,6 +59,11 @@ async fn cases(server: &TestServer) -> Vec<Case> {
     publish(server, "blue-fox", "sky-raider", "1.0").await;
     let packed = catalogue::pack_bytes("sky-raider", "1.0");
     let patch = |encoder: &str| json!({ "from": "0.9", "to": "1.0", "object": ObjectName::of(&packed), "length": packed.len(), "encoder": encoder });
+    let deltas = |covered: u64| {
+        let mut deltas = patch("zstd 1.5.7");
+        deltas["covered"] = covered.into();
+        deltas
+    };
     let batch = catalogue::press(server, &server.operator, "sky-raider", 5).await["batch"].as_str().unwrap().to_owned();
     let imported = json!({ "titles": [{ "title": "sky-raider" }], "imported": true });
     let elsewhere = server.post(&server.operator, "/v1/batches", &imported).await.expect(201)["batch"].as_str().unwrap().to_owned();
@@ -126,6 +131,14 @@ async fn cases(server: &TestServer) -> Vec<Case> {
             release("blue-fox", "sky-raider", "2.0"),
             release_other,
             "SELECT count(*) FROM audit WHERE event = 'release.published'",
+        ),
+        case(
+            Method::POST,
+            "/v1/titles/{title}/deltas",
+            "/v1/titles/sky-raider/deltas".into(),
+            deltas(9),
+            deltas(8),
+            "SELECT count(*) FROM audit WHERE event = 'delta.published'",
         ),
         case(
             Method::POST,
@@ -199,6 +212,46 @@ async fn cases(server: &TestServer) -> Vec<Case> {
             medium_line("DISC-1"),
             medium_line("DISC-2"),
             "SELECT count(*) FROM audit WHERE event = 'media.imported'",
+        ),
+        case(
+            Method::PATCH,
+            "/v1/batches/{batch}/rights",
+            format!("/v1/batches/{batch}/rights"),
+            json!({ "rights": { "copies": 2 }, "reason": "a" }),
+            json!({ "rights": { "copies": 3 }, "reason": "a" }),
+            "SELECT count(*) FROM audit WHERE event = 'batch.rights_changed'",
+        ),
+        case(
+            Method::POST,
+            "/v1/batches/{batch}/media/rights",
+            format!("/v1/batches/{batch}/media/rights"),
+            json!({ "rights": { "copies": 4 }, "from": 3, "until": 3 }),
+            json!({ "rights": { "copies": 5 }, "from": 3, "until": 3 }),
+            "SELECT count(*) FROM audit WHERE event = 'media.rights_changed'",
+        ),
+        case(
+            Method::POST,
+            "/v1/batches/{batch}/refresh",
+            format!("/v1/batches/{batch}/refresh"),
+            json!({ "reason": "a" }),
+            json!({ "reason": "b" }),
+            "SELECT count(*) FROM audit WHERE event = 'batch.refresh_ordered'",
+        ),
+        case(
+            Method::PATCH,
+            "/v1/media/{medium_id}/rights",
+            format!("/v1/media/{medium}/rights"),
+            json!({ "rights": { "play": false } }),
+            json!({ "rights": { "update": false } }),
+            "SELECT count(*) FROM audit WHERE event = 'medium.rights_changed' AND detail LIKE '%\"play\":false%'",
+        ),
+        case(
+            Method::POST,
+            "/v1/media/{medium_id}/refresh",
+            format!("/v1/media/{medium}/refresh"),
+            json!({ "reason": "a" }),
+            json!({ "reason": "b" }),
+            "SELECT count(*) FROM audit WHERE event = 'medium.refresh_ordered'",
         ),
         case(
             Method::POST,

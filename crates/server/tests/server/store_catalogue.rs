@@ -383,3 +383,31 @@ db_test!(
         assert!(text(&visit(&server, &browser, path).await).contains("action=\"/publish/sign-in\""), "a token that has ended signs nobody in");
     }
 );
+
+db_test!(
+    /// proves: B7
+    b7_a_publisher_sees_what_happened_to_a_medium_in_the_browser,
+    async |db: TestDb| {
+        let server = TestServer::new(&db).await;
+        let medium = crate::support::terminal::media(&server, "sky-raider", 2, json!({})).await.remove(0);
+        crate::support::terminal::Terminal::registered(&server).await.claim(&server, &medium).await.unwrap();
+        let path = format!("/publish/media/{}", medium.id);
+        let mut browser = String::new();
+        assert!(text(&visit(&server, "", &path).await).contains("action=\"/publish/sign-in\""));
+        assert!(text(&visit(&server, "", "/publish/media?medium_id=x").await).contains("action=\"/publish/sign-in\""));
+        send_form(&server, &mut browser, "/publish/sign-in", &[("token", &server.fox)]).await;
+        assert!(text(&visit(&server, &browser, "/publish").await).contains("action=\"/publish/media\""));
+        let found = visit(&server, &browser, &format!("/publish/media?medium_id=%20{}", medium.id.to_string().to_lowercase())).await;
+        assert_eq!((found.status.as_u16(), found.header("location")), (303, path.as_str()));
+        let page = text(&visit(&server, &browser, &path).await);
+        assert!(page.contains("Copy 1 claimed") && page.contains("First seen") && !page.contains("usr-"), "{page}");
+        let unknown = visit(&server, &browser, "/publish/media/%3Cb%3E").await;
+        assert!(unknown.status == 404 && text(&unknown).contains("&#60;b&#62;"), "{}", text(&unknown));
+        let mut other = String::new();
+        send_form(&server, &mut other, "/publish/sign-in", &[("token", &server.owl)]).await;
+        assert_eq!(visit(&server, &other, &path).await.status, 404, "another's medium");
+        assert!(!text(&visit(&server, &browser, &path).await).contains("role=\"alert\""));
+        db.run("UPDATE audit SET event = 'medium.superseded_presented' WHERE event = 'claim.granted'").await;
+        assert!(text(&visit(&server, &browser, &path).await).contains("was presented 1 time,"));
+    }
+);
