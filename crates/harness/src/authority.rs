@@ -42,7 +42,8 @@ pub struct Authority {
     pub url: String,
     /// Key that envelopes are sealed to.
     pub sealing: (String, SealingPublicKey),
-    keys: std::sync::Arc<KeyList>,
+    /// What it signs with.
+    pub keys: std::sync::Arc<KeyList>,
 }
 
 impl Authority {

@@ -5,6 +5,7 @@
 //! too little to prove anything, and can be run with a planted bug that it must catch.
 
 pub mod authority;
+pub mod bare;
 pub mod claims;
 pub mod cluster;
 pub mod contest;
@@ -22,6 +23,7 @@ pub mod race;
 pub mod random;
 pub mod server;
 pub mod terminal;
+pub mod verify;
 pub mod walk;
 mod work;
 mod worker;

@@ -4,11 +4,11 @@
 use crate::{
     Common,
     authority::{Authority, Failure, TITLE},
+    bare,
     cluster::Cluster,
     goods::euros,
     ground, race,
     random::Dice,
-    server::cpu_seconds,
     terminal::Terminal,
 };
 use counterfoil_core::{
@@ -18,9 +18,7 @@ use counterfoil_core::{
 use counterfoil_format::envelope::Envelope;
 use serde::de::DeserializeOwned;
 use std::{
-    net::TcpListener,
-    path::{Path, PathBuf},
-    process::{Child, Command},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -37,9 +35,6 @@ pub struct Options {
     #[arg(long)]
     pub bare: Option<PathBuf>,
 }
-
-/// Requests to the bare handler for each license: one costs so little that the clock of processes would hardly see it.
-const BARE_ROUNDS: usize = 10;
 
 /// A user with one order, and what is known of its license so far.
 struct Buyer {
@@ -68,7 +63,8 @@ pub fn run(common: &Common, options: &Options) -> Result<(), Failure> {
     let issue = measured(&cluster, &mut streams, |stream| stream.seal(|buyer| buyer.license(&title)), Stream::issue)?;
     let redeem = measured(&cluster, &mut streams, |stream| stream.seal(Buyer::redeem), Stream::redeem)?;
     let bytes = streams.iter().flat_map(|stream| &stream.buyers).map(|buyer| buyer.answered).max().unwrap_or(0);
-    let bare = options.bare.as_deref().map(|path| bare(path, &streams, bytes)).transpose()?;
+    let requests: Vec<Vec<Vec<u8>>> = streams.iter().map(|stream| stream.sealed.iter().map(Envelope::to_json).collect()).collect();
+    let bare = options.bare.as_deref().map(|path| bare::cpu_us(path, &requests, bytes)).transpose()?;
     println!(
         "{}",
         serde_json::json!({
@@ -217,54 +213,4 @@ fn measured(
     latencies.sort_unstable();
     let count = latencies.len() as f64;
     Ok(Measured { per_second: count / wall, cpu_us: cpu * 1e6 / count, latencies })
-}
-
-/// A handler's process, until it is dropped.
-struct Handler(Child);
-
-impl Drop for Handler {
-    fn drop(&mut self) {
-        // Already dead is as good.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Microseconds of the processor for each answer of so many bytes, where nothing is done for it: the same requests, as often at once.
-fn bare(path: &Path, streams: &[Stream], bytes: usize) -> Result<f64, Failure> {
-    let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| Failure::Io("looking for a free port", error))?;
-    let port = listener.local_addr().map_err(|error| Failure::Io("looking for a free port", error))?.port();
-    drop(listener);
-    let started = Command::new(path).args([port.to_string(), bytes.to_string()]).spawn();
-    let handler = Handler(started.map_err(|error| Failure::Io("starting the bare handler", error))?);
-    let url = format!("http://127.0.0.1:{port}/");
-    let ready = (0..200).any(|_| {
-        let answers = ureq::post(&url).send(&b"{}"[..]).is_ok();
-        if !answers {
-            std::thread::sleep(Duration::from_millis(25));
-        }
-        answers
-    });
-    let cpu = cpu_seconds(handler.0.id()).filter(|_| ready).ok_or_else(|| Failure::Broken("the bare handler does not answer".into()))?;
-    let asked = std::thread::scope(|scope| {
-        let running: Vec<_> = streams.iter().map(|stream| scope.spawn(|| hammer(&url, stream))).collect();
-        running
-            .into_iter()
-            .map(|one| one.join().unwrap_or_else(|_| Err(Failure::Broken("a terminal panicked".into()))))
-            .sum::<Result<usize, _>>()
-    })?;
-    let used = cpu_seconds(handler.0.id()).ok_or_else(|| Failure::Broken("the bare handler is gone".into()))? - cpu;
-    Ok(used * 1e6 / asked as f64)
-}
-
-fn hammer(url: &str, stream: &Stream) -> Result<usize, Failure> {
-    let agent = ureq::Agent::new_with_defaults();
-    let mut asked = 0;
-    for envelope in std::iter::repeat_n(&stream.sealed, BARE_ROUNDS).flatten() {
-        let sent = agent.post(url).content_type("application/json").send(&envelope.to_json()[..]);
-        let read = sent.and_then(|mut response| response.body_mut().read_to_vec());
-        read.map_err(|error| Failure::Broken(format!("asking the bare handler: {error}")))?;
-        asked += 1;
-    }
-    Ok(asked)
 }

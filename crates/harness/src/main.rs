@@ -1,7 +1,7 @@
 //! The harness's command line.
 
 use clap::{Parser, Subcommand};
-use counterfoil_harness::{Common, claims, contest, failover, kill, licenses, overload, race, walk};
+use counterfoil_harness::{Common, claims, contest, failover, kill, licenses, overload, race, verify, walk};
 use std::process::ExitCode;
 
 /// Kills, races and measures real servers; fails when one of them did not keep its word.
@@ -62,6 +62,8 @@ enum What {
     Claims(claims::Options),
     /// Licenses issued and fetched a second, and CPU of the servers for each (bench.md).
     Licenses(licenses::Options),
+    /// Presentations judged for a provider a second, CPU of the servers for each, and what a verdict costs to check offline (bench.md).
+    Verify(verify::Options),
 }
 
 fn main() -> ExitCode {
@@ -75,6 +77,7 @@ fn main() -> ExitCode {
         What::Overload(options) => overload::run(&command.common, &options),
         What::Claims(options) => claims::run(&command.common, &options),
         What::Licenses(options) => licenses::run(&command.common, &options),
+        What::Verify(options) => verify::run(&command.common, &options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,7 +4,7 @@ use crate::{authority::Authority, random::Dice};
 use counterfoil_core::{
     CardId, DeviceId, GrantId, HolderId, RequestId, Timestamp, UserId,
     wire::{
-        Claim, ClaimResult, Confirm, HolderKeys as HolderKeysOnWire, IdentityArea, IdentityClaims, Inspect, Operation, Register,
+        Claim, ClaimResult, Confirm, HolderKeys as HolderKeysOnWire, IdentityArea, IdentityClaims, Inspect, Operation, Present, Presentation, Register,
         RegisterDevice, RegisterResult, Request,
     },
 };
@@ -46,6 +46,19 @@ impl Medium {
         let payload = unverified_payload(&area.identity)?;
         let secret = Secret::from_slice(&from_base64url(&area.claim_secret)?)?;
         Some(Medium { claims: serde_json::from_slice(&payload).ok()?, secret })
+    }
+
+    /// B4: shows itself to a provider, with nobody's name to it.
+    pub fn present(&self, authority: &Authority, present: Present, dice: &mut Dice) -> Presentation {
+        let issued_at = now();
+        let operation = Operation::Present(present);
+        let request = Request { request_id: request_id(issued_at, dice), issued_at, refreshable: false, operation };
+        let payload = serde_json::to_vec(&request).expect("a request is JSON");
+        let (kid, key) = &authority.sealing;
+        let proofs = [(self.claims.medium_id.as_str(), Signer::ClaimSecret(&self.secret))];
+        let sealed = envelope::seal(&payload, &proofs, kid, key, dice).expect("a presentation is short");
+        let envelope = serde_json::to_value(&sealed).expect("an envelope is JSON");
+        Presentation { medium_id: Some(self.claims.medium_id.clone()), status: Default::default(), envelope }
     }
 }
 
@@ -166,7 +179,7 @@ fn request_id(now: Timestamp, dice: &mut Dice) -> RequestId {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the harness is an edge: its terminals have real clocks")]
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970");
     Timestamp(i64::try_from(since.as_millis()).expect("for the next 292 million years"))
 }

@@ -1,0 +1,213 @@
+//! Updates by deltas (A5): chunks written against the neighbourhood in the release that is here, for whatever of them is still missing.
+
+use crate::common;
+
+use common::deltas::{Parts, delta, parts, text};
+use common::interrupted::*;
+use common::releases::*;
+use common::*;
+use counterfoil_core::wire::{PatchOnOffer, WayKind};
+use counterfoil_format::content::{ReadAt as _, Run};
+use counterfoil_format::secret::{Secret, SystemRandom};
+use counterfoil_terminal::io::faults::Plan;
+use counterfoil_terminal::io::{Create, Io as _, model::DiskModel};
+use counterfoil_terminal::update::{Brought, UpdateOptions};
+use counterfoil_terminal::*;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+/// A library with the first release, and the next one at the contents servers.
+struct Updating {
+    world: World,
+    device: Device,
+    disk: DiskModel,
+}
+
+const OLD: usize = 0;
+const NEW: usize = 1;
+
+impl Updating {
+    fn new() -> Self {
+        let mut still = vec![0; 600_000];
+        blake3::Hasher::new().update(b"still").finalize_xof().fill(&mut still);
+        let first = release_of(TITLE, "1.0.0", Secret::random(&mut SystemRandom), &[("data/still.bin", still)]);
+        let (mut world, device) = (World::with(vec![first]), Device::new("pc 1", "disk 1"));
+        let disk = registered(&world, &device);
+        world.sell(&world.contents[OLD]);
+        install_once(&world.terminal(Arc::new(disk.clone()), &device)).unwrap();
+        let next = next_release(&world.contents[OLD], "1.1.0", usual_change);
+        world.release(&world.contents[OLD]);
+        world.release(&next);
+        world.contents.push(next);
+        Self { world, device, disk }
+    }
+
+    fn terminal(&self) -> Terminal {
+        self.world.terminal(Arc::new(self.disk.clone()), &self.device)
+    }
+
+    fn parts(&self) -> Parts {
+        parts(&self.world.contents[OLD], &self.world.contents[NEW], true)
+    }
+
+    /// Offers deltas, whatever they hold.
+    fn offer(&self, parts: Parts) -> PatchOnOffer {
+        let (old, new) = (&self.world.contents[OLD], &self.world.contents[NEW]);
+        let offer = self.world.deltas(old, new, parts.seal(new));
+        self.world.offer(old, new, self.world.ways_by_deltas(old, new, offer.clone()));
+        offer
+    }
+
+    /// Updates, and says which ways were given up on the way, and why. What is there in the end is what the publisher signed.
+    fn update(&self) -> (Brought, Vec<(WayKind, String)>) {
+        let given_up = Mutex::new(vec![]);
+        let brought = update_as(&self.terminal(), &UpdateOptions::default(), &|step| {
+            if let Step::GivenUp { kind, reason } = step {
+                given_up.lock().unwrap().push((kind, reason));
+            }
+        });
+        let brought = brought.unwrap().expect("something is offered");
+        plays(&self.world.contents[NEW], &self.terminal()).unwrap();
+        let library = Library::open(&self.terminal(), Path::new(LIBRARY)).unwrap();
+        let damaged = verify(&self.terminal(), &library, &title(), &CardChoice::Default, None, &|_| {}).unwrap().damaged;
+        assert_eq!(damaged, []);
+        assert!(!self.disk.all_bytes().iter().any(|bytes| has_plaintext(bytes)), "plaintext on the disk");
+        (brought, given_up.into_inner().unwrap())
+    }
+
+    /// Turns over a byte of the noise that the deltas are written against.
+    fn damage(&self) {
+        let (old, new) = (&self.world.contents[OLD], &self.world.contents[NEW]);
+        let pack = old.packs.keys().find(|name| !new.packs.contains_key(name)).unwrap().to_string();
+        let (path, _) = self.disk.named_files().into_iter().find(|(path, _)| path.to_str().unwrap().contains(&pack)).unwrap();
+        let file = self.disk.create(&path, Create::Resume, 0o644).unwrap();
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, 5000).unwrap();
+        file.write_all_at(&[byte[0] ^ 1], 5000).unwrap();
+    }
+}
+
+/// proves: A5
+#[test]
+fn deltas_fetch_little_and_give_the_very_release_that_was_signed() {
+    let it = Updating::new();
+    let offer = it.offer(it.parts());
+    let (brought, given_up) = it.update();
+    assert!(given_up.is_empty(), "{given_up:?}");
+    let fresh = new_bytes(&it.world.contents[OLD], &it.world.contents[NEW]);
+    assert_eq!((brought.way, brought.written), (WayKind::Deltas, fresh), "{brought:?}");
+    assert!(it.world.authority.state.lock().unwrap().knows_deltas, "it says that it knows this way");
+    // A chunk that is shorter than its delta comes as it is.
+    assert!(brought.fetched <= offer.length + 500 && offer.length * 10 < fresh, "{brought:?} {}", offer.length);
+}
+
+/// proves: A5
+#[test]
+fn a_group_whose_neighbourhood_is_damaged_is_passed_over_and_its_chunks_come_whole() {
+    for known in [false, true] {
+        let it = Updating::new();
+        let offer = it.offer(it.parts());
+        it.damage();
+        if known {
+            let library = Library::open(&it.terminal(), Path::new(LIBRARY)).unwrap();
+            let report = verify(&it.terminal(), &library, &title(), &CardChoice::Default, None, &|_| {}).unwrap();
+            assert_eq!(report.damaged.len(), 1);
+        }
+        let (brought, given_up) = it.update();
+        assert_eq!((brought.way, given_up.len()), (WayKind::Deltas, 0), "{given_up:?}");
+        let fresh = new_bytes(&it.world.contents[OLD], &it.world.contents[NEW]);
+        assert!(brought.fetched < fresh && brought.fetched > offer.length, "{brought:?} of {fresh}");
+    }
+}
+
+/// proves: A5
+#[test]
+fn what_was_made_before_is_not_fetched_again() {
+    // Written against nothing they are long, so that it shows which of them are fetched.
+    let start = Start::by_deltas(false);
+    let (result, counts, _) = start.attempt(Plan::default(), common::buggy::Bug::None);
+    result.unwrap();
+    let mut fetched = vec![];
+    for part in [0, 3, 6, 9] {
+        let (result, counts, disk) =
+            start.attempt(Plan { kill_after: Some(counts.written * part / 10), ..Plan::default() }, common::buggy::Bug::None);
+        assert!(counts.struck && result.is_err());
+        let brought = update_once(&start.terminal(&disk, common::buggy::Bug::None)).unwrap().unwrap();
+        assert_eq!(brought.way, WayKind::Deltas);
+        fetched.push(brought.fetched);
+    }
+    assert!(fetched.is_sorted_by(|before, after| before >= after) && fetched[3] < fetched[0], "{fetched:?}");
+}
+
+/// proves: A5
+#[test]
+fn deltas_that_cannot_be_used_are_given_up_and_chunks_are_fetched() {
+    type Spoil = fn(&mut Vec<u8>);
+    let ways: [(&str, Spoil); 7] = [
+        ("a bit of the salt is flipped", |bytes| bytes[3] ^= 4),
+        ("a bit of the head is flipped", |bytes| bytes[40] ^= 4),
+        ("a bit of the index is flipped", |bytes| bytes[70] ^= 4),
+        ("a bit of the last group is flipped", |bytes| *bytes.last_mut().unwrap() ^= 4),
+        ("it is cut off", |bytes| bytes.truncate(bytes.len() - 1)),
+        ("it is garbage", |bytes| bytes.iter_mut().for_each(|byte| *byte = 7)),
+        ("it is of nothing", Vec::clear),
+    ];
+    for (what, spoil) in ways {
+        let it = Updating::new();
+        let offer = it.offer(it.parts());
+        spoil(it.world.authority.contents.objects.lock().unwrap().get_mut(&offer.object).unwrap());
+        let (brought, given_up) = it.update();
+        assert_eq!((brought.way, given_up.len(), given_up[0].0), (WayKind::Chunks, 1, WayKind::Deltas), "{what}: {given_up:?}");
+    }
+}
+
+/// proves: A5
+#[test]
+fn deltas_of_somebody_with_the_content_key_give_what_was_signed_or_nothing() {
+    type Spoil = fn(&Updating, &mut Parts);
+    let ways: [(&str, &str, Spoil); 8] = [
+        ("for another base", "other releases", |_, parts| parts.index.from.0[0] ^= 1),
+        ("for another release", "other releases", |_, parts| parts.index.to.0[0] ^= 1),
+        ("by another compressor", "another compressor", |_, parts| parts.index.encoder = "zstd 0.0.1".into()),
+        ("at another level", "than the publisher signed", |_, parts| parts.index.level = 19),
+        ("another manifest", "another manifest", |it, parts| {
+            let [old, new] = [OLD, NEW].map(|at| manifest_of(&it.world.contents[at]).encode());
+            let changed = [&new[..new.len() - 1], &[new[new.len() - 1] ^ 1]].concat();
+            parts.pieces[0] = delta(&old, &changed);
+        }),
+        ("another text", "other chunks", |it, parts| {
+            let (old, new) = (&it.world.contents[OLD], &it.world.contents[NEW]);
+            let group = &parts.index.groups[0];
+            let mut made = text(new, &manifest_of(new), &group.new);
+            made[7] ^= 1;
+            parts.pieces[1] = delta(&text(old, &manifest_of(old), &group.old), &made);
+        }),
+        ("a text that is longer", "cannot be used", |it, parts| {
+            let (old, new) = (&it.world.contents[OLD], &it.world.contents[NEW]);
+            let group = &parts.index.groups[0];
+            let made = [&text(new, &manifest_of(new), &group.new)[..], b"x"].concat();
+            parts.pieces[1] = delta(&text(old, &manifest_of(old), &group.old), &made);
+        }),
+        ("chunks that are not there", "chunks that the releases have not", |_, parts| {
+            parts.index.groups[0].old = vec![Run { first: 1_000_000, count: 1 }];
+        }),
+    ];
+    for (what, reason, spoil) in ways {
+        let it = Updating::new();
+        let mut parts = it.parts();
+        spoil(&it, &mut parts);
+        it.offer(parts);
+        let (brought, given_up) = it.update();
+        assert_eq!((brought.way, given_up.len()), (WayKind::Chunks, 1), "{what}: {given_up:?}");
+        assert!(given_up[0].1.contains(reason), "{what}: {given_up:?}");
+    }
+}
+
+#[test]
+fn deltas_that_are_gone_are_given_up() {
+    let it = Updating::new();
+    let offer = it.offer(it.parts());
+    it.world.authority.contents.gone.lock().unwrap().push(offer.object.clone());
+    let (brought, given_up) = it.update();
+    assert_eq!((brought.way, given_up[0].0), (WayKind::Chunks, WayKind::Deltas));
+}
