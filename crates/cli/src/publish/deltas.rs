@@ -174,7 +174,7 @@ impl Making<'_> {
         index.check(self.old.manifest, self.new.manifest).map_err(io::Error::other)?;
         pieces.rewind()?;
         let mut target = Hashing { file: BufWriter::new(File::create(&partial)?), hasher: blake3::Hasher::new(), length: 0 };
-        target.write_all(&sealer.front(&index))?;
+        target.write_all(&sealer.front(&index).map_err(io::Error::other)?)?;
         target.write_all(&manifest)?;
         io::copy(&mut pieces, &mut target)?;
         let object = target.finish()?;

@@ -1,4 +1,4 @@
-//! Deltas as objects: chunks that one release has and another has not, in groups, each written against chunks of the other (SPEC.md §12).
+//! Deltas as objects: chunks that one release has and another has not, in groups, each written against chunks of the other (SPEC.md §13).
 //!
 //! What the difference engine wrote for a group is opaque here. An object is read piece by piece, by ranges: its front says what the
 //! pieces are for and where they lie.
@@ -103,11 +103,17 @@ impl DeltaSealer {
     }
 
     /// What precedes the pieces: salt, head and index.
-    pub fn front(&self, index: &DeltaIndex) -> Vec<u8> {
+    ///
+    /// # Errors
+    /// [`DeltaError::Index`] for an index that no reader would accept.
+    pub fn front(&self, index: &DeltaIndex) -> Result<Vec<u8>, DeltaError> {
+        if !index.rises() {
+            return Err(DeltaError::Index("chunks that do not rise"));
+        }
         let index = self.piece(INDEX, index.encode());
         let mut head = MAGIC.to_vec();
         head.extend_from_slice(&(index.len() as u64).to_le_bytes());
-        [&self.salt[..], &self.piece(HEAD, head), &index].concat()
+        Ok([&self.salt[..], &self.piece(HEAD, head), &index].concat())
     }
 
     fn piece(&self, number: u64, mut plain: Vec<u8>) -> Vec<u8> {
@@ -221,6 +227,20 @@ impl DeltaIndex {
             true => Ok(()),
             false => Err(DeltaError::Index("chunks that the releases have not, or too many for one group")),
         }
+    }
+
+    /// Whether runs are in the one order in which they can be written.
+    fn rises(&self) -> bool {
+        let rise = |runs: &[Run], next: &mut u64| {
+            runs.iter().enumerate().all(|(at, run)| {
+                let first = u64::from(run.first);
+                let fits = first >= *next + u64::from(at > 0) && run.count > 0;
+                *next = first + u64::from(run.count);
+                fits
+            })
+        };
+        let mut next = 0;
+        self.groups.iter().all(|group| !group.new.is_empty() && rise(&group.new, &mut next) && rise(&group.old, &mut 0))
     }
 
     fn encode(&self) -> Vec<u8> {

@@ -75,7 +75,7 @@ impl PatchKey {
     }
 }
 
-/// Key that the pieces of deltas are sealed under (SPEC.md §12).
+/// Key that the pieces of deltas are sealed under (SPEC.md §13).
 pub struct DeltaKey(Secret<32>);
 
 impl DeltaKey {

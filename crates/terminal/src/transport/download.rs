@@ -3,13 +3,19 @@
 //! Whoever answers there is not believed more than anybody else: content is encrypted, and every chunk has a hash.
 
 use std::io::{self, Read};
+use std::time::Duration;
 
 use ureq::http::header::LOCATION;
 use ureq::http::{Response, Uri};
 use ureq::{Body, BodyReader};
 
+use super::pace::instant;
 use super::{TransportError, unreachable};
 
+/// Whoever sends fewer bytes than this for each second that is waited for them sends nothing.
+const LEAST_A_SECOND: f64 = 64.0;
+/// How long is waited for bytes where the client says nothing else.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How often one is sent on before that counts as going in circles.
 const REDIRECTS: usize = 5;
 
@@ -59,9 +65,17 @@ pub fn download(agent: &ureq::Agent, url: &str, part: Part) -> Result<(String, R
 }
 
 /// The bytes of an answer of [`download`], which is asked for anew, from where it was, when it breaks off after it has brought something: the
-/// line was cut, or an address was over.
+/// line was cut, an address was over, nothing came for as long as is waited for an answer. Where next to nothing comes, it is a failure.
 pub fn resuming(agent: &ureq::Agent, url: &str, part: Part, answer: Response<Body>) -> impl Read + Send + use<> {
-    Resuming { agent: agent.clone(), url: url.to_owned(), left: part, body: answer.into_body().into_reader(), fresh: true }
+    Resuming {
+        agent: agent.clone(),
+        url: url.to_owned(),
+        left: part,
+        body: answer.into_body().into_reader(),
+        fresh: true,
+        waited: Duration::ZERO,
+        came: 0,
+    }
 }
 
 struct Resuming {
@@ -72,12 +86,38 @@ struct Resuming {
     body: BodyReader<'static>,
     /// Nothing came since it was asked for.
     fresh: bool,
+    /// How long was waited for bytes since it was last looked how many come, and how many came.
+    waited: Duration,
+    came: u64,
+}
+
+impl Resuming {
+    /// Reads, and looks at how fast they come: what the reader does with them takes the time that it takes.
+    fn next(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let begun = instant();
+        let read = self.body.read(buffer);
+        self.waited += instant() - begun;
+        self.came += *read.as_ref().unwrap_or(&0) as u64;
+        if self.waited >= patience(&self.agent) {
+            let a_second = self.came as f64 / self.waited.as_secs_f64();
+            (self.waited, self.came) = (Duration::ZERO, 0);
+            if matches!(read, Ok(1..)) && a_second < LEAST_A_SECOND {
+                self.fresh = true;
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "next to nothing comes"));
+            }
+        }
+        read
+    }
+}
+
+fn patience(agent: &ureq::Agent) -> Duration {
+    agent.config().timeouts().recv_response.unwrap_or(PATIENCE)
 }
 
 impl Read for Resuming {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            match self.body.read(buffer) {
+            match self.next(buffer) {
                 Ok(read) => {
                     self.left.from += read as u64;
                     self.fresh &= read == 0;
@@ -100,7 +140,7 @@ impl Read for Resuming {
 fn follow(agent: &ureq::Agent, asked: &str, part: Part) -> Result<(String, Response<Body>), TransportError> {
     let mut url = asked.to_owned();
     for _ in 0..=REDIRECTS {
-        let mut request = agent.get(&url);
+        let mut request = agent.get(&url).config().timeout_per_read(Some(patience(agent))).build();
         if let Some(range) = part.header() {
             request = request.header("range", range);
         }
@@ -226,6 +266,56 @@ mod tests {
         let (authority, _) = host(vec![answer("200 OK", "", "head and tail").replace(" and tail", ""), cut()]);
         let transport = HttpTransport::new(vec![authority], None, Timeouts::default()).unwrap();
         assert!(transport.fetch("abcd", Part::default()).unwrap().read_to_string(&mut String::new()).is_err());
+    }
+
+    /// Fetches from a host that does as it is told with each connection; gives what came, why it ended, and after how long.
+    fn fetched_from(hold: impl Fn(usize, &mut std::net::TcpStream) + Send + 'static) -> (usize, io::Error, Duration) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            let mut held = vec![];
+            for number in 0.. {
+                let Ok((mut stream, _)) = listener.accept() else { return };
+                let lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+                lines.take_while(|line| !line.is_empty()).for_each(drop);
+                hold(number, &mut stream);
+                held.push(stream);
+            }
+        });
+        let timeouts = Timeouts { connect: Duration::from_secs(5), exchange: Duration::from_millis(400) };
+        let transport = HttpTransport::new(vec![url], None, timeouts).unwrap();
+        let begun = instant();
+        let mut bytes = vec![];
+        let error = transport.fetch("abcd", Part::default()).unwrap().read_to_end(&mut bytes).unwrap_err();
+        (bytes.len(), error, instant() - begun)
+    }
+
+    /// proves: A5
+    #[test]
+    fn a_contents_server_that_stalls_is_asked_once_more_and_then_given_up() {
+        let (came, error, took) = fetched_from(|number, stream| {
+            // The second time not even the head of an answer.
+            if number == 0 {
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nsome").unwrap();
+            }
+        });
+        assert_eq!(came, 4, "{error}");
+        assert!(took >= Duration::from_millis(400) && took < Duration::from_secs(20), "{took:?}");
+    }
+
+    /// proves: A5
+    #[test]
+    fn a_contents_server_that_sends_a_byte_now_and_then_is_given_up() {
+        let (came, error, took) = fetched_from(|_, stream| {
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n").unwrap();
+            // Slower than it may be: ten bytes a second. It goes on until nobody listens any more.
+            while stream.write_all(b"x").is_ok() {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        });
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{error}");
+        assert!(came > 0 && came < 200, "{came} bytes");
+        assert!(took < Duration::from_secs(20), "{took:?}");
     }
 
     #[test]

@@ -68,7 +68,7 @@ impl Pace {
 }
 
 #[expect(clippy::disallowed_methods, reason = "how fast bytes come is measured by the clock of the machine, and decides nothing else")]
-fn instant() -> Instant {
+pub(super) fn instant() -> Instant {
     Instant::now()
 }
 

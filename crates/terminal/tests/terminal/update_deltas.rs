@@ -211,3 +211,25 @@ fn deltas_that_are_gone_are_given_up() {
     let (brought, given_up) = it.update();
     assert_eq!((brought.way, given_up[0].0), (WayKind::Chunks, WayKind::Deltas));
 }
+
+/// proves: A5
+#[test]
+fn an_update_goes_on_after_a_contents_server_that_breaks_off_again_and_again() {
+    let start = Start::by_deltas(false);
+    let (disk, contents) = (start.disk.snapshot(), &start.world.authority.contents);
+    let terminal = start.terminal(&disk, common::buggy::Bug::None);
+    let mut attempts = 0;
+    let brought = loop {
+        // Each time a little more of an answer: what has come before does not come again.
+        *contents.breaks_after.lock().unwrap() = (attempts < 40).then_some(70_000 + 10_000 * attempts);
+        match update_once(&terminal) {
+            Ok(brought) => break brought.unwrap(),
+            Err(error) => assert!(matches!(error, Error::Update(_) | Error::Transport(_) | Error::Medium(_)), "{error}"),
+        }
+        plays(&start.world.contents[1], &terminal).unwrap();
+        attempts += 1;
+    };
+    assert!(attempts > 1, "it was never broken off");
+    assert!(brought.resumed && brought.fetched < new_bytes(&start.world.contents[1], &start.world.contents[0]), "{brought:?}");
+    plays(&start.world.contents[0], &terminal).unwrap();
+}

@@ -75,6 +75,37 @@ fn row_4_notices_an_update_whose_directories_are_not_synced() {
     power_goes(&start(), 3, Bug::NoDirSync).expect_err("planted bug");
 }
 
+/// proves: A5
+#[test]
+fn row_3_every_io_of_an_update_by_deltas_fails_once() {
+    let failed = every_operation_fails(&Start::by_deltas(true), false, Bug::None, 1).unwrap();
+    assert!(failed > 50, "only {failed} failures were noticed");
+}
+
+#[test]
+fn row_3_notices_deltas_that_swallow_errors() {
+    every_operation_fails(&Start::by_deltas(true), false, Bug::SwallowsErrors, 1).expect_err("planted bug");
+}
+
+/// proves: A5
+#[test]
+fn row_5_an_update_by_deltas_that_is_killed_anywhere_goes_on_with_every_chunk_that_it_has_made() {
+    let resumed = killed_anywhere(&Start::by_deltas(true), Bug::None).unwrap();
+    assert!(resumed > 40, "only {resumed}");
+}
+
+#[test]
+fn row_5_notices_deltas_that_begin_again() {
+    killed_anywhere(&Start::by_deltas(true), Bug::ForgetsPartial).expect_err("planted bug");
+}
+
+/// proves: A5
+#[test]
+fn row_4_power_goes_at_every_sync_of_an_update_by_deltas() {
+    let times = power_goes(&Start::by_deltas(true), 3, Bug::None).unwrap();
+    assert!(times > 50, "only {times}");
+}
+
 /// Bytes of chunks of packs that only the new release has, finished packs or not. Patches leave holes where other chunks belong.
 fn new_there(start: &Start, disk: &DiskModel) -> u64 {
     let [new, old] = [&start.world.contents[0], &start.world.contents[1]];

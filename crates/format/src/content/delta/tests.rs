@@ -29,7 +29,7 @@ fn object(pieces: &[&[u8]]) -> (DeltaIndex, Vec<u8>) {
     for (group, piece) in index.groups.iter_mut().zip(&sealed[1..]) {
         group.sealed = piece.len() as u32;
     }
-    let whole = [sealer.front(&index), sealed.concat()].concat();
+    let whole = [sealer.front(&index).expect("an index"), sealed.concat()].concat();
     (index, whole)
 }
 
@@ -96,6 +96,8 @@ fn what_a_terminal_would_hold_in_memory_is_bounded() {
     let twice = vec![Run { first: 0, count: 8 }; 3];
     let twice = DeltaIndex { groups: vec![DeltaGroup { new: vec![Run { first: 0, count: 1 }], old: twice, sealed: 100 }], ..index() };
     assert!(twice.check(&manifest(&many), &manifest(&many)).is_err(), "however often the same chunk is named");
+    let sealer = DeltaSealer::new(key(7), &mut SystemRandom);
+    assert!(sealer.front(&twice).is_err(), "and nobody seals that");
     assert!(with(u32::MAX, 1).check(&manifest(&many), &manifest(&many)).is_err());
 }
 
@@ -123,6 +125,7 @@ proptest! {
             DeltaGroup { new, old: runs_of(old), sealed }
         });
         let index = DeltaIndex { level, groups: groups.collect(), ..index() };
+        prop_assert!(index.rises());
         let mut bytes = index.encode();
         prop_assert_eq!(DeltaIndex::parse(&bytes), Ok(index));
         // What is accepted is written in the one way there is.

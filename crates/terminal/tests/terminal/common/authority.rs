@@ -7,7 +7,7 @@ use counterfoil_core::rules::register::Combination;
 use counterfoil_core::rules::{claim, confirm, freshness, heal, register};
 use counterfoil_core::wire::*;
 use counterfoil_core::*;
-use counterfoil_format::content::{ChunkId, ContentKey};
+use counterfoil_format::content::{ChunkId, ContentKey, ReadAt};
 use counterfoil_format::encoding::{from_base64url, parse_strict, to_base64url};
 use counterfoil_format::envelope::{ANSWER_TYP, Envelope};
 use counterfoil_format::grant::{GrantScope, HardwareBinding, seal_binding, seal_box, seal_grant};
@@ -22,6 +22,7 @@ use std::collections::HashMap;
 use std::marker::Send;
 use std::sync::{Arc, Mutex};
 
+pub mod saves;
 mod sold;
 mod updates;
 
@@ -87,6 +88,8 @@ pub struct State {
     pub feeds: HashMap<TitleId, (Option<String>, Option<String>)>,
     /// What was reported last.
     pub reported: Vec<Status>,
+    /// Whether whoever reported knows the way by deltas.
+    pub knows_deltas: bool,
     answers: HashMap<RequestId, Outcome>,
     /// Whether media could be written, of every request that one has proven.
     pub refreshable: Vec<bool>,
@@ -94,6 +97,8 @@ pub struct State {
     pub changed: Option<refreshing::Changed>,
     /// What licenses are signed with.
     signs: Option<(&'static str, Arc<SigningKey>)>,
+    /// What users have handed in.
+    pub uploads: saves::Uploads,
     /// Every request that was carried out, by name; repeats are not.
     pub effects: Vec<&'static str>,
     /// Every library key that was ever made, and every device secret: what the canary search looks for.
@@ -212,6 +217,8 @@ impl State {
             Operation::Report(ask) => self.report(ask, opened).map(|result| serde_json::to_value(result).unwrap()),
             Operation::Refreshed(ask) => self.refreshed(ask, opened).map(|result| serde_json::to_value(result).unwrap()),
             Operation::Update(ask) => self.update(ask, opened).map(|result| serde_json::to_value(result).unwrap()),
+            Operation::Upload(ask) => self.upload(ask, opened).map(|result| serde_json::to_value(result).unwrap()),
+            Operation::Uploads(ask) => self.uploads(ask, opened).map(|result| serde_json::to_value(result).unwrap()),
             // What else is bought and moved is tested with the authority itself.
             other => Err(Refusal::with(Code::EnvelopeInvalid, other.name())),
         }
@@ -478,7 +485,21 @@ impl Transport for Link {
     }
 
     fn fetch(&self, object: &str, part: Part) -> Result<Box<dyn std::io::Read + Send>, TransportError> {
-        if self.faults.lock().unwrap().offline { Err(lost()) } else { self.authority.contents.fetch(object, part) }
+        if self.faults.lock().unwrap().offline {
+            return Err(lost());
+        }
+        if let Some(bytes) = self.handed_in(object) {
+            self.authority.contents.objects.lock().unwrap().entry(object.to_owned()).or_insert(bytes);
+        }
+        self.authority.contents.fetch(object, part)
+    }
+
+    fn upload(&self, path: &str, source: &dyn ReadAt, length: u64, told: &dyn Fn(u64)) -> counterfoil_terminal::Result<()> {
+        self.put(path, source, length, told)
+    }
+
+    fn take_back(&self, path: &str) -> Result<(), TransportError> {
+        self.give_up(path)
     }
 
     fn get(&self, path: &str) -> Result<Vec<u8>, TransportError> {

@@ -74,19 +74,30 @@ impl Start {
         let disk = registered(&world, &device);
         world.sell(&world.contents[0]);
         if act == Act::Update {
-            return Self::installed(world, device, disk);
+            return Self::installed(world, device, disk, None);
         }
         let state = world.authority.state.lock().unwrap().clone();
         Self { act, world, device, disk, state }
     }
 
+    /// An update by deltas in place of a patch, which are written against the release that is there, or against nothing.
+    pub fn by_deltas(against_file: bool) -> Self {
+        let (world, device) = (World::new(), Device::new("pc 1", "disk 1"));
+        let disk = registered(&world, &device);
+        world.sell(&world.contents[0]);
+        Self::installed(world, device, disk, Some(against_file))
+    }
+
     /// With the first release installed and the second on offer. What is to play in the end is the second one.
-    fn installed(mut world: World, device: Device, disk: DiskModel) -> Self {
+    fn installed(mut world: World, device: Device, disk: DiskModel, by_deltas: Option<bool>) -> Self {
         install_once(&world.terminal(Arc::new(disk.clone()), &device)).unwrap();
         let next = releases::next_release(&world.contents[0], "1.1.0", releases::usual_change);
         world.release(&next);
-        let patch = world.patch(&world.contents[0], &next);
-        let ways = releases::ways(&world.contents[0], &next, vec![patch]);
+        let old = &world.contents[0];
+        let ways = match by_deltas {
+            Some(near) => world.ways_by_deltas(old, &next, world.deltas(old, &next, deltas::parts(old, &next, near).seal(&next))),
+            None => releases::ways(old, &next, vec![world.patch(old, &next)]),
+        };
         world.offer(&world.contents[0], &next, ways);
         world.contents.insert(0, next);
         let state = world.authority.state.lock().unwrap().clone();

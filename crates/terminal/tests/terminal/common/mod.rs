@@ -2,6 +2,7 @@
 
 pub mod authority;
 pub mod buggy;
+pub mod deltas;
 pub mod interrupted;
 pub mod releases;
 

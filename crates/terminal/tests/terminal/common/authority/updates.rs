@@ -13,6 +13,7 @@ impl State {
         };
         let plans = ask.titles.iter().map(plan).collect();
         self.reported = ask.titles.clone();
+        self.knows_deltas = ask.deltas;
         Ok(ReportResult { plans, selected: vec![], contents: vec![] })
     }
 
