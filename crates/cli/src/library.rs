@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 use counterfoil_core::TitleId;
 use counterfoil_terminal::Terminal;
+use counterfoil_terminal::received::Keeper;
 use counterfoil_terminal::update::Offer;
 use counterfoil_terminal::{Control, Library, Listed, default_library, uninstall_control};
 use counterfoil_terminal::{Report, repair, verify};
@@ -176,6 +177,11 @@ impl Verify {
         };
         if !report.damaged.is_empty() {
             return Err(broken(&self.title, &report, tried));
+        }
+        if let Some(received) = Keeper::Library(&library, &card).damaged(&terminal, &self.title)?.first() {
+            let fact = format!("`{}`, which provider {} has given for {}, is damaged", received.name, received.provider, self.title);
+            let hint = "Take it again: `counterfoil present`; or remove it: `counterfoil received remove`.";
+            return Err(Failure::operation("received_damaged", fact).hint(hint));
         }
         let value = json!({ "title": self.title, "packs": report.packs, "bytes": report.bytes, "damaged": 0, "repaired": damaged });
         context.output.result(&value, || {

@@ -30,7 +30,8 @@ impl Provider {
     /// # Errors
     /// [`PresentError::Address`].
     pub fn at(agent: Agent, url: &str) -> Result<Self> {
-        let plain = !url.contains(['?', '#', '@']) && url.parse::<ureq::http::Uri>().is_ok_and(|url| url.host().is_some());
+        let http = |url: ureq::http::Uri| matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some();
+        let plain = !url.contains(['?', '#', '@']) && url.parse().is_ok_and(http);
         if !plain || !is_guarded(url) {
             return Err(PresentError::Address(url.to_owned()).into());
         }
