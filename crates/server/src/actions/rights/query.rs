@@ -26,7 +26,7 @@ const UNTOUCHED: &str = "unclaimed";
 const STATES: [&str; 3] = [UNTOUCHED, "claimed", "retired"];
 
 /// Changes the rights of each medium that is found among the first thousand serials, and says where to go on. What was changed stays changed
-/// where the rest fails; the same request again does the rest.
+/// where the rest fails; the same request under the same key does the rest, and its answer counts all of it.
 ///
 /// # Errors
 /// `not_found`; `unprocessable` for rights that cannot be, and for a state that there is not.
@@ -49,7 +49,7 @@ pub async fn run(app: &App, caller: &Caller, once: &Once, id: BatchId, query: Me
     let change = Arc::new(Change { actor: caller.actor(), asked, now: app.clock.now() });
     let state = query.state.clone();
     let changed: Vec<bool> = stream::iter(media)
-        .map(|medium| one(app, Arc::clone(&change), medium, state.clone()))
+        .map(|medium| one(app, once, Arc::clone(&change), medium, state.clone()))
         .buffer_unordered(AT_ONCE)
         .try_collect()
         .await?;
@@ -79,18 +79,17 @@ async fn found(app: &App, batch: &Batch, from: i64, last: i64, state: Option<Str
     Ok((from..=last).filter(|serial| fits(state_of(serial))).map(|serial| MediumId::pressed(id, serial.unsigned_abs())).collect())
 }
 
-/// One of them, where it is still in that state.
-async fn one(app: &App, change: Arc<Change>, id: MediumId, state: Option<String>) -> Result<bool, Problem> {
-    app.db
-        .write("rights of one of many", medium::family(&id), async move |tx: &mut Tx| -> Result<bool, Problem> {
+/// One of them, where it is still in that state; says whether it was changed. A repeat of the request gets the same answer for each.
+async fn one(app: &App, once: &Once, change: Arc<Change>, id: MediumId, state: Option<String>) -> Result<bool, Problem> {
+    let reply = once
+        .write(app, "rights of one of many", medium::family(&id), async move |tx: &mut Tx| {
             let head = audit::head(tx, &medium::family(&id)).await?;
             let known = medium::known(tx, &id).await?.ok_or(ApiCode::NotFound)?;
             let row = medium::find(tx, &id).await?;
             let is = row.as_ref().map_or(UNTOUCHED, |row| row.state.as_str());
-            if state.as_deref().is_some_and(|state| state != is) {
-                return Ok(false);
-            }
-            Ok(change.medium(tx, head, &id, &known).await?)
+            let fits = state.as_deref().is_none_or(|state| state == is);
+            Ok(Reply::ok(&(fits && change.medium(tx, head, &id, &known).await?)))
         })
-        .await
+        .await?;
+    serde_json::from_slice(&reply.body).map_err(Problem::internal)
 }
