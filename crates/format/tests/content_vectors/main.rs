@@ -7,6 +7,7 @@
 
 #[path = "../content_support/mod.rs"]
 mod content_support;
+mod deltas;
 mod make;
 
 use std::fs;
