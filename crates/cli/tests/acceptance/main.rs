@@ -19,6 +19,7 @@ mod refreshing;
 mod registration;
 mod releasing;
 mod resuming;
+mod saves;
 mod selecting;
 mod selling;
 mod sending;
