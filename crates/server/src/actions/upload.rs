@@ -1,6 +1,6 @@
 //! What users hand in: begun here, sent by tus, listed and taken away (A4).
 
-use counterfoil_core::rules::upload::{self as rules, Allowed, Source, Wanted};
+use counterfoil_core::rules::upload::{self as rules, Allowed, Slots, Source, Wanted};
 use counterfoil_core::wire::{Upload, UploadResult};
 use counterfoil_core::{Code, Refusal, Timestamp, TitleId, UploadId, UserId};
 use counterfoil_format::content::ObjectName;
@@ -91,7 +91,7 @@ async fn begin(
         Begun::Repeat(answer) => return Ok(Ok(serde_json::from_slice(&answer).map_err(Problem::internal)?)),
         Begun::Refused(refusal) => return Ok(Err(refusal)),
     }
-    let superseded = left_behind(tx, turn.user, ask).await?;
+    let superseded = if rules::is_slot(&ask.slot) { left_behind(tx, turn.user, ask).await? } else { vec![] };
     let version = match decide(tx, turn.user, ask, allowed, &superseded).await? {
         Ok(version) => version,
         Err(refusal) => return Ok(Err(turn.refuse(tx, refusal).await?)),
@@ -127,7 +127,8 @@ async fn decide(
     allowed: Option<Allowed>,
     superseded: &[UploadRow],
 ) -> Result<Result<u32, Refusal>, DbError> {
-    let mut slots = upload::slots(tx, user, &ask.title, &ask.slot).await?;
+    // No database is asked for a name that none would keep.
+    let mut slots = if rules::is_slot(&ask.slot) { upload::slots(tx, user, &ask.title, &ask.slot).await? } else { Slots::default() };
     slots.used = slots.used.saturating_sub(superseded.iter().map(|row| row.length).sum());
     let wanted = Wanted { slot: &ask.slot, parent: ask.parent, length: ask.length, note: ask.note.as_deref() };
     let decided = rules::begin(wanted, allowed, &slots);

@@ -2,7 +2,7 @@
 //!
 //! The save key is drawn when it is asked for first. No key leaves before its record in the audit log is durable, every time.
 
-use counterfoil_core::rules::upload::Allowed;
+use counterfoil_core::rules::upload::{Allowed, is_slot};
 use counterfoil_core::wire::{SlotVersion, UploadedVersion, Uploads, UploadsResult};
 use counterfoil_core::{Code, Refusal, Timestamp, UserId};
 use counterfoil_format::container::{SaveKey, SaveKeyScope};
@@ -109,7 +109,7 @@ async fn write(tx: &mut Tx, turn: &Turn, ask: &Uploads, allowed: Option<Allowed>
 async fn to_remove(tx: &mut Tx, user: UserId, ask: &Uploads, repeated: bool) -> Result<Result<Vec<UploadRow>, Refusal>, Problem> {
     let mut gone: Vec<UploadRow> = vec![];
     for SlotVersion { slot, version } in ask.remove.iter().filter(|_| !repeated) {
-        let rows = upload::in_slot(tx, user, &ask.title, slot).await?;
+        let rows = if is_slot(slot) { upload::in_slot(tx, user, &ask.title, slot).await? } else { vec![] };
         let found = rows.into_iter().find(|row| row.state == State::Complete && row.version == *version);
         match found {
             Some(row) if gone.iter().any(|known| known.upload == row.upload) => {}
