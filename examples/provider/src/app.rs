@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use axum::{Json, Router};
 use counterfoil_core::ProviderId;
-use counterfoil_core::wire::{Challenge, Presentation, ProviderSession};
+use counterfoil_core::wire::{Challenge, Presentation, ProviderSession, Verdict};
 use counterfoil_format::secret::{Random as _, SystemRandom};
 use serde::Deserialize;
 use tower::ServiceExt as _;
@@ -26,6 +26,8 @@ use crate::uploads::Uploads;
 
 /// Longest presentation, in bytes: an envelope, and variables of some titles.
 const LONGEST: usize = 1 << 20;
+/// Titles that are named in a greeting.
+const TITLES_NAMED: usize = 3;
 /// How long a challenge may be answered, in seconds.
 const CHALLENGE_LIFETIME: i64 = 300;
 
@@ -86,8 +88,8 @@ async fn present(State(app): State<Arc<App>>, shown: Result<Json<Shown>, JsonRej
             return Err(Problem { code: Code::Inactive, detail, reason: Some(reason), retry_after: None });
         }
     };
-    let session = Session::new(&verdict, presentation.status);
-    let answer = app.welcome(&session, if app.offline_verdicts { signed } else { random_hex() });
+    let session = Session::new(&verdict, presentation.status, &app.contents);
+    let answer = app.welcome(&session, &verdict, if app.offline_verdicts { signed } else { random_hex() });
     let kept = lock(&app.sessions).keep(answer.session.clone(), session, verdict.exp, now());
     kept.map_err(|_| Problem::passing(Code::Overloaded, "too many sessions are open", 60))?;
     Ok(([(CACHE_CONTROL, "no-store")], Json(answer)).into_response())
@@ -131,12 +133,13 @@ impl App {
             return Err(Code::SessionUnknown.into());
         }
         // It began at another process, or before this one: what the terminal has shown besides is not known here.
-        Ok(Session::new(&self.authority.verify_offline(token, now).await?, Default::default()))
+        Ok(Session::new(&self.authority.verify_offline(token, now).await?, Default::default(), &self.contents))
     }
 
-    fn welcome(&self, session: &Session, token: String) -> ProviderSession {
+    fn welcome(&self, session: &Session, verdict: &Verdict, token: String) -> ProviderSession {
         let contents: Vec<_> = self.contents.offered(session).map(|offer| offer.content.clone()).collect();
-        let names: Vec<_> = session.titles.values().map(String::as_str).collect();
+        let named = verdict.titles.iter().filter(|title| session.titles.contains(&title.title)).take(TITLES_NAMED);
+        let names: Vec<_> = named.map(|title| title.name.as_str()).collect();
         let message = match (contents.len(), names.as_slice()) {
             (0, _) => "There is nothing here for it at the moment.".to_owned(),
             (count, names) => format!("Here is something for {}: {count} in all.", names.join(", ")),

@@ -1,6 +1,6 @@
 //! What this provider has for media: files by title, each perhaps for those only that have come so far, or may do so much.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -13,8 +13,12 @@ use crate::sessions::Session;
 /// Beside the directories of the titles: conditions.
 const CONDITIONS: &str = "offers.toml";
 
-/// Everything there is, by name.
-pub struct Contents(BTreeMap<String, Offer>);
+/// Everything there is.
+pub struct Contents {
+    by_name: BTreeMap<String, Offer>,
+    /// The titles that there is something for, each with the status variables that a condition asks for.
+    concerned: BTreeMap<TitleId, BTreeSet<String>>,
+}
 
 /// One file, and whom it is for.
 pub struct Offer {
@@ -44,7 +48,7 @@ impl Contents {
     /// The file that is not as it should be, and how.
     pub fn read(directory: &Path) -> Result<Self, String> {
         let mut conditions = conditions(&directory.join(CONDITIONS))?;
-        let mut contents = BTreeMap::new();
+        let (mut by_name, mut concerned) = (BTreeMap::new(), BTreeMap::<TitleId, BTreeSet<String>>::new());
         for title_directory in entries(directory)?.into_iter().filter(|path| path.is_dir()) {
             let title: TitleId = file_name(&title_directory)?.parse().map_err(|error| format!("{}: {error}", title_directory.display()))?;
             for path in entries(&title_directory)? {
@@ -54,30 +58,36 @@ impl Contents {
                 }
                 let condition = conditions.remove(&format!("{title}/{name}")).unwrap_or_default();
                 let offer = Offer::read(path, name.clone(), title.clone(), condition)?;
-                if let Some(other) = contents.insert(name, offer) {
+                concerned.entry(title.clone()).or_default().extend(offer.condition.status.keys().cloned());
+                if let Some(other) = by_name.insert(name, offer) {
                     return Err(format!("{}: another title has a file of that name", other.path.display()));
                 }
             }
         }
         match conditions.keys().next() {
             Some(unknown) => Err(format!("{CONDITIONS} speaks of `{unknown}`, which is not there")),
-            None => Ok(Contents(contents)),
+            None => Ok(Contents { by_name, concerned }),
         }
+    }
+
+    /// The status variables that matter for a title; `None` where there is nothing for it.
+    pub fn variables_of(&self, title: &TitleId) -> Option<&BTreeSet<String>> {
+        self.concerned.get(title)
     }
 
     /// What this session is offered.
     pub fn offered<'a>(&'a self, session: &'a Session) -> impl Iterator<Item = &'a Offer> {
-        self.0.values().filter(|offer| offer.is_for(session))
+        self.by_name.values().filter(|offer| offer.is_for(session))
     }
 
     /// A file by name, if the session is offered it.
     pub fn find(&self, name: &str, session: &Session) -> Option<&Offer> {
-        self.0.get(name).filter(|offer| offer.is_for(session))
+        self.by_name.get(name).filter(|offer| offer.is_for(session))
     }
 
     /// How many files there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.by_name.len()
     }
 }
 
@@ -93,7 +103,7 @@ impl Offer {
     fn is_for(&self, session: &Session) -> bool {
         session.allows("download")
             && self.condition.scope.iter().all(|word| session.allows(word))
-            && session.titles.contains_key(&self.content.title)
+            && session.titles.contains(&self.content.title)
             && self.condition.status.iter().all(|(name, wanted)| reached(session.status.get(&self.content.title), name, wanted))
     }
 }

@@ -135,3 +135,21 @@ async fn b4_a_verdict_resumes_its_session_at_another_process_offline() {
         map(&other, &bad).await.refused(401, "session_unknown");
     }
 }
+
+#[tokio::test]
+async fn b4_no_more_of_a_presentation_is_kept_than_is_asked_for_here() {
+    let world = World::new().await;
+    let asked = json!({ "challenge": "c" });
+    let other = |title: &str| TitleOnOffer { title: title.parse().unwrap(), name: "Another".into(), kind: Kind::Game, newest: None };
+    let titles = verdict("download", &asked).titles.into_iter().chain([other("of-somebody-else")]).collect();
+    let shown = |text: &str| {
+        let of_title = json!({ "chapter": 3, "mode": text, "not-asked-for": 1 });
+        serde_json::from_value(json!({ TITLE: of_title, "night-garden": { "chapter": 1 }, "of-somebody-else": { "chapter": 1 } })).unwrap()
+    };
+    let verdict = Verdict { titles, ..verdict("download", &asked) };
+    let session = |text: &str| crate::sessions::Session::new(&verdict, shown(text), &world.app.contents);
+    assert_eq!(session("hard").titles.iter().map(ToString::to_string).collect::<Vec<_>>(), [TITLE]);
+    let kept = |text: &str| serde_json::to_value(session(text).status).unwrap();
+    assert_eq!(kept("hard"), json!({ TITLE: { "chapter": 3, "mode": "hard" } }));
+    assert_eq!(kept(&"x".repeat(1025)), json!({ TITLE: { "chapter": 3 } }));
+}
