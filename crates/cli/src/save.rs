@@ -253,9 +253,9 @@ fn explained(error: Error) -> Failure {
         Error::Save(SaveError::Conflict(conflict)) => Some(words::conflict(conflict)),
         _ => None,
     };
-    let failure = Failure::from(error);
-    match words {
-        Some(message) => Failure { message, ..failure },
-        None => failure,
+    let mut failure = Failure::from(error);
+    if let Some(message) = words {
+        failure.message = message;
     }
+    failure
 }

@@ -5,10 +5,12 @@
 //! keeps their order.
 
 mod lottery;
+mod names;
 
 use super::{Create, File, Io, Lock, Metadata, parent};
 use counterfoil_format::content::ReadAt;
 use lottery::Lottery;
+use names::{Change, Node, apply, moved, rebased};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
@@ -32,19 +34,6 @@ struct Disk {
     /// What happened to names since, for each directory.
     changes: BTreeMap<PathBuf, Vec<Change>>,
     locks: Vec<PathBuf>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Node {
-    Directory { mode: u32 },
-    File { inode: usize, mode: u32 },
-}
-
-#[derive(Clone)]
-enum Change {
-    Set(PathBuf, Node),
-    Gone(PathBuf),
-    Renamed(PathBuf, PathBuf),
 }
 
 #[derive(Clone, Default)]
@@ -131,22 +120,6 @@ impl DiskModel {
 
     fn lock_disk(&self) -> MutexGuard<'_, Disk> {
         self.disk.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn apply(names: &mut BTreeMap<PathBuf, Node>, change: &Change) {
-    match change {
-        Change::Set(path, node) => {
-            names.insert(path.clone(), *node);
-        }
-        Change::Gone(path) => {
-            names.remove(path);
-        }
-        Change::Renamed(from, to) => {
-            if let Some(node) = names.remove(from) {
-                names.insert(to.clone(), node);
-            }
-        }
     }
 }
 
@@ -316,7 +289,14 @@ impl Io for DiskModel {
         assert_eq!(parent(from), parent(to), "the model renames within a directory only, as everything here does");
         let mut disk = self.lock_disk();
         disk.node(from)?;
-        disk.change(parent(to), Change::Renamed(from.to_owned(), to.to_owned()))
+        if matches!(disk.node(to), Ok(Node::Directory { .. })) && disk.has_children(to) {
+            return Err(io::ErrorKind::DirectoryNotEmpty.into());
+        }
+        disk.change(parent(to), Change::Renamed(from.to_owned(), to.to_owned()))?;
+        // What has happened in a directory happened in it whatever it is called.
+        let inside = std::mem::take(&mut disk.changes).into_iter();
+        disk.changes = inside.map(|(at, changes)| (rebased(&at, from, to), moved(&at, changes, from, to))).collect();
+        Ok(())
     }
 
     fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {

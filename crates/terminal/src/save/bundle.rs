@@ -30,13 +30,19 @@ pub(super) fn bundle(io: &dyn Io, path: &Path, into: &mut dyn Write, destination
     let mut bundling = Bundling { io, into, destination, entries: 0 };
     match kind(io, path)? {
         None => return Err(SaveError::Nothing(path.to_owned()).into()),
-        Some(true) => bundling.directory(path, ROOT)?,
+        Some(true) => {
+            bundling.directory(path, ROOT)?;
+            // A directory that was made for saves is no save: handed in, it would take the place of one.
+            if bundling.entries == 1 {
+                return Err(SaveError::Nothing(path.to_owned()).into());
+            }
+        }
         Some(false) => bundling.file(path, ROOT)?,
     }
     bundling.put(&[0; 2 * BLOCK])
 }
 
-/// BLAKE3 of what [`bundle`] writes; `None` where nothing lies there.
+/// BLAKE3 of what [`bundle`] writes; `None` where nothing lies there, or nothing is in it.
 pub(super) fn content_of(io: &dyn Io, path: &Path) -> Result<Option<String>> {
     let mut hasher = blake3::Hasher::new();
     match bundle(io, path, &mut hasher, path) {

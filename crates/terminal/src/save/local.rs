@@ -31,6 +31,9 @@ pub(super) struct Known {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latest: Option<PathBuf>,
     pub paths: BTreeMap<PathBuf, Here>,
+    /// What is being put in the place of a path, noted before: whoever is killed over it finds out by the content which of both lies there.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub arriving: BTreeMap<PathBuf, Here>,
 }
 
 /// A path, when it was pushed or pulled last.
@@ -45,6 +48,12 @@ pub(super) struct Here {
 }
 
 impl Known {
+    /// What a path stands at, where what lies there is what was pushed or pulled.
+    pub fn unchanged(&self, path: &Path, content: &str) -> Option<&Here> {
+        let both = [self.paths.get(path), self.arriving.get(path)];
+        both.into_iter().flatten().find(|here| here.content == content)
+    }
+
     /// The paths that stand at a version.
     pub fn at(&self, version: &UploadedVersion) -> Vec<PathBuf> {
         self.paths.iter().filter(|(_, here)| here.is(version)).map(|(path, _)| path.clone()).collect()
@@ -97,15 +106,32 @@ impl Local {
     pub fn note(&self, path: &Path, here: Here) -> Result<()> {
         let mut known = self.known()?;
         known.latest = Some(path.to_owned());
+        known.arriving.remove(path);
         known.paths.insert(path.to_owned(), here);
+        self.write("known.json", &known)
+    }
+
+    /// Notes what a path is going to stand at.
+    pub fn expect(&self, path: &Path, here: Here) -> Result<()> {
+        let mut known = self.known()?;
+        known.arriving.insert(path.to_owned(), here);
         self.write("known.json", &known)
     }
 
     /// A push under way, while what it sends is still there.
     pub fn pending(&self) -> Result<Option<Pending>> {
-        let Some(pending) = self.read::<Pending>("push.json")? else { return Ok(None) };
-        let whole = self.io.metadata(&self.sealed()).is_ok_and(|sealed| sealed.length == pending.length);
-        Ok(Some(pending).filter(|_| whole))
+        let pending = self.read::<Pending>("push.json")?;
+        let there = match self.io.metadata(&self.sealed()) {
+            Ok(found) => Some(found.length),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(IoFailure::at("read", &self.sealed())(error).into()),
+        };
+        let whole = pending.filter(|pending| there == Some(pending.length));
+        // Left by one that was killed.
+        if whole.is_none() && there.is_some() {
+            self.forget()?;
+        }
+        Ok(whole)
     }
 
     pub fn keep(&self, pending: &Pending) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use super::bundle::{BLOCK, content_of, is_bundle, read_up_to};
 use super::error::SaveError;
-use super::local::{Here, Known, Local};
+use super::local::{Here, Local};
 use super::push::{Push, Pushed, Pushing};
 use super::unbundle::{Failed, beside, clear, make_room, put_in_place, recover, unbundle};
 use super::{Shelf, Slot};
@@ -101,11 +101,11 @@ impl<'a> Pulling<'a> {
         let io = &**self.terminal.io();
         let version = self.shelf.version(&pull.slot, pull.version)?;
         recover(io, &self.path)?;
-        let known: Known = self.local.known()?;
-        let known = known.paths.get(&self.path);
+        clear(io, &self.path)?;
+        let known = self.local.known()?;
         // With `--over` it may be anything, such as a link, and nobody has to read it.
         let lies = if pull.over { content_of(io, &self.path).ok().flatten() } else { content_of(io, &self.path)? };
-        let as_known = known.filter(|known| lies.as_ref() == Some(&known.content));
+        let as_known = lies.as_ref().and_then(|content| known.unchanged(&self.path, content));
         if let Some(here) = as_known.filter(|here| here.is(version)) {
             self.local.note(&self.path, here.clone())?;
             return Ok(Pulled { path: self.path.clone(), version: version.clone(), unchanged: true, sealed: !self.shelf.found.readable });
@@ -114,15 +114,16 @@ impl<'a> Pulling<'a> {
             return Err(SaveError::LocalChanges(self.path.clone()).into());
         }
         make_room(io, &self.path)?;
-        clear(io, &self.path)?;
         let fetched = self.fetch(&pull.slot, version);
         if fetched.is_err() {
             let _ = clear(io, &self.path);
         }
         let sealed = fetched?;
         let content = content_of(io, &beside(&self.path, "new"))?.ok_or_else(|| SaveError::Nothing(self.path.clone()))?;
+        let here = Here { version: version.version, object: version.object.clone(), content };
+        self.local.expect(&self.path, here.clone())?;
         put_in_place(io, &self.path)?;
-        self.local.note(&self.path, Here { version: version.version, object: version.object.clone(), content })?;
+        self.local.note(&self.path, here)?;
         Ok(Pulled { path: self.path.clone(), version: version.clone(), unchanged: false, sealed })
     }
 

@@ -11,7 +11,7 @@ use crate::exchange::exchange;
 use crate::io::{Create, Io, IoFailure, Sequential};
 use crate::terminal::Terminal;
 use crate::transport::TransportError;
-use counterfoil_core::wire::{Operation, Upload, UploadResult};
+use counterfoil_core::wire::{Operation, Upload, UploadResult, UploadedVersion};
 use counterfoil_core::{Code, TitleId};
 use counterfoil_format::container::{Container, Sealing};
 use std::io::{self, BufWriter, Write};
@@ -84,7 +84,8 @@ impl Pushing<'_> {
                 self.take_back(pending)?;
             }
         }
-        let known = self.local.known()?.paths.get(&self.path).cloned();
+        let known = self.local.known()?;
+        let known = known.unchanged(&self.path, &content).or(known.paths.get(&self.path)).cloned();
         let newest = self.shelf.newest(&self.slot).cloned();
         if let (Some(here), Some(newest)) = (&known, &newest)
             && here.is(newest)
@@ -110,6 +111,9 @@ impl Pushing<'_> {
 
     /// Goes on with a push that was cut off; `None` where it is over, and a new one is to be made.
     fn resume(&mut self, pending: Pending, over: bool) -> Result<Option<Pushed>> {
+        if self.listed(&pending).is_some() {
+            return self.done(pending, true).map(Some);
+        }
         match self.send(pending, true) {
             // What it was to follow is not the newest any more.
             Err(Error::Save(SaveError::Conflict(_))) if over => Ok(None),
@@ -214,14 +218,16 @@ impl Pushing<'_> {
     /// Notes what the path stands at, once the authority lists it.
     fn done(&mut self, pending: Pending, resumed: bool) -> Result<Pushed> {
         self.shelf.again(self.terminal)?;
-        let Some(version) = self.shelf.found.items.iter().find(|item| item.slot == self.slot.as_str() && item.object == pending.object)
-        else {
-            return Err(SaveError::NotListed.into());
-        };
-        let version = version.version;
+        let version = self.listed(&pending).ok_or(SaveError::NotListed)?;
         self.local.note(&self.path, Here { version, object: pending.object, content: pending.content })?;
         self.local.forget()?;
         Ok(self.pushed(version, false, pending.sealed, resumed))
+    }
+
+    /// The version that it has become.
+    fn listed(&self, pending: &Pending) -> Option<u32> {
+        let is = |item: &&UploadedVersion| item.slot == self.slot.as_str() && item.object == pending.object;
+        self.shelf.found.items.iter().find(is).map(|item| item.version)
     }
 
     fn pushed(&self, version: u32, unchanged: bool, sealed: bool, resumed: bool) -> Pushed {

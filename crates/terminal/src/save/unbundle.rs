@@ -181,7 +181,8 @@ impl Taking<'_> {
         if read_up_to(self.from, &mut [0]).map_err(Failed::Bundle)? != 0 {
             return bad("something comes after its end");
         }
-        if self.names.is_empty() {
+        // Neither anything nor anything in the one directory.
+        if self.names.len() == self.directories.len().min(1) {
             return bad("nothing is in it");
         }
         for directory in self.directories.iter().rev() {
@@ -223,7 +224,7 @@ pub(super) fn recover(io: &dyn Io, path: &Path) -> Result<()> {
 /// What the system said; the old content is there then, or the new.
 pub(super) fn put_in_place(io: &dyn Io, path: &Path) -> Result<()> {
     let (new, old) = (beside(path, "new"), beside(path, "old"));
-    let sync = || io.sync_dir(parent(path)).map_err(IoFailure::at("write", parent(path)));
+    let sync = || -> Result<()> { Ok(io.sync_dir(parent(path)).map_err(IoFailure::at("write", parent(path)))?) };
     let is_directory = |path: &Path| match io.metadata(path) {
         Ok(found) => Ok(Some(found.directory)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -243,7 +244,8 @@ pub(super) fn put_in_place(io: &dyn Io, path: &Path) -> Result<()> {
         }
     }
     sync()?;
-    remove(io, &old)
+    remove(io, &old)?;
+    sync()
 }
 
 /// Makes the directory that `path` is to lie in.
