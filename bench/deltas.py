@@ -3,8 +3,8 @@
 
     bench/deltas.py [--bin DIR] [--pairs DIRECTORY] [PAIR…]      `cargo build --bins` first; writes its table into docs/performance.md
 
-For each pair the old version is published and installed, the new one published with deltas and no patch, and the device updated; then another
-device, on which half of what the update wrote was removed before it was finished. Every file that changed is compared with what was published.
+For each pair the old version is published and installed, the new one published with deltas and no patch, and the device updated. All chunks
+are verified, and the largest files compared with what was published.
 """
 import argparse
 import math
