@@ -1,6 +1,4 @@
-//! `/v1/verify`: what a provider was presented with, judged (B4). Token introspection as in RFC 7662; [docs/providers.md] has the protocol.
-//!
-//! [docs/providers.md]: https://github.com/counterfoil/counterfoil
+//! `/v1/verify`: what a provider was presented with, judged (B4). Token introspection as in RFC 7662; `docs/providers.md` has the protocol.
 
 use axum::extract::{FromRequest, Request, State};
 use axum::http::HeaderValue;

@@ -39,7 +39,7 @@ struct Case {
 
 /// Routes that need no key: an upload's name says what it holds, a publisher's key is set once, listings, pictures and rules are
 /// put as they shall be, rules are tried without an effect, and a terminal's request has an ID of its own, as has the presentation that a
-/// provider has judged: tests/providers.rs sends one from many sides at once.
+/// provider has judged: tests/providers.rs sends one from many sides at once. A piece of an upload says where it begins.
 const NATURAL: &[&str] = &[
     "PUT /v1/contents/{object}",
     "PUT /v1/publishers/{publisher}/key",
@@ -52,6 +52,8 @@ const NATURAL: &[&str] = &[
     "POST /v1/terminal/exchange",
     "POST /v1/terminal/inbox",
     "POST /v1/verify",
+    "PATCH /v1/uploads/{ticket}",
+    "DELETE /v1/uploads/{ticket}",
 ];
 
 async fn cases(server: &TestServer) -> Vec<Case> {
