@@ -104,7 +104,7 @@ scenario!(a5_patches_come_from_the_last_releases_and_lead_back_where_that_is_ask
     assert_eq!(made, expected.map(|(from, to)| (from.to_owned(), to.to_owned())));
     // None at all, if that is said.
     touch(&tree.join("lib/engine"), 6);
-    let none = world.publish("film", "6", &tree, &["--patches", "0"]).done().json();
+    let none = world.publish("film", "6", &tree, &["--patches", "0", "--deltas", "0"]).done().json();
     assert_eq!((&none["ways"], &none["changes"]["modified"]), (&json!([]), &1.into()));
 });
 

@@ -120,7 +120,7 @@ scenario!(a5_five_versions_one_after_the_other_by_patches_and_a_rollback_without
 scenario!(a5_from_each_version_to_each_later_one_and_back_where_that_is_allowed, |world| {
     let anna = installed(world);
     for at in 1..VERSIONS.len() {
-        publish(world, at, &["--patches", "1"]);
+        publish(world, at, &["--patches", "1", "--deltas", "0"]);
     }
     let mut ways = Vec::new();
     // Far ahead, back to the beginning, to the middle, back one: forward by a chain or chunks, back only where the publisher says so.
@@ -141,6 +141,32 @@ scenario!(a5_from_each_version_to_each_later_one_and_back_where_that_is_allowed,
         in_library(&anna, &["verify", TITLE]).done();
     }
     sealed(&anna.library);
+});
+
+// proves: A5
+scenario!(a5_from_a_release_without_a_patch_deltas_lead_forward_and_back, |world| {
+    let anna = installed(world);
+    for at in 1..4 {
+        publish(world, at, &["--patches", "0", "--deltas", "0"]);
+    }
+    let said = publish(world, 4, &["--patches", "0", "--deltas", "4", "--back", "--dry-run"]);
+    let made = publish(world, 4, &["--patches", "0", "--deltas", "4", "--back"]);
+    assert_eq!(made["ways"], said["ways"], "what a dry run has made is sent");
+    assert_eq!(made["ways"].as_array().expect("a list").len(), 8, "{made}");
+    for (from, to) in [(0, 4), (4, 2), (2, 4), (4, 0)] {
+        let way = made["ways"].as_array().expect("a list").iter().find(|way| way["from"] == VERSIONS[from] && way["to"] == VERSIONS[to]);
+        let way = way.expect("one of them");
+        let done = updated(&anna, &["--to", VERSIONS[to]]);
+        assert_eq!((&done["from"], &done["to"], &done["way"]), (&VERSIONS[from].into(), &VERSIONS[to].into(), &"deltas".into()), "{done}");
+        // What was kept to go back to is there already.
+        assert!(number(&done, "fetched") <= number(way, "deltas") + 1000, "{way} {done}");
+        assert!(number(way, "deltas") * 20 < number(way, "chunks"), "{way}");
+        anna.plays_all(TITLE, &tree(world, to));
+        in_library(&anna, &["verify", TITLE]).done();
+    }
+    sealed(&anna.library);
+    let staging = files_below(&world.path("publisher/home/staging"));
+    assert!(staging.is_empty(), "left behind: {staging:?}");
 });
 
 // proves: A5

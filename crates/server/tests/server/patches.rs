@@ -96,3 +96,36 @@ db_test!(a5_a_patch_is_taken_only_between_the_publishers_own_releases, async |db
     assert_eq!(db.number("SELECT count(*) FROM patch").await, 0);
     server.post(&server.fox, PATH, &good).await.expect(201);
 });
+
+db_test!(a5_deltas_are_kept_beside_patches_and_as_strictly, async |db: TestDb| {
+    const DELTAS: &str = "/v1/titles/sky-raider/deltas";
+    let server = published(&db).await;
+    let object = stored(&server, b"deltas").await;
+    let deltas = |from: &str, to: &str, length: usize, covered: u64| {
+        let mut deltas = patch(from, to, object, length);
+        deltas["covered"] = covered.into();
+        deltas
+    };
+    server.post(&server.fox, PATH, &patch("1.0", "2.0", object, 6)).await.expect(201);
+    let made = server.post(&server.fox, DELTAS, &deltas("1.0", "2.0", 6, 100)).await.expect(201);
+    assert_eq!((&made["from"], &made["covered"], &made["length"]), (&json!("1.0"), &json!(100), &json!(6)));
+    assert_eq!(server.post(&server.fox, DELTAS, &deltas("1.0", "2.0", 6, 100)).await.expect(200), made, "the same again");
+    server.post(&server.fox, DELTAS, &deltas("1.0", "2.0", 6, 90)).await.expect(201);
+    server.post(&server.fox, DELTAS, &deltas("2.0", "1.0", 6, 90)).await.expect(201);
+    let all = server.get(&server.fox, DELTAS).await.expect(200);
+    let covered: Vec<_> = all["items"].as_array().unwrap().iter().map(|item| item["covered"].clone()).collect();
+    assert_eq!(covered, [90, 90]);
+    assert_eq!(server.get(&server.fox, PATH).await.expect(200)["items"].as_array().unwrap().len(), 1);
+    assert_eq!(server.get(&server.fox, &format!("{DELTAS}?limit=1&after=1.0:2.0")).await.expect(200)["items"][0]["from"], "2.0");
+    let history = server.get(&server.operator, "/v1/audit?family=/title/sky-raider").await.expect(200);
+    assert_eq!(history["items"].as_array().unwrap().iter().filter(|item| item["event"] == "delta.published").count(), 3);
+
+    assert_eq!(server.post(&server.owl, DELTAS, &deltas("1.0", "2.0", 6, 1)).await.status, 404, "another publisher learns nothing");
+    assert_eq!(server.get(&server.owl, DELTAS).await.status, 404);
+    let mut unknown = deltas("1.0", "2.0", 6, 1);
+    unknown["more"] = json!(1);
+    assert_eq!(server.post(&server.fox, DELTAS, &unknown).await.status, 422, "a member that is not known");
+    for wrong in [deltas("1.0", "9.0", 6, 1), deltas("2.0", "2.0", 6, 1), deltas("1.0", "2.0", 7, 1)] {
+        assert_eq!(server.post(&server.fox, DELTAS, &wrong).await.code(), "unprocessable");
+    }
+});

@@ -121,6 +121,16 @@ pub async fn patch(server: &TestServer, title: &str, from: &str, to: &str, lengt
     object
 }
 
+/// Hands in deltas of so many bytes, which say that they give so many; nobody here applies them.
+pub async fn deltas(server: &TestServer, title: &str, from: &str, to: &str, length: usize, covered: u64) -> String {
+    let bytes = noise(&format!("deltas {from} {to}"), length);
+    let object = ObjectName::of(&bytes).to_string();
+    server.put(&server.operator, &format!("/v1/contents/{object}"), bytes).await.expect(201);
+    let body = json!({ "from": from, "to": to, "object": object, "length": length, "encoder": ENCODER, "covered": covered });
+    server.post(&server.fox, &format!("/v1/titles/{title}/deltas"), &body).await.expect(201);
+    object
+}
+
 /// Says something else of a release.
 pub async fn say(server: &TestServer, title: &str, version: &str, change: Value) {
     server.patch(&server.fox, &format!("/v1/titles/{title}/releases/{version}"), &change).await.expect(200);

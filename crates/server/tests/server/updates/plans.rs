@@ -7,7 +7,7 @@ use counterfoil_core::wire::{Begun, Plan, WayKind};
 use counterfoil_format::content::Manifest;
 use serde_json::json;
 
-use super::released::{patch, release_with, say, status};
+use super::released::{deltas, patch, release_with, say, status};
 use super::support::{TestDb, db_test};
 use super::*;
 
@@ -92,6 +92,45 @@ db_test!(a5_patches_are_taken_directly_or_in_a_chain_whichever_is_cheaper, async
     }
     let result: counterfoil_core::wire::ReportResult = serde_json::from_value(desk.ask(&server, operation, None).await.unwrap()).unwrap();
     assert_eq!(kinds(&result.plans[0]), [WayKind::Chunks, WayKind::Full]);
+});
+
+db_test!(a5_deltas_are_a_way_for_whoever_knows_it, async |db: TestDb| {
+    let server = TestServer::new(&db).await;
+    let made = four(&server).await;
+    let (desk, medium, grant) = copied(&server, json!({})).await;
+    let at = |version| status(TITLE, grant.grant_id, Some(&medium), version);
+    let lacking = missing(&made[0], &made[3], &[]);
+    let object = deltas(&server, TITLE, "1.0", "1.3", 1000, lacking - 300).await;
+    let plan = desk.plan(&server, at("1.0")).await;
+    assert_eq!(kinds(&plan), [WayKind::Deltas, WayKind::Chunks, WayKind::Full]);
+    assert_eq!((plan.ways[0].patches.len(), &plan.ways[0].patches[0].object), (1, &object));
+    assert_eq!(plan.ways[0].fetch, 1000 + 300, "the manifest comes with them, what they do not give as it is");
+    assert_eq!((plan.ways[0].write, plan.ways[0].reuse), (plan.ways[1].write, plan.ways[1].reuse));
+    assert_eq!(kinds(&desk.plan(&server, at("1.1")).await), [WayKind::Chunks, WayKind::Full], "from another release");
+
+    // Half of it is there: about half of the deltas are still needed. What is damaged comes as it is.
+    let mut begun = at("1.0");
+    begun.begun = Some(Begun { release: "1.3".parse().unwrap(), have: plan.ways[1].write, fetched: 0 });
+    assert!(desk.plan(&server, begun).await.ways[0].fetch < 1300 / 2);
+    let mut damaged = at("1.0");
+    damaged.damaged = vec![(2, 2)];
+    let more = missing(&made[0], &made[3], &[2, 3]) - lacking;
+    assert!(more > 0, "the damage is in what is still needed");
+    assert_eq!(desk.plan(&server, damaged).await.ways[0].fetch, 1300 + more);
+
+    // Older terminals do not know the way, others compress otherwise.
+    for (knows, encoder) in [(false, "zstd 1.5.7"), (true, "zstd 1.4.0")] {
+        let mut operation = desk.report_operation(vec![at("1.0")]);
+        if let counterfoil_core::wire::Operation::Report(report) = &mut operation {
+            report.deltas = knows;
+            encoder.clone_into(&mut report.encoder);
+        }
+        let answered = desk.ask(&server, operation, None).await.unwrap();
+        let result: counterfoil_core::wire::ReportResult = serde_json::from_value(answered).unwrap();
+        assert_eq!(kinds(&result.plans[0]), [WayKind::Chunks, WayKind::Full]);
+    }
+    patch(&server, TITLE, "1.0", "1.3", 900).await;
+    assert_eq!(kinds(&desk.plan(&server, at("1.0")).await), [WayKind::Patch, WayKind::Deltas, WayKind::Chunks, WayKind::Full]);
 });
 
 db_test!(a5_damaged_chunks_are_healed_or_fetched_with_the_rest, async |db: TestDb| {
