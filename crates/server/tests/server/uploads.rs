@@ -18,6 +18,7 @@ use serde_json::json;
 mod cut;
 mod faults;
 mod races;
+mod stock;
 
 const HOUR: i64 = 60 * 60 * 1000;
 
