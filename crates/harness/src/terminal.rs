@@ -4,8 +4,8 @@ use crate::{authority::Authority, random::Dice};
 use counterfoil_core::{
     CardId, DeviceId, GrantId, HolderId, RequestId, Timestamp, UserId,
     wire::{
-        Claim, ClaimResult, Confirm, HolderKeys as HolderKeysOnWire, IdentityArea, IdentityClaims, Inspect, Operation, Present, Presentation, Register,
-        RegisterDevice, RegisterResult, Request,
+        Claim, ClaimResult, Confirm, HolderKeys as HolderKeysOnWire, IdentityArea, IdentityClaims, Inspect, Operation, Present,
+        Presentation, Register, RegisterDevice, RegisterResult, Request,
     },
 };
 use counterfoil_format::{
