@@ -35,6 +35,8 @@ struct Wrong {
     says: Option<u64>,
     /// Leads there.
     location: Option<&'static str>,
+    /// Says no to all bytes with status 409 and this body.
+    conflict: Option<&'static str>,
 }
 
 /// What a host has got, and the heads of what it was asked.
@@ -65,7 +67,15 @@ fn serve(mut stream: TcpStream, wrong: Wrong, got: &Mutex<Got>) {
     let header = |name: &str| head.iter().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ").map(str::to_owned));
     got.lock().unwrap().asked.push(head.join("\n"));
     let has = |got: &Got| wrong.says.unwrap_or(got.bytes.len() as u64);
-    let answer = if first.starts_with("post") {
+    let answer = if let (Some(body), true) = (wrong.conflict, first.starts_with("patch")) {
+        std::io::copy(&mut reader.take(BODY.len() as u64), &mut std::io::sink()).unwrap();
+        let length = body.len();
+        let _ = write!(stream, "HTTP/1.1 409 Conflict\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}");
+        return;
+    } else if first.starts_with("delete") {
+        got.lock().unwrap().bytes.clear();
+        "204 No Content".to_owned()
+    } else if first.starts_with("post") {
         format!("201 Created\r\nlocation: {}", wrong.location.unwrap_or("/v1/uploads/one"))
     } else if first.starts_with("head") {
         format!("200 OK\r\nupload-offset: {}", has(&got.lock().unwrap()))
@@ -140,4 +150,26 @@ fn b6_no_token_goes_to_another_server() {
     assert_eq!(beside(base, "one").unwrap(), "http://127.0.0.1:7/v1/one");
     assert_eq!(beside(base, "http://127.0.0.1:7/z").unwrap(), "http://127.0.0.1:7/z");
     assert_eq!(beside(base, "https://127.0.0.1:7/z"), None, "another scheme");
+}
+
+/// A conflict with another version is for good; one with another part of the same is not.
+#[test]
+fn a4_a_conflict_that_says_why_is_not_tried_again() {
+    let patches = |got: &Mutex<Got>| got.lock().unwrap().asked.iter().filter(|asked| asked.starts_with("patch")).count();
+    let (result, got, _) = sent(Wrong { conflict: Some(r#"{"title": "no", "code": "save_conflict"}"#), ..Wrong::default() });
+    assert_eq!((result.unwrap_err().code(), patches(&got)), ("save_conflict", 1));
+    let (result, got, _) = sent(Wrong { conflict: Some(""), ..Wrong::default() });
+    result.unwrap_err();
+    assert_eq!(patches(&got), TRIES as usize);
+}
+
+#[test]
+fn a4_what_is_given_up_is_told() {
+    let (url, got) = host(Wrong::default());
+    let agent = agent(None, Timeouts::default()).unwrap();
+    let upload = TusUpload::create(&agent, &url, None, BODY.len() as u64, &[]).unwrap();
+    upload.send(&Bytes(BODY.to_vec()), BODY.len() as u64, &|_| ()).unwrap();
+    upload.take_back().unwrap();
+    let got = got.lock().unwrap();
+    assert!(got.bytes.is_empty() && got.asked.last().unwrap().starts_with("delete"));
 }

@@ -18,6 +18,7 @@ mod refreshing;
 mod registration;
 mod renewal;
 mod save_faults;
+mod save_hostile;
 mod saving;
 mod update_deltas;
 mod update_faults;
