@@ -243,7 +243,7 @@ fn one() -> i64 {
     1
 }
 
-/// Identity areas of a batch's media, one a line, in the order of serials. The same request gives the same bytes until the signing key changes.
+/// Identity areas of a batch's media, one a line, by serial. The same bytes until rights, refreshes or the signing key change.
 #[utoipa::path(
     get, path = "/v1/batches/{batch}/identities", tag = "batches", operation_id = "press_identities",
     params(("batch" = String, Path, description = "Its ID"), IdentitiesQuery),

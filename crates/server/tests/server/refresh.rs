@@ -20,6 +20,7 @@ use support::{TestDb, db_test};
 use terminal::{Medium, OutcomeResult as _, Terminal, answer, exchange, media, request, send};
 
 mod limits;
+mod races;
 mod rights;
 
 fn look(medium: &Medium) -> Operation {

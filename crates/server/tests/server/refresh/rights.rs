@@ -12,7 +12,7 @@ use super::support::{TestDb, db_test};
 use super::terminal::{Terminal, media};
 use super::{ask, look, opened, outcome, shown, sound};
 
-async fn patch(server: &TestServer, token: &str, path: &str, body: Value) -> Answer {
+pub async fn patch(server: &TestServer, token: &str, path: &str, body: Value) -> Answer {
     server.send(json_request(axum::http::Method::PATCH, path, token, &body)).await
 }
 
