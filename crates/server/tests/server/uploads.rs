@@ -166,7 +166,7 @@ db_test!(a4_what_tus_asks_for_is_held_to, async |db: TestDb| {
     assert_eq!((answer.status.as_u16(), answer.header("tus-version")), (412, "1.0.0"));
     // A body that is not what its checksum says moves nothing.
     let wrong = ("upload-checksum", "sha1 Kq5sNclPz7QV2+lfQIuc6R7oRu0=".to_owned());
-    let answer = patch_chunks(&server, &path, 0, b"hello worle", &[wrong.clone()], false).await;
+    let answer = patch_chunks(&server, &path, 0, b"hello worle", std::slice::from_ref(&wrong), false).await;
     assert_eq!((answer.status.as_u16(), offset(&server, &path).await), (413, 0), "eleven bytes are too many");
     let answer = patch_chunks(&server, &path, 0, b"hello", &[wrong], false).await;
     assert_eq!((answer.status.as_u16(), answer.code().as_str(), offset(&server, &path).await), (460, "checksum_mismatch", 0));
