@@ -274,13 +274,13 @@ fn make(old: &[u8], new: &[u8]) -> io::Result<Vec<u8>> {
     made.map(|_| delta).map_err(io::Error::other)
 }
 
-fn apply(old: &[u8], delta: &Vec<u8>, length: u64) -> Option<Vec<u8>> {
+fn apply(old: &[u8], delta: &[u8], length: u64) -> Option<Vec<u8>> {
     let mut text = Made(vec![]);
     let limits = Limits { files: 1, bytes: length };
-    counterfoil_patch::apply(&One(old), delta, &limits, &mut text, &mut |_| {}).ok().map(|()| text.0)
+    counterfoil_patch::apply(&One(old), &One(delta), &limits, &mut text, &mut |_| {}).ok().map(|()| text.0)
 }
 
-/// A text as the one file of a side.
+/// Bytes in memory: a text as the one file of a side, or a delta.
 struct One<'a>(&'a [u8]);
 
 impl Files for One<'_> {
@@ -293,6 +293,16 @@ impl Files for One<'_> {
     }
 
     fn read_exact_at(&self, _: usize, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        counterfoil_patch::ReadAt::read_exact_at(self.0, buffer, offset)
+    }
+}
+
+impl counterfoil_patch::ReadAt for One<'_> {
+    fn length(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         counterfoil_patch::ReadAt::read_exact_at(self.0, buffer, offset)
     }
 }

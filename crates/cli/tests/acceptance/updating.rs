@@ -160,7 +160,7 @@ scenario!(a5_from_a_release_without_a_patch_deltas_lead_forward_and_back, |world
         assert_eq!((&done["from"], &done["to"], &done["way"]), (&VERSIONS[from].into(), &VERSIONS[to].into(), &"deltas".into()), "{done}");
         // What was kept to go back to is there already.
         assert!(number(&done, "fetched") <= number(way, "deltas") + 1000, "{way} {done}");
-        assert!(number(way, "deltas") * 20 < number(way, "chunks"), "{way}");
+        assert!(number(way, "deltas") * 5 < number(way, "chunks"), "{way}");
         anna.plays_all(TITLE, &tree(world, to));
         in_library(&anna, &["verify", TITLE]).done();
     }
