@@ -202,7 +202,7 @@ fn b6_what_a_provider_gives_lies_on_the_medium_or_sealed_in_the_library() {
         assert_eq!(keeper.damaged(&scene.terminal, &received.title).unwrap(), []);
         if into_library {
             damage(&scene.disk, &taken.path);
-            assert_eq!(keeper.damaged(&scene.terminal, &received.title).unwrap(), [received.clone()]);
+            assert_eq!(keeper.damaged(&scene.terminal, &received.title).unwrap(), std::slice::from_ref(&received));
             assert_eq!(keeper.get(&scene.terminal, &received, &mut Vec::new()).unwrap_err().code(), "received_damaged");
             assert!(scene.take(&url, into_library).unwrap().fetched > 0, "and is fetched again");
             assert_plays(&scene.world, &scene.terminal);

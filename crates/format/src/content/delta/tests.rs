@@ -55,7 +55,7 @@ fn every_piece_is_read_by_its_own_range() {
     let (index, object) = object(&pieces);
     let front = front(&object).expect("it opens");
     assert_eq!(front.index(), &index);
-    let mut sealed = |range: Range<u64>| object[range.start as usize..range.end as usize].to_vec();
+    let sealed = |range: Range<u64>| object[range.start as usize..range.end as usize].to_vec();
     assert_eq!(front.open_manifest(&mut sealed(front.manifest())), Ok(pieces[0]));
     assert_eq!(front.open_group(0, &mut sealed(front.group(0))), Ok(pieces[1]));
     assert_eq!(front.open_group(1, &mut sealed(front.group(1))), Ok(pieces[2]));

@@ -71,7 +71,7 @@ impl State {
         let epoch = medium.target();
         let claims = IdentityClaims { epoch, rights: medium.rights.clone(), ..medium.claims.clone() };
         let (kid, key) = self.signs.as_ref()?;
-        let identity = sign_compact(IDENTITY_TYP, kid, &claims, &**key);
+        let identity = sign_compact(IDENTITY_TYP, kid, &claims, key);
         let claim_secret = claim_secret(medium.secret_of(epoch));
         let mut area = IdentityArea { counterfoil: 1, identity, claim_secret, authority: document.clone() };
         let mut offered = Refresh { epoch, sealed: String::new() };
