@@ -190,7 +190,11 @@ pub(crate) fn end(terminal: &Terminal, library: &Library, ended: &[LicenseId]) -
     for listed in library.list()?.iter().filter(|listed| licensed(listed)) {
         let copy = library.copy(&listed.title, listed.grant_id);
         if let Some(file) = copy.license()?.filter(|file| file.ended_at.is_none()) {
-            copy.store_license(&LicenseFile { ended_at: Some(terminal.clock().now()), ..file })?;
+            let noted = copy.store_license(&LicenseFile { ended_at: Some(terminal.clock().now()), ..file });
+            // An agent that was told of the same end may have taken the copy away meanwhile.
+            if noted.is_err() && copy.license()?.is_some() {
+                noted?;
+            }
         }
     }
     Ok(())

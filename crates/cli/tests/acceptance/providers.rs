@@ -160,7 +160,7 @@ scenario!(b4_a_presentation_is_good_for_one_provider_one_challenge_and_once, |wo
     is_inactive(south.present(&challenge, &presentation(&anna, stick, &south.id, &challenge, &south.url)));
 });
 
-// proves: B2, B4
+// proves: A9, B2, B4
 scenario!(b2_b4_the_next_verdict_says_what_has_changed_at_the_authority, |world| {
     let sticks = sticks(world);
     let north = Service::start(world, "north", &[]);

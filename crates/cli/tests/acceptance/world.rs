@@ -88,12 +88,11 @@ impl World {
 
     fn with(engine: Engine, settings: &[(&str, &str)], how: &[&str]) -> Self {
         let dir = tempfile::Builder::new().prefix("counterfoil-world-").tempdir().expect("a directory");
-        let database = (engine == Engine::Postgres).then(create_database);
+        let partitions = std::env::var("COUNTERFOIL_TEST_PARTITIONS").ok();
+        let template = partitions.filter(|_| engine == Engine::Postgres).map(|partitions| partitioned(&partitions));
+        let database = (engine == Engine::Postgres).then(|| create_database(template.as_deref()));
         let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let mut world = Self { dir, database, server: None, settings, url: String::new(), token: String::new(), ca: None };
-        if let (Some(database), Ok(partitions)) = (&world.database, std::env::var("COUNTERFOIL_TEST_PARTITIONS")) {
-            world.cut_into_partitions(database, &partitions);
-        }
         let mut init = Command::new(counterfoild());
         init.args(["init", "--json", "--data"]).arg(world.path("server")).args(how);
         if let Some(database) = &world.database {
@@ -106,15 +105,6 @@ impl World {
         world
     }
 
-    /// The empty database as an operator of many users would have it.
-    fn cut_into_partitions(&self, database: &str, partitions: &str) {
-        let config = self.path("partitions.toml");
-        write(&config, format!("[database]\nurl = \"{database}\"\n").as_bytes());
-        let mut migrate = Command::new(counterfoild());
-        migrate.arg("--config").arg(config).args(["migrate", "--partitions", partitions]);
-        outcome(migrate).done();
-    }
-
     /// A command of the authority's operator, on the authority's machine.
     pub fn operator<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, arguments: I) -> Command {
         let mut command = Command::new(counterfoild());
@@ -125,7 +115,7 @@ impl World {
 
     /// Makes an empty database, which goes with the world.
     pub fn make_database(&mut self) -> String {
-        let database = create_database();
+        let database = create_database(None);
         self.database = Some(database.clone());
         database
     }
@@ -480,15 +470,47 @@ fn counterfoild() -> PathBuf {
     path
 }
 
-/// A database of this scenario's own in the cluster that COUNTERFOIL_TEST_POSTGRES names.
-fn create_database() -> String {
+/// A database of this scenario's own in the cluster that COUNTERFOIL_TEST_POSTGRES names; empty, or as `template`.
+fn create_database(template: Option<&str>) -> String {
     static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let name = format!("acceptance_{}_{number}", std::process::id());
-    psql(&format!("CREATE DATABASE {name}"));
+    let like = template.map(|template| format!(" TEMPLATE {template} STRATEGY wal_log")).unwrap_or_default();
+    psql(&format!("CREATE DATABASE {name}{like}"));
+    address(&name)
+}
+
+/// The name of a database as an operator of many users would have it at the beginning: migrated, in partitions. Whoever comes first makes it
+/// for all tests of the same program, as that takes seconds.
+fn partitioned(partitions: &str) -> String {
+    let program = std::fs::metadata(counterfoild()).expect("counterfoild is built");
+    let made = program.modified().ok().and_then(|made| made.duration_since(std::time::UNIX_EPOCH).ok()).expect("a time");
+    let template = format!("acceptance_template_{}_{}_{partitions}", made.as_nanos(), program.len());
+    let lock = std::fs::File::create(std::env::temp_dir().join("counterfoil-acceptance-template.lock")).expect("a file to lock");
+    lock.lock().expect("a lock");
+    if psql(&format!("SELECT 1 FROM pg_database WHERE datname = '{template}'")).contains('1') {
+        return template;
+    }
+    // Under another name until it is complete, so that a killed test leaves no half template.
+    let begun = format!("{template}_new");
+    psql(&format!("DROP DATABASE IF EXISTS {begun} WITH (FORCE)"));
+    psql(&format!("CREATE DATABASE {begun}"));
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = dir.path().join("partitions.toml");
+    write(&config, format!("[database]\nurl = \"{}\"\n", address(&begun)).as_bytes());
+    let mut migrate = Command::new(counterfoild());
+    migrate.arg("--config").arg(config).args(["migrate", "--partitions", partitions]);
+    outcome(migrate).done();
+    // A session of the migration may still be on its way out; it would keep the template from being renamed.
+    psql(&format!("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{begun}'"));
+    psql(&format!("ALTER DATABASE {begun} RENAME TO {template}"));
+    template
+}
+
+fn address(database: &str) -> String {
     let cluster = cluster();
     let (server, _) = cluster.rsplit_once('/').expect("an address with a database");
-    format!("{server}/{name}")
+    format!("{server}/{database}")
 }
 
 fn drop_database(url: &str) {
@@ -501,10 +523,11 @@ fn cluster() -> String {
         .expect("COUNTERFOIL_TEST_POSTGRES is not set: run `export COUNTERFOIL_TEST_POSTGRES=$(scripts/postgres start)` first")
 }
 
-fn psql(statement: &str) {
+fn psql(statement: &str) -> String {
     let mut psql = Command::new("psql");
-    psql.args(["-qX", "-v", "ON_ERROR_STOP=1", "-c", statement]).arg(cluster());
+    psql.args(["-qXtA", "-v", "ON_ERROR_STOP=1", "-c", statement]).arg(cluster());
     let result = outcome(psql);
     // While another test drops or creates one, the template is busy for a moment; everything else is a failure.
     assert!(result.output.status.success() || std::thread::panicking(), "{result}");
+    String::from_utf8_lossy(&result.output.stdout).into_owned()
 }
