@@ -31,17 +31,19 @@ pub(super) const UNFINISHED: &str = "unfinished";
 #[derive(Clone, Debug)]
 pub(super) struct Directory {
     pub(super) root: Arc<Path>,
+    /// Whether it lies in another one's root, which makes it when something is received.
+    within: bool,
 }
 
 impl Directory {
     pub(super) fn open(root: &Path) -> io::Result<Self> {
         fs::create_dir_all(root.join(UNFINISHED))?;
-        Ok(Self { root: root.into() })
+        Ok(Self { root: root.into(), within: false })
     }
 
     /// A store of its own in a directory of this one's root.
     pub(super) fn below(&self, name: &str) -> Self {
-        Self { root: self.root.join(name).into() }
+        Self { root: self.root.join(name).into(), within: true }
     }
 
     /// Takes an object away that is older than `since`; true where it is gone then.
@@ -134,6 +136,7 @@ impl Directory {
     pub(super) fn list(&self) -> BoxStream<'static, Result<(ObjectName, u64), BlobError>> {
         let directories = match subdirectories(&self.root) {
             Ok(directories) => directories,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.within => vec![],
             Err(error) => return stream::iter([Err(error.into())]).boxed(),
         };
         let root = Arc::clone(&self.root);

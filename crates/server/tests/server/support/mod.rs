@@ -9,6 +9,7 @@ pub mod breaking;
 pub mod captured;
 pub mod catalogue;
 pub mod cluster;
+pub mod handed_in;
 pub mod licensing;
 pub mod providing;
 pub mod released;
