@@ -73,17 +73,21 @@ impl New {
 /// Keeps a token, with its audit record.
 ///
 /// # Errors
-/// `unprocessable` for a provider that is not registered or has ended; a failure of the database.
-pub async fn make(tx: &mut Tx, row: &TokenRow, actor: &str) -> Result<(), Problem> {
+/// A failure of the database; within, `unprocessable` for a provider that is not registered or has ended.
+pub async fn make(tx: &mut Tx, row: &TokenRow, actor: &str) -> Result<Result<(), Problem>, DbError> {
     if let (Role::Provider, Some(tenant)) = (row.role, &row.tenant) {
-        let id = tenant.parse().map_err(|_| Problem::internal("the token of a provider names none"))?;
-        let found = provider::find(tx, id).await?;
-        found.ok_or_else(|| Problem::with(ApiCode::Unprocessable, format!("tenant: there is no provider {id}")))?;
+        let found = match tenant.parse() {
+            Ok(id) => provider::find(tx, id).await?,
+            Err(_) => None,
+        };
+        if found.is_none() {
+            return Ok(Err(Problem::with(ApiCode::Unprocessable, format!("tenant: there is no provider {tenant}"))));
+        }
     }
     token::insert(tx, row).await?;
     let detail = json!({ "token": row.token_id, "role": row.role, "tenant": row.tenant, "name": row.name });
     audit::append(tx, FAMILY, row.created_at.0, actor, "token.made", &detail).await?;
-    Ok(())
+    Ok(Ok(()))
 }
 
 /// Takes a token back, with its audit record; says whether there is such a token. One that was taken back before stays as it is.

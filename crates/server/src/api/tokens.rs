@@ -121,7 +121,7 @@ pub async fn create(State(app): State<App>, caller: Caller, once: Once, Body(new
     let (row, actor) = (prepared.row.clone(), caller.actor());
     let made = MadeToken { token: prepared.token, about: prepared.row.into() };
     once.write(&app, "make token", token::FAMILY.to_owned(), async move |tx: &mut Tx| {
-        actions::token::make(tx, &row, &actor).await?;
+        actions::token::make(tx, &row, &actor).await??;
         Ok(Reply::created(&made))
     })
     .await

@@ -150,7 +150,7 @@ impl Init {
                 Ok::<_, DbError>(name)
             })
             .await?;
-        db.write("make token", tokens::FAMILY, async move |tx| token::make(tx, &row, "operator").await).await?;
+        db.write("make token", tokens::FAMILY, async move |tx| token::make(tx, &row, "operator").await).await??;
         db.close().await;
         Ok((name, prepared.token))
     }

@@ -82,7 +82,7 @@ impl Command {
                 let new = token::New { role: new.role, tenant: new.tenant, name: new.name, expires_in_days: new.expires_in_days };
                 let prepared = new.prepare(now, &Rng::System)?;
                 let row = prepared.row.clone();
-                db.write("make token", tokens::FAMILY, async move |tx| token::make(tx, &row, "operator").await).await?;
+                db.write("make token", tokens::FAMILY, async move |tx| token::make(tx, &row, "operator").await).await??;
                 global.print(&json!({ "id": prepared.row.token_id, "token": prepared.token }), |_| prepared.token.clone())?;
             }
             Self::List => {

@@ -222,7 +222,10 @@ pub async fn make_token(app: &App, role: Role, tenant: Option<&str>) -> String {
     let new = token::New { role, tenant: tenant.map(str::to_owned), name: role.as_str().to_owned(), expires_in_days: None };
     let prepared = new.prepare(app.clock.now(), &app.rng).unwrap();
     let row = prepared.row.clone();
-    app.db.write("token", "tokens", async move |tx: &mut Tx| -> Result<(), Problem> { token::make(tx, &row, "test").await }).await.unwrap();
+    app.db
+        .write("token", "tokens", async move |tx: &mut Tx| -> Result<(), Problem> { token::make(tx, &row, "test").await? })
+        .await
+        .unwrap();
     prepared.token
 }
 
