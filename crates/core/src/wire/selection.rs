@@ -133,6 +133,6 @@ pub struct HandIn {
 /// What became of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HandInResult {
-    /// As in [`ReportResult::selected`].
+    /// As in [`super::ReportResult::selected`].
     pub selected: Vec<Selected>,
 }

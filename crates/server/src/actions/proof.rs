@@ -76,11 +76,11 @@ pub struct By<'a> {
     pub actor: &'a str,
 }
 
-/// [`medium`], with all that follows: a medium that proved itself under a newer claim secret is moved on, and one that did not is refused
+/// [`medium()`], with all that follows: a medium that proved itself under a newer claim secret is moved on, and one that did not is refused
 /// and recorded.
 ///
 /// # Errors
-/// As for [`medium`].
+/// As for [`medium()`].
 pub async fn admit(
     app: &App,
     asked: &Asked,
