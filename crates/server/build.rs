@@ -2,4 +2,5 @@
 
 fn main() {
     println!("cargo:rerun-if-changed=src/migrations");
+    println!("cargo:rerun-if-changed=src/gateway/migrations");
 }

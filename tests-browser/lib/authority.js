@@ -20,7 +20,7 @@ export class Authority {
     authority.environment = { ...process.env, ...settings };
     const data = authority.path("server");
     const made = await run(join(bin, "counterfoild"), ["init", "--data", data, "--json"], { env: authority.environment });
-    authority.token = JSON.parse(made.stdout).token;
+    ({ token: authority.token, console_link: authority.consoleLink } = JSON.parse(made.stdout));
     const ready = authority.path("ready.json");
     const appears = appearance(ready);
     const log = await open(authority.path("server.log"), "a");
@@ -36,6 +36,16 @@ export class Authority {
     ended.catch(() => {});
     authority.url = JSON.parse(await readFile(ready, "utf8")).url;
     return authority;
+  }
+
+  /** Does something while the server stands still and answers nobody. */
+  async offline(work) {
+    this.process.kill("SIGSTOP");
+    try {
+      return await work();
+    } finally {
+      this.process.kill("SIGCONT");
+    }
   }
 
   path(...parts) {

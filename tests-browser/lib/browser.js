@@ -6,7 +6,7 @@ import { createRequire } from "node:module";
 import { chromium } from "playwright-core";
 
 const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-const pictures = process.env.COUNTERFOIL_SCREENSHOTS ?? new URL("../../target/browser/", import.meta.url).pathname;
+export const pictures = process.env.COUNTERFOIL_SCREENSHOTS ?? new URL("../../target/browser/", import.meta.url).pathname;
 await mkdir(pictures, { recursive: true });
 
 export const DESKTOP = { width: 1280, height: 860 };

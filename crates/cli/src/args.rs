@@ -5,9 +5,9 @@ use clap::{Parser, Subcommand};
 use crate::context::{Context, Global};
 use crate::failure::Failure;
 use crate::{
-    agent, authority, buy, card, completions, contents_server, copy, devices, download, feed, inspect, install, library, license, medium,
-    orders, play, present, press, provider, publish, publisher, received, register, release, rights, rules, run, save, send, server, shop,
-    status, store, title, transfer, update,
+    account, agent, authority, buy, card, completions, contents_server, copy, devices, download, export, feed, import, inspect, install,
+    library, license, medium, orders, person, play, present, press, provider, publish, publisher, received, register, release, repair,
+    reseller, rights, rules, run, save, send, server, shop, status, store, title, transfer, update, webhook,
 };
 
 /// Counterfoil: content on media that can be copied once, into your own library, and played from there
@@ -67,6 +67,8 @@ pub enum Command {
     #[command(visible_alias = "whoami")]
     Status(status::Status),
     #[command(subcommand)]
+    Account(account::AccountCommand),
+    #[command(subcommand)]
     Authority(authority::AuthorityCommand),
     /// For publishers: who you are at the authority
     #[command(subcommand)]
@@ -94,7 +96,18 @@ pub enum Command {
     #[command(subcommand)]
     ContentsServer(contents_server::ContentsServerCommand),
     #[command(subcommand)]
+    Reseller(reseller::ResellerCommand),
+    #[command(subcommand)]
     Provider(provider::ProviderCommand),
+    #[command(subcommand)]
+    Webhook(webhook::WebhookCommand),
+    #[command(subcommand)]
+    Repair(repair::RepairCommand),
+    #[command(subcommand)]
+    Import(import::ImportCommand),
+    Export(export::Export),
+    #[command(subcommand)]
+    Person(person::PersonCommand),
     /// For operators: make a new authority (`counterfoild init`)
     #[command(disable_help_flag = true)]
     Init(server::Passed),
@@ -138,6 +151,7 @@ impl Command {
             Command::Save(command) => command.run(context),
             Command::License(command) => command.run(context),
             Command::Status(command) => command.run(context),
+            Command::Account(command) => command.run(context),
             Command::Authority(command) => command.run(context),
             Command::Publisher(PublisherCommand::Login(command)) => command.run(context),
             Command::Publish(command) => command.run(context),
@@ -147,12 +161,18 @@ impl Command {
             Command::Store(command) => command.run(context),
             Command::Rules(command) => command.run(context),
             Command::ContentsServer(command) => command.run(context),
+            Command::Reseller(command) => command.run(context),
             Command::Provider(command) => command.run(context),
+            Command::Webhook(command) => command.run(context),
+            Command::Repair(command) => command.run(context),
             Command::Rights(command) => command.run(context),
             Command::Medium(command) => command.run(context),
             Command::Press(command) => command.run(context),
             Command::Completions(command) => command.run(context),
             Command::Shop(command) => command.run(context),
+            Command::Import(command) => command.run(context),
+            Command::Export(command) => command.run(context),
+            Command::Person(command) => command.run(context),
             Command::Init(command) | Command::Serve(command) => command.run(),
         }
     }

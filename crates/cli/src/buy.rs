@@ -11,6 +11,7 @@ use counterfoil_terminal::{InstallOptions, default_library, order};
 
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::paying::{self, Consenting};
 use crate::{install, units};
 
 /// Buy a title for this device, or try it
@@ -21,7 +22,8 @@ use crate::{install, units};
   counterfoil buy sky-raider
   counterfoil buy sky-raider --currency USD --install --library ~/Library
   counterfoil buy sky-raider --yes --price-limit '20 EUR'     without being asked, if it costs no more
-  counterfoil buy sky-raider --trial")]
+  counterfoil buy sky-raider --trial
+  counterfoil buy sky-raider --install --from /media/disc     only the key is paid for; the content is on the disc")]
 pub struct Buy {
     /// Which title
     #[arg(value_name = "TITLE")]
@@ -33,7 +35,7 @@ pub struct Buy {
     #[arg(long, value_name = "CODE")]
     currency: Option<Currency>,
     /// Order it only if it costs no more than this, such as '20 EUR'
-    #[arg(long, value_name = "PRICE")]
+    #[arg(long, value_name = "PRICE", visible_alias = "max-price")]
     price_limit: Option<Money>,
     /// Do not ask
     #[arg(long, short)]
@@ -41,6 +43,9 @@ pub struct Buy {
     /// Install it then
     #[arg(long)]
     install: bool,
+    /// What to install it from in place of the network: a disc that was given away, a directory or image with the content, an installation file
+    #[arg(long, value_name = "PATH", requires = "install")]
+    from: Option<PathBuf>,
     /// Where to [default: the library used last]
     #[arg(long, value_name = "DIR", requires = "install")]
     library: Option<PathBuf>,
@@ -52,7 +57,7 @@ pub struct Buy {
 impl Buy {
     /// Shows it, asks, and orders it.
     pub fn run(self, context: &Context) -> Result<(), Failure> {
-        let terminal = context.terminal()?;
+        let terminal = context.terminal_paying(Consenting { yes: self.yes, max_price: self.price_limit })?;
         let card = context.card_choice(self.no_card);
         let library = match (self.install, self.library.clone()) {
             // Before anything is charged.
@@ -63,19 +68,39 @@ impl Buy {
             (_, library) => library,
         };
         let shown = store::show(&terminal, &self.title)?;
-        let wanted = if self.trial { Wanted::Trial } else { Wanted::Purchase(Some(self.price(&shown)?)) };
-        if !self.yes {
+        let wanted = match terminal.via()? {
+            _ if self.trial => Wanted::Trial,
+            // It is the gateway that says what it costs there, and is agreed with.
+            Some(_) => Wanted::Purchase(None),
+            None => Wanted::Purchase(Some(self.price(&shown)?)),
+        };
+        if matches!(wanted, Wanted::Purchase(None)) {
+            context.output.note(&words(&shown, &wanted));
+        } else if !self.yes {
             context.output.note(&words(&shown, &wanted));
             if !context.output.agreed(if self.trial { "Try it?" } else { "Buy it?" })? {
                 return Err(Failure::refused("not_confirmed", "nothing was ordered").hint("To order it, add `--yes`."));
             }
         }
         let placed = order(&terminal, &card, &self.title, &wanted)?;
+        let charged = paying::tell(context, &terminal);
         match library {
-            None => context.output.result(&units::dated(&placed), || ordered(&shown, &placed)),
+            None => {
+                let mut value = units::dated(&placed);
+                if !charged.is_empty() {
+                    value["charged_by_gateway"] = charged.into();
+                }
+                context.output.result(&value, || ordered(&shown, &placed))
+            }
             Some(path) => {
                 context.output.note(ordered(&shown, &placed).trim_end());
-                install::carry_out(context, &terminal, &self.title, &path, &InstallOptions { card, ..InstallOptions::default() })
+                install::carry_out(
+                    context,
+                    &terminal,
+                    &self.title,
+                    &path,
+                    &InstallOptions { card, from: self.from, ..InstallOptions::default() },
+                )
             }
         }
     }
@@ -110,7 +135,7 @@ impl Buy {
 fn words(shown: &Shown, wanted: &Wanted) -> String {
     let what = match wanted {
         Wanted::Trial => format!("to try for {}, without paying", units::count(shown.policy.trial_days.into(), "day", "days")),
-        Wanted::Purchase(price) => price.map(costs).unwrap_or_default(),
+        Wanted::Purchase(price) => price.map_or_else(|| "at the gateway's price".to_owned(), costs),
     };
     let mut words = format!("{} by {}, for this device: {what}", shown.name, shown.publisher);
     for term in &shown.terms {

@@ -42,7 +42,8 @@ pub struct Add {
     #[arg(long, value_name = "NAME")]
     name: String,
     /// What it signs with: an Ed25519 public key, base64url
-    #[arg(long, value_name = "KEY")]
+    // It may begin with a hyphen, as one in 64 does.
+    #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
     key: String,
     /// A title whose status it is shown, and a supplement that it may select for it
     #[arg(long = "title", value_name = "TITLE=SUPPLEMENT", required = true, value_parser = pair)]

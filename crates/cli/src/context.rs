@@ -7,6 +7,7 @@ use counterfoil_terminal::CardChoice;
 
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::paying::Consenting;
 
 /// Options that every command takes.
 #[derive(Args, Clone, Debug)]
@@ -18,9 +19,15 @@ pub struct Global {
     /// The card [default: `card.json` in the home]
     #[arg(long, global = true, env = "COUNTERFOIL_CARD", value_name = "FILE")]
     card: Option<PathBuf>,
+    /// The PIN of the card's token or TPM, in its first line [default: COUNTERFOIL_PIN, else it is asked for]
+    #[arg(long, global = true, value_name = "FILE")]
+    pin_file: Option<PathBuf>,
     /// Address of the authority [default: the one known, or the one on the medium]
     #[arg(long, global = true, env = "COUNTERFOIL_SERVER", value_name = "URL", value_parser = address)]
     server: Option<String>,
+    /// A gateway to go through, in place of speaking with the authority directly [default: the one it was met through]
+    #[arg(long, global = true, env = "COUNTERFOIL_VIA", value_name = "URL", value_parser = address)]
+    via: Option<String>,
     /// The certificate authority to trust instead of the public ones, PEM
     #[arg(long, global = true, env = "COUNTERFOIL_CA", value_name = "FILE")]
     ca: Option<PathBuf>,
@@ -38,8 +45,12 @@ pub struct Context {
     pub home: PathBuf,
     /// The card named, if one was.
     pub card: Option<PathBuf>,
+    /// What holds the PIN of its token or TPM, if that was named.
+    pub pin_file: Option<PathBuf>,
     /// The authority named, if one was.
     pub server: Option<String>,
+    /// The gateway named, if one was.
+    pub via: Option<String>,
     /// A further certificate authority.
     pub ca: Option<PathBuf>,
     /// How to talk.
@@ -52,8 +63,10 @@ impl Global {
         Context {
             home: self.home.clone().unwrap_or_else(|| counterfoil_terminal::Setup::from_env().home),
             card: self.card.clone(),
+            pin_file: self.pin_file.clone(),
             // A variable that is set to nothing says nothing.
             server: self.server.clone().filter(|server| !server.is_empty()),
+            via: self.via.clone().filter(|via| !via.is_empty()),
             ca: self.ca.clone(),
             output: Output { json: self.json, quiet: self.quiet },
         }
@@ -61,7 +74,7 @@ impl Global {
 }
 
 /// An address with its scheme, so that nobody is told later that something cannot be reached which is none.
-fn address(text: &str) -> Result<String, String> {
+pub fn address(text: &str) -> Result<String, String> {
     match text.is_empty() || text.starts_with("https://") || text.starts_with("http://") {
         true => Ok(text.to_owned()),
         false => Err("it begins with neither https:// nor http://".to_owned()),
@@ -71,18 +84,38 @@ fn address(text: &str) -> Result<String, String> {
 impl Context {
     /// The terminal of this device.
     pub fn terminal(&self) -> Result<counterfoil_terminal::Terminal, Failure> {
-        Ok(counterfoil_terminal::Terminal::open(self.setup())?)
+        self.terminal_paying(Consenting::default())
+    }
+
+    /// The same, for a command that a gateway may charge for.
+    pub fn terminal_paying(&self, consenting: Consenting) -> Result<counterfoil_terminal::Terminal, Failure> {
+        let mut terminal = self.knowing_pins(counterfoil_terminal::Terminal::open(self.setup())?);
+        terminal.set_prices(consenting.asker(self.output));
+        terminal.set_strangers(crate::paying::stranger(self.output));
+        Ok(terminal)
     }
 
     /// The same, where nobody waits for the authority longer than that.
     pub fn terminal_within(&self, patience: std::time::Duration) -> Result<counterfoil_terminal::Terminal, Failure> {
         let timeouts = counterfoil_terminal::transport::Timeouts { connect: patience, exchange: patience };
-        Ok(counterfoil_terminal::Terminal::open_within(self.setup(), timeouts)?)
+        Ok(self.knowing_pins(counterfoil_terminal::Terminal::open_within(self.setup(), timeouts)?))
+    }
+
+    /// The terminal of a repair centre, which speaks to the authority that its token is for.
+    pub fn terminal_with(&self, api: &crate::publisher::api::Api) -> Result<counterfoil_terminal::Terminal, Failure> {
+        let (server, ca) = (Some(api.server().to_owned()), api.ca().map(Path::to_owned));
+        let setup = counterfoil_terminal::Setup { server, ca, via: None, ..self.setup() };
+        Ok(self.knowing_pins(counterfoil_terminal::Terminal::open(setup)?))
+    }
+
+    fn knowing_pins(&self, mut terminal: counterfoil_terminal::Terminal) -> counterfoil_terminal::Terminal {
+        terminal.set_pins(crate::pin::asker(self.pin_file.clone()));
+        terminal
     }
 
     fn setup(&self) -> counterfoil_terminal::Setup {
-        let (home, server, ca) = (self.home.clone(), self.server.clone(), self.ca.clone());
-        counterfoil_terminal::Setup { home, server, ca, ..counterfoil_terminal::Setup::from_env() }
+        let (home, server, via, ca) = (self.home.clone(), self.server.clone(), self.via.clone(), self.ca.clone());
+        counterfoil_terminal::Setup { home, server, via, ca, ..counterfoil_terminal::Setup::from_env() }
     }
 
     /// The card named, the usual one, or none.

@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::inspect::refresh_note;
+use crate::paying::{self, Consenting};
 use crate::progress::Progress;
 use crate::units;
 
@@ -22,7 +23,8 @@ use crate::units;
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   counterfoil copy ./discs/0001 --library ~/Library
-  counterfoil copy /media/disc --library /mnt/usb/Library --jobs 1")]
+  counterfoil copy /media/disc --library /mnt/usb/Library --jobs 1
+  counterfoil copy /media/disc --via https://shop.example --yes --max-price '19.99 EUR'     what a gateway charges for it")]
 pub struct Copy {
     /// The medium: a directory, a mounted drive, or a disc image
     #[arg(value_name = "MEDIUM")]
@@ -39,12 +41,14 @@ pub struct Copy {
     /// Use up the medium's copy even where the library holds the same from another medium
     #[arg(long)]
     again: bool,
+    #[command(flatten)]
+    consenting: Consenting,
 }
 
 impl Copy {
     /// Claims, copies, confirms.
     pub fn run(self, context: &Context) -> Result<(), Failure> {
-        let terminal = context.terminal()?;
+        let terminal = context.terminal_paying(self.consenting)?;
         let medium = Medium::open_online(&terminal, &self.medium)?;
         let path = match self.library {
             Some(path) => path,
@@ -67,7 +71,8 @@ impl Copy {
         progress.finish();
 
         let titles: Vec<_> = copied.titles.iter().map(value).collect();
-        let value = json!({ "library": path, "resumed": copied.resumed, "titles": titles });
+        let charged = paying::tell(context, &terminal);
+        let value = json!({ "library": path, "resumed": copied.resumed, "titles": titles, "charged": charged });
         context.output.result(&value, || copied.titles.iter().map(|title| words(title, &path)).collect())
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 use counterfoil_core::Refusal;
+use counterfoil_core::wire::ChargeOnOffer;
 use serde::Serialize;
 
 use crate::output::Output;
@@ -20,6 +21,9 @@ pub struct Failure {
     /// The remedy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// What a gateway would charge, where that was not agreed to or cannot be paid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub charge: Option<Box<ChargeOnOffer>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +107,7 @@ impl Failure {
     }
 
     fn new(kind: Kind, code: &str, message: impl Into<String>) -> Self {
-        Self { kind, code: code.into(), message: message.into(), hint: None }
+        Self { kind, code: code.into(), message: message.into(), hint: None, charge: None }
     }
 }
 
@@ -116,7 +120,11 @@ impl From<Refusal> for Failure {
 impl From<counterfoil_terminal::Error> for Failure {
     fn from(error: counterfoil_terminal::Error) -> Self {
         let kind = if error.exit_code() == 1 { Kind::Refused } else { Kind::Operation };
-        Self { hint: error.hint(), ..Self::new(kind, error.code(), error.to_string()) }
+        let charge = match &error {
+            counterfoil_terminal::Error::Unpaid(unpaid) => Some(Box::new(unpaid.offer.clone())),
+            _ => None,
+        };
+        Self { hint: error.hint(), charge, ..Self::new(kind, error.code(), error.to_string()) }
     }
 }
 

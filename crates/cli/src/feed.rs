@@ -233,7 +233,7 @@ impl Signer {
 
     /// The first feed of a title lists what was published so far: each release as this publisher has signed it.
     fn first(&self, api: &Api, title: &TitleId) -> Result<Feed, Failure> {
-        let own = self.keys.public().signing;
+        let own = self.keys.signing_key().verifying_key();
         let mut releases = vec![];
         for published in api.all::<Published>(&format!("/v1/titles/{title}/releases")).take(MAX_LISTED) {
             let published = published?;
@@ -259,7 +259,7 @@ impl Signer {
     }
 
     fn verified(&self, title: &TitleId, token: &str) -> Result<Feed, String> {
-        let own = self.keys.public().signing;
+        let own = self.keys.signing_key().verifying_key();
         let feed = Feed::verify(token, |kid| (kid == self.publisher).then_some(own)).map_err(|error| error.to_string())?;
         if feed.title == title.as_str() { Ok(feed) } else { Err(format!("it is of {}", feed.title)) }
     }

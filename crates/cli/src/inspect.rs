@@ -126,6 +126,9 @@ fn online_words(answer: &InspectResult) -> String {
             (left, true) => format!("claimed    by you; {} left\n", units::count(left.into(), "copy is", "copies are")),
             (left, false) => format!("claimed    no; {} left\n", units::count(left.into(), "copy is", "copies are")),
         };
+        if medium.paid_on_copy && !medium.yours {
+            text += "price      its key is paid for when it is copied: `counterfoil copy … --via https://…`\n";
+        }
         for title in medium.titles.iter().filter(|title| title.newest.is_some()) {
             text += &format!("newest     {} {}\n", title.title, title.newest.as_ref().map_or("", |version| version.as_str()));
         }

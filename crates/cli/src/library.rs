@@ -10,7 +10,7 @@ use counterfoil_terminal::Terminal;
 use counterfoil_terminal::received::Keeper;
 use counterfoil_terminal::update::Offer;
 use counterfoil_terminal::{Control, Library, Listed, default_library, uninstall_control};
-use counterfoil_terminal::{Report, repair, verify};
+use counterfoil_terminal::{Report, held_grants, repair, verify};
 use serde_json::json;
 
 use crate::context::Context;
@@ -47,11 +47,16 @@ fn inside() -> Option<PathBuf> {
 }
 
 /// List the titles in the library
+///
+/// A title that the card opens no more, because the device or drive that it was copied on was exchanged, is marked: copy it again.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  counterfoil list --library ~/Library")]
 pub struct List {
     #[command(flatten)]
     which: Which,
+    /// Use the keys in the device's own store, or the drive's
+    #[arg(long)]
+    no_card: bool,
 }
 
 /// Check every byte of a title in the library, and heal it
@@ -107,22 +112,49 @@ pub struct Remove {
 }
 
 impl List {
-    /// Needs no key.
+    /// Needs no key; where there is one, says what it does not open.
     pub fn run(self, context: &Context) -> Result<(), Failure> {
         let terminal = context.terminal()?;
         let library = self.which.open(&terminal)?;
+        let held = held_grants(&terminal, &context.card_choice(self.no_card), &library);
         let mut titles = Vec::new();
         for title in library.list()? {
-            let state = State::of(&terminal, &library, &title);
+            let license = State::of(&terminal, &library, &title);
             let offer = library.offer(&title)?;
-            titles.push((title, state, offer));
+            let openable = held.as_ref().map(|held| held.contains(&title.grant_id));
+            titles.push(Row { title, license, offer, openable });
         }
-        let value = |(title, state, offer): &(Listed, Option<State>, Option<Offer>)| listed(title, state.as_ref(), offer.as_ref());
-        let value = json!({ "library": library.path(), "titles": titles.iter().map(value).collect::<Vec<_>>() });
+        let value = json!({ "library": library.path(), "titles": titles.iter().map(Row::value).collect::<Vec<_>>() });
         context.output.result(&value, || match titles.is_empty() {
             true => format!("no titles in {}\n", library.path().display()),
-            false => titles.iter().map(|(title, state, offer)| line(title, state.as_ref(), offer.as_ref())).collect(),
+            false => titles.iter().map(Row::line).collect(),
         })
+    }
+}
+
+/// A title as it is listed.
+struct Row {
+    title: Listed,
+    license: Option<State>,
+    offer: Option<Offer>,
+    /// Whether there are keys for it; not known where no card is at hand.
+    openable: Option<bool>,
+}
+
+impl Row {
+    fn value(&self) -> serde_json::Value {
+        let mut value = listed(&self.title, self.license.as_ref(), self.offer.as_ref());
+        value["openable"] = self.openable.into();
+        value
+    }
+
+    fn line(&self) -> String {
+        let mut line = line(&self.title, self.license.as_ref(), self.offer.as_ref());
+        if self.openable == Some(false) {
+            let again = if self.title.origin.license().is_some() { "install it again" } else { "copy it again" };
+            line.insert_str(line.len() - 1, &format!("  (no keys for it any more: {again})"));
+        }
+        line
     }
 }
 

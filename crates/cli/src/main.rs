@@ -2,6 +2,7 @@
 //!
 //! Exit status: 0 done, 1 refused, 2 wrong usage, 3 could not reach or operate. With `--json` the same comes as one JSON document.
 
+mod account;
 mod agent;
 mod args;
 mod authority;
@@ -11,11 +12,14 @@ mod completions;
 mod contents_server;
 mod context;
 mod copy;
+mod desk;
 mod devices;
 mod download;
+mod export;
 mod failure;
 mod feed;
 mod files;
+mod import;
 mod inspect;
 mod install;
 mod library;
@@ -24,6 +28,9 @@ mod medium;
 mod medium_update;
 mod orders;
 mod output;
+mod paying;
+mod person;
+mod pin;
 mod play;
 mod present;
 mod press;
@@ -34,6 +41,8 @@ mod publisher;
 mod received;
 mod register;
 mod release;
+mod repair;
+mod reseller;
 mod rights;
 mod rules;
 mod run;
@@ -48,6 +57,7 @@ mod title;
 mod transfer;
 mod units;
 mod update;
+mod webhook;
 
 use std::process::ExitCode;
 

@@ -119,6 +119,7 @@ fn paid(order: &OrderedTitle) -> String {
         (OrderKind::Trial, ..) => "for trying".to_owned(),
         (_, Payment::Free, _) | (_, _, None) => "free".to_owned(),
         (_, Payment::Balance, Some(money)) => format!("{money} from your balance"),
+        (_, Payment::Gateway, Some(money)) => format!("{money} through a gateway"),
         (_, Payment::Invoice, Some(money)) if order.state == OrderState::Due => format!("{money}, due"),
         (_, Payment::Invoice, Some(money)) => money.to_string(),
     }

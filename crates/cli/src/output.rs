@@ -46,12 +46,17 @@ impl Output {
         }
     }
 
+    /// Whether there is somebody to ask.
+    pub fn can_ask(&self) -> bool {
+        !self.json && io::stdin().is_terminal()
+    }
+
     /// Asks whether to go on, where there is somebody to ask; where there is not, the answer is no.
     ///
     /// # Errors
     /// The answer cannot be read.
     pub fn agreed(&self, question: &str) -> Result<bool, Failure> {
-        if self.json || !io::stdin().is_terminal() {
+        if !self.can_ask() {
             return Ok(false);
         }
         eprint!("{question} [y/N] ");

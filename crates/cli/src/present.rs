@@ -70,7 +70,8 @@ pub struct Present {
     #[arg(long, value_name = "PRV-ID", requires = "print")]
     provider: Option<ProviderId>,
     /// The challenge to be answered, with --print
-    #[arg(long, value_name = "TEXT", requires = "print")]
+    // Made of base64url more often than not, and so it may begin with a hyphen.
+    #[arg(long, value_name = "TEXT", requires = "print", allow_hyphen_values = true)]
     challenge: Option<String>,
 }
 

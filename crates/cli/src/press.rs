@@ -67,6 +67,9 @@ pub struct Press {
     /// that your program reads
     #[arg(long = "right", value_name = "KEY=VALUE", value_parser = rights::parse)]
     rights: Vec<rights::Right>,
+    /// The media are given away: their keys are paid for when they are copied, at a gateway that sells them
+    #[arg(long, conflicts_with = "batch")]
+    paid_on_copy: bool,
     /// Put this client on the media
     #[arg(long)]
     with_client: bool,
@@ -114,6 +117,7 @@ impl Press {
             imported: imported.as_ref().map(|ids| ids.digest.clone()),
             form: self.form,
             rights: rights::all(self.copies, &self.rights)?,
+            paid_on_copy: self.paid_on_copy,
             with_client: self.with_client,
             name: self.name.clone(),
         };

@@ -33,6 +33,8 @@ pub enum Unit {
     Media,
     /// Devices.
     Devices,
+    /// Lines of a file.
+    Lines,
 }
 
 impl Unit {
@@ -41,6 +43,7 @@ impl Unit {
             Unit::Bytes => units::bytes(count),
             Unit::Media => units::count(count, "medium", "media"),
             Unit::Devices => units::count(count, "device", "devices"),
+            Unit::Lines => units::count(count, "line", "lines"),
         }
     }
 }

@@ -182,7 +182,7 @@ impl Publish {
             channel: &self.channel,
             generation,
             publisher: &publisher,
-            key: keys.public().signing,
+            key: keys.signing_key().verifying_key(),
             // The one before is compared with even if no patch is made.
             count: (usize::from(self.patches) + usize::from(self.deltas)).max(1),
         };

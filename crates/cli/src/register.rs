@@ -7,6 +7,7 @@ use counterfoil_core::{DeviceId, DriveId, UserId};
 use counterfoil_terminal::{Medium, Part, RegisterOptions, register};
 use serde_json::json;
 
+use crate::card::replace::code_to_write_down;
 use crate::context::Context;
 use crate::failure::Failure;
 
@@ -59,7 +60,7 @@ impl Register {
         let terminal = context.terminal()?;
         if let Some(path) = &self.medium {
             let medium = Medium::open_online(&terminal, path)?;
-            let authority = terminal.meet(&medium.area().authority.urls)?.document.name;
+            let authority = terminal.meet_by(&medium.area().authority)?.document.name;
             let named = &medium.area().authority.name;
             if *named != authority {
                 return Err(Failure::operation(
@@ -78,22 +79,33 @@ impl Register {
             name: self.name,
         };
         let done = register(&terminal, &options)?;
+        // Only where its owner has none yet: another one would end the one that is written down.
+        let code = done.card_id.and_then(|_| code_to_write_down(context, &terminal));
         let value = json!({
             "user_id": done.user_id, "holder": done.holder, "card_id": done.card_id,
             "device_id": done.device, "drive_id": done.drive, "library": done.library,
+            "recovery_code": code.as_ref().map(ToString::to_string),
         });
         context.output.result(&value, || {
-            let mut text = format!("registered\nuser ID    {}\n", done.user_id);
+            let mut text = format!("registered\nuser ID        {}\n", done.user_id);
             if let Some(card) = done.card_id {
-                text += &format!("card ID    {card}\n");
+                text += &format!("card ID        {card}\n");
             }
             if let Some(device) = done.device {
-                text += &format!("device ID  {device}\n");
+                text += &format!("device ID      {device}\n");
             }
             if let Some(drive) = done.drive {
-                text += &format!("drive ID   {drive}\n");
+                text += &format!("drive ID       {drive}\n");
             }
-            text + "Write the user ID down and keep it to yourself: it adds further devices, and is needed if the card is lost.\n"
+            match code {
+                Some(code) => {
+                    text + &format!(
+                        "recovery code  {code}\nWrite both down, user ID and recovery code, and keep them to yourself: together they get you a new card if this one \
+                         is lost.\nThe user ID also adds further devices. The recovery code is shown this once.\n"
+                    )
+                }
+                None => text + "Write the user ID down and keep it to yourself: it adds further devices, and is needed if the card is lost.\n",
+            }
         })
     }
 }

@@ -16,9 +16,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::context::Context;
+use crate::desk::Desk;
 use crate::failure::Failure;
 use crate::publisher::api::Api;
-use crate::publisher::profile::{self, Profile};
+use crate::publisher::profile;
 
 mod import;
 
@@ -108,39 +109,12 @@ pub struct Access {
     token_file: Option<PathBuf>,
 }
 
-#[derive(Deserialize)]
-struct WhoAmI {
-    role: String,
-}
+const DESK: Desk = Desk { profile: profile::SHOP, whose: "the shop's", roles: &["shop", "operator"], otherwise: "registers nobody" };
 
 impl Access {
     /// The authority, spoken to with the shop's token.
     fn connect(&self, context: &Context) -> Result<Api, Failure> {
-        let known = match Profile::load_from(&context.home, profile::SHOP)? {
-            Some(known) => Some(known),
-            // An operator may do all that shops may.
-            None => Profile::load(&context.home)?,
-        };
-        let missing = |what: &str, give: &str| Failure::usage(format!("{what} is missing")).hint(format!("Give {give}."));
-        let given = match &self.token_file {
-            Some(path) => Some(std::fs::read_to_string(path).map_err(|error| Failure::file("read", path, &error))?.trim().to_owned()),
-            None => context.environment_token(),
-        };
-        let token = given.or_else(|| known.as_ref().map(|known| known.token.clone()));
-        let token = token.ok_or_else(|| missing("the shop's token", "`--token-file FILE` or COUNTERFOIL_TOKEN"))?;
-        let server = context.server.clone().or_else(|| known.as_ref().map(|known| known.server.clone()));
-        let server = server.ok_or_else(|| missing("the address of the authority", "`--server URL`"))?;
-        let ca = context.absolute_ca()?.or_else(|| known.as_ref().and_then(|known| known.ca.clone()));
-        let api = Api::new(&server, &token, ca.as_deref())?;
-        if self.token_file.is_some() {
-            let me: WhoAmI = api.get("/v1/whoami")?;
-            if !matches!(me.role.as_str(), "shop" | "operator") {
-                return Err(Failure::refused("forbidden", format!("a token of role {} registers nobody", me.role))
-                    .hint("Ask the operator for a token of role shop."));
-            }
-            Profile { server: api.server().to_owned(), token, publisher: None, ca }.save_to(&context.home, profile::SHOP)?;
-        }
-        Ok(api)
+        DESK.connect(context, self.token_file.as_deref())
     }
 }
 
@@ -271,7 +245,7 @@ fn failed_after(mut failure: Failure, user: UserId) -> Failure {
 const PATIENCE: u32 = 6;
 
 /// Tries again, later and later, what the authority had no time for; what it refused, and what it could not be asked, is told at once.
-fn patiently<T>(mut ask: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
+pub fn patiently<T>(mut ask: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
     let mut tries = 0;
     loop {
         match ask() {

@@ -81,7 +81,7 @@ fn check_value(prefix: &str, data: &[u8]) -> u32 {
 }
 
 /// Crockford's reading: case does not matter, O is 0, I and L are 1.
-fn digit(character: char) -> Option<u8> {
+pub(crate) fn digit(character: char) -> Option<u8> {
     let upper = match character.to_ascii_uppercase() {
         'O' => '0',
         'I' | 'L' => '1',
@@ -203,12 +203,41 @@ id!(
     UploadId, "upl"
 );
 id!(
+    /// A reseller's server between terminals and authority (C16).
+    GatewayId, "gwy"
+);
+id!(
+    /// Who a gateway charges (C17).
+    AccountId, "acc"
+);
+id!(
+    /// What is booked in a ledger at once, with entries that sum to nothing.
+    PostingId, "pst"
+);
+id!(
     /// Something for a device to do, in its inbox.
     JobId, "job"
 );
 
+id!(
+    /// A repair: what was exchanged in a user entry, and why (C14, C15).
+    RepairId, "rep"
+);
+id!(
+    /// A request for a new card in place of one that is lost (C15).
+    ReissueId, "rei"
+);
+id!(
+    /// Somebody's server that is told what happens.
+    WebhookId, "whk"
+);
+id!(
+    /// One thing that a webhook is told.
+    DeliveryId, "dlv"
+);
+
 /// What the IDs of all kinds begin with.
-pub const PREFIXES: [&str; 15] = [
+pub const PREFIXES: [&str; 19] = [
     UserId::PREFIX,
     DeviceId::PREFIX,
     DriveId::PREFIX,
@@ -224,6 +253,10 @@ pub const PREFIXES: [&str; 15] = [
     ContentsServerId::PREFIX,
     ProviderId::PREFIX,
     UploadId::PREFIX,
+    RepairId::PREFIX,
+    ReissueId::PREFIX,
+    WebhookId::PREFIX,
+    DeliveryId::PREFIX,
 ];
 
 impl From<CardId> for HolderId {

@@ -8,22 +8,26 @@ pub mod license;
 pub mod medium;
 pub mod money;
 pub mod policy;
+pub mod recovery_code;
 pub mod refusal;
 pub mod rights;
 pub mod rules;
 pub mod time;
 pub mod title;
+pub mod voucher_code;
 pub mod wire;
 
 pub use id::{
-    CardId, ContentsServerId, DeviceId, DriveId, EntitlementId, GrantId, HolderId, JobId, LicenseId, OrderId, ProviderId, RequestId,
-    TransactionId, UploadId, UserId,
+    AccountId, CardId, ContentsServerId, DeliveryId, DeviceId, DriveId, EntitlementId, GatewayId, GrantId, HolderId, JobId, LicenseId,
+    OrderId, PostingId, ProviderId, ReissueId, RepairId, RequestId, TransactionId, UploadId, UserId, WebhookId,
 };
 pub use license::{License, LicensedDevice};
 pub use medium::{BatchId, MediumId};
 pub use money::{Currency, Money};
 pub use policy::{Policy, SourceDevice};
+pub use recovery_code::{RecoveryCode, RecoveryCodeError};
 pub use refusal::{Code, Refusal};
 pub use rights::Rights;
 pub use time::Timestamp;
 pub use title::{Channel, Kind, ReleaseVersion, TitleId};
+pub use voucher_code::{VoucherCode, VoucherCodeError};

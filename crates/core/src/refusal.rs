@@ -64,6 +64,21 @@ codes! {
     /// B2: the rights do not include this.
     RightMissing = "right_missing", "the rights of this medium do not allow this",
         "`counterfoil inspect` shows what it allows.";
+    /// C14: it was exchanged for another one, and has turned up again.
+    DeviceExchanged = "device_exchanged", "this device or drive was exchanged for another one at a repair centre",
+        "Use the one that took its place. If it was repaired after all, the repair centre takes it in again under a new ID.";
+    /// C14: more exchanges than the operator allows, or too soon after the last one.
+    RepairNotAllowed = "repair_not_allowed", "this exchange is not allowed now",
+        "The detail says from when. An operator may override it.";
+    /// C14: the entry has no such device or drive.
+    NotInEntry = "not_in_entry", "this device or drive is not in the user's entry",
+        "`counterfoil repair find` shows what is.";
+    /// C15: nobody has decided yet.
+    ReissueWaiting = "reissue_waiting", "the new card waits for the repair centre",
+        "Repeat the command later: `counterfoil card replace`.";
+    /// C15: somebody has decided against it.
+    ReissueDeclined = "reissue_declined", "the repair centre has declined the new card",
+        "Ask the repair centre, with the user ID at hand.";
     /// D2: no title of that name is sold here.
     NotForSale = "not_for_sale", "this title is not sold here",
         "`counterfoil store` shows what is.";
@@ -73,6 +88,21 @@ codes! {
     /// D3: the charge could not be made.
     PaymentRefused = "payment_refused", "the charge was refused",
         "Have the balance topped up by the shop or the operator, then order again.";
+    /// C18: the medium was given away, and its key is paid for when it is copied.
+    PaymentRequired = "payment_required", "the key of this medium is paid for when it is copied",
+        "Copy it through a gateway that sells it: `counterfoil copy … --via https://…`.";
+    /// C17: the account would be charged, and nobody has agreed to the price yet.
+    ChargeUnconfirmed = "charge_unconfirmed", "the price has not been agreed to",
+        "Run the command at a terminal, which asks, or agree beforehand: `--yes`.";
+    /// C17: the gateway charges an account, and none was named, or it is not let in.
+    AccountNeeded = "account_needed", "the gateway wants an account",
+        "Sign in: `counterfoil account sign-in https://…`, or make an account there: `counterfoil account new https://…`.";
+    /// C17: no such voucher, or it was redeemed or has ended. One code for all, so that guessing teaches nothing.
+    VoucherInvalid = "voucher_invalid", "this voucher cannot be redeemed",
+        "Check the code. A voucher is good once, until the day that is written on it; whoever sold it can tell more.";
+    /// C16: the exchange was given up, or was not paid for in time.
+    ExchangeEnded = "exchange_ended", "this exchange was given up, or not paid for in time",
+        "Repeat the command: it begins another one. Nothing was charged for this one.";
     /// D2: there is nothing to buy.
     AlreadyLicensed = "already_licensed", "this device is licensed for the title already",
         "Install it: `counterfoil install TITLE`.";

@@ -2,7 +2,9 @@
 //!
 //! Keys and sealed boxes are opaque here: base64url text or the JSON that `counterfoil-format` defines.
 
+mod gateway;
 mod identity;
+mod repair;
 mod request;
 mod result;
 mod selection;
@@ -10,7 +12,15 @@ mod send;
 mod service;
 mod update;
 
+pub use gateway::{
+    AUTHORITY_NAME, CARD_HEADER, Charge, ChargeOnOffer, EXCHANGE_HEADER, Enrol, EnrolToken, Enrolled, ExchangeRecord, ExchangeRecords,
+    ExchangeState, PAY_HEADER, Prepare, Step, Undo, UndoReason,
+};
 pub use identity::{AuthorityDocument, AuthorityKeys, IdentityArea, IdentityClaims, PublisherOnMedium, SealingKeyDocument, TitleOnMedium};
+pub use repair::{
+    AskRecoveryCode, BURY_HOLDER, BuryHolder, Collect, CollectResult, CollectedGrant, ExchangedKind, FREE_COPIES, FreeCopies,
+    REBIND_GRANTS, RebindGrants, RecoveryCodeResult, Reissue, ReissueResult, ReissueState,
+};
 pub use request::{
     AddDevice, AskLicense, Claim, Confirm, Devices, Heal, HolderKeys, Inbox, Inspect, JobDone, Operation, Order, Orders, Redeem, Refund,
     Register, RegisterDevice, RegisterDrive, Renew, Request, Transfer,

@@ -5,14 +5,17 @@
 use std::hint::black_box;
 
 use aws_lc_rs::agreement;
+use aws_lc_rs::digest::{Digest, SHA256};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use counterfoil_format::encoding::parse_strict;
 use counterfoil_format::envelope::{self, ANSWER_TYP, Envelope};
 use counterfoil_format::grant::{GrantScope, HardwareBinding, seal_binding, seal_grant};
 use counterfoil_format::holder::{HolderKeys, HolderKind};
-use counterfoil_format::hpke::{self, DiffieHellman as _, Kem, SealingKey, Suite};
+use counterfoil_format::hpke::{self, DiffieHellman as _, Kem, SealingKey, SealingPublicKey, Suite};
 use counterfoil_format::jws::{self, Signer, Verifier};
 use counterfoil_format::secret::{Random as _, Secret, SystemRandom};
 use counterfoil_format::sign::SigningKey;
+use counterfoil_format::signer::{Ecdsa, HolderVerifyingKey, SignError};
 use counterfoil_format::wrap::{Kek, RowId, unwrap_secret, wrap};
 use criterion::{Criterion, criterion_group, criterion_main};
 
@@ -65,6 +68,16 @@ fn other_seal<K: ::hpke::Kem>(b: &mut criterion::Bencher<'_>) {
     });
 }
 
+/// A token, as far as it is seen from here.
+struct Token(EcdsaKeyPair);
+
+impl Ecdsa for Token {
+    fn sign_digest(&self, digest: &[u8; 32]) -> Result<[u8; 64], SignError> {
+        let digest = Digest::import_less_safe(digest, &SHA256).unwrap();
+        Ok(self.0.sign_digest(&digest).unwrap().as_ref().try_into().unwrap())
+    }
+}
+
 /// The authority's side of a claim with card, device and medium, without its database.
 fn claim(c: &mut Criterion) {
     let random = &mut SystemRandom;
@@ -77,7 +90,7 @@ fn claim(c: &mut Criterion) {
     let claim_secret = Secret::<32>::random(random);
     let payload = br#"{"op":"claim","request_id":"0198a7c0-0000-7000-8000-000000000000","issued_at":1790000000,"user_id":"usr-0000-0000-0000-0000","titles":["sky-raider"]}"#;
     let proofs = [("crd-1", Signer::Key(&card_key)), ("dev-1", Signer::Key(&device_key)), ("med-1", Signer::ClaimSecret(&claim_secret))];
-    let sealed = envelope::seal(payload, &proofs, "authority-1", authority.public_key(), random).unwrap().to_json();
+    let sealed = envelope::seal(payload, &proofs, "authority-1", authority.public_key(), random).unwrap().0.to_json();
     let kek = Kek { purpose: "content_key".to_owned(), version: 1, key: Secret::random(random) };
     let row = RowId { table: "content_key", key: &["sky-raider"], column: "wrapped", version: 1 };
     let wrapped = wrap(&kek, &row, &[9; 32], random);
@@ -85,20 +98,20 @@ fn claim(c: &mut Criterion) {
     let scope = GrantScope { title: "sky-raider", grant: "grt-1", device: "dev-1" };
 
     let open = || {
-        let request = Envelope::parse(&sealed).unwrap().open(&authority).unwrap();
+        let (request, _) = Envelope::parse(&sealed).unwrap().open(&authority).unwrap();
         request.verify("crd-1", Verifier::Key(&card_public.signing)).unwrap();
         request.verify("dev-1", Verifier::Key(&device_public.signing)).unwrap();
         request.verify("med-1", Verifier::ClaimSecret(&claim_secret)).unwrap();
         parse_strict::<serde_json::Value>(&request.payload).unwrap()
     };
-    let grant = || {
+    let grant_to = |recipient: &SealingPublicKey| {
         let content_key = unwrap_secret::<32>(&kek, &row, &wrapped).unwrap();
         let library_key = Secret::random(&mut SystemRandom);
         let binding = seal_binding(&library_key, &binding, &mut SystemRandom);
-        let grant =
-            seal_grant(&card_public.sealing, Some(&device_secret), &scope, &library_key, Some(&content_key), &mut SystemRandom).unwrap();
+        let grant = seal_grant(recipient, Some(&device_secret), &scope, &library_key, Some(&content_key), &mut SystemRandom).unwrap();
         serde_json::json!({ "grant": grant, "binding": binding })
     };
+    let grant = || grant_to(&card_public.sealing);
 
     let mut group = c.benchmark_group("claim");
     let enc = SealingKey::generate(Kem::X25519, random);
@@ -117,6 +130,22 @@ fn claim(c: &mut Criterion) {
         b.iter(|| {
             black_box(open());
             jws::sign_compact(ANSWER_TYP, "authority-1", &grant(), &signing)
+        })
+    });
+    // The same claim by a card in a token: ES256, and a box of P-256.
+    let token = Token(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap());
+    let token_public = HolderVerifyingKey::from_bytes(token.0.public_key().as_ref()).unwrap();
+    let token_sealing = SealingKey::generate(Kem::P256, random);
+    let proofs_of_token = [("crd-1", Signer::Token(&token)), proofs[1], proofs[2]];
+    let sealed_by_token = envelope::seal(payload, &proofs_of_token, "authority-1", authority.public_key(), random).unwrap().0.to_json();
+    group.bench_function("whole, of a card in a token", |b| {
+        b.iter(|| {
+            let (request, _) = Envelope::parse(&sealed_by_token).unwrap().open(&authority).unwrap();
+            request.verify("crd-1", Verifier::Key(&token_public)).unwrap();
+            request.verify("dev-1", Verifier::Key(&device_public.signing)).unwrap();
+            request.verify("med-1", Verifier::ClaimSecret(&claim_secret)).unwrap();
+            black_box(parse_strict::<serde_json::Value>(&request.payload).unwrap());
+            jws::sign_compact(ANSWER_TYP, "authority-1", &grant_to(token_sealing.public_key()), &signing)
         })
     });
     group.bench_function("open and verify the envelope", |b| b.iter(open));

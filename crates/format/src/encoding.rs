@@ -42,14 +42,22 @@ pub fn frame(parts: &[&[u8]]) -> Vec<u8> {
 }
 
 /// Serde form of byte strings as base64url, for `#[serde(with = …)]`.
-pub(crate) mod base64url {
+pub mod base64url {
     use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
 
-    pub(crate) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+    /// As text.
+    ///
+    /// # Errors
+    /// What `to` says.
+    pub fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
         to.serialize_str(&super::to_base64url(bytes))
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+    /// From text in its one spelling.
+    ///
+    /// # Errors
+    /// What `from` says, and that it is no such text.
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
         let text = String::deserialize(from)?;
         super::from_base64url(&text).ok_or_else(|| D::Error::custom("not canonical base64url"))
     }

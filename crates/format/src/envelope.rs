@@ -5,7 +5,12 @@ use serde::{Deserialize, Serialize};
 use crate::encoding::{base64url, frame, parse_strict};
 use crate::hpke::{self, DiffieHellman, HpkeError, SealingKey, SealingPublicKey, Suite};
 use crate::jws::{General, JwsError, Signer, sign_general};
-use crate::secret::Random;
+use crate::secret::{Random, Secret};
+use crate::signer::SignError;
+
+pub use reply::{MAX_SEALED_ANSWER, ReplyKey, is_sealed};
+
+mod reply;
 
 /// `typ` of a request.
 pub const REQUEST_TYP: &str = "counterfoil-request+jws";
@@ -49,32 +54,40 @@ impl Envelope {
     }
 
     /// Opens it with the authority's key named by `kid`. Nothing inside may be believed before [`General::verify`] was asked about
-    /// each proof that the operation demands.
-    pub fn open(&self, key: &dyn DiffieHellman) -> Result<General, EnvelopeError> {
+    /// each proof that the operation demands. Beside it, what an answer is sealed with, where the request wants that.
+    pub fn open(&self, key: &dyn DiffieHellman) -> Result<(General, ReplyKey), EnvelopeError> {
         let public = key.public_key();
         let mut context = hpke::receiver(Suite::for_kem(public.kem()), &self.enc, key, &info(&self.kid), None)?;
         let signed = context.open(self.kid.as_bytes(), &self.ct)?;
-        Ok(General::parse(&signed, REQUEST_TYP, &public.to_string())?)
+        let request = General::parse(&signed, REQUEST_TYP, &public.to_string())?;
+        Ok((request, ReplyKey::exported(self.enc, &context)))
+    }
+
+    /// Makes the key again that opens answers to this envelope, from [`ReplyKey::secret`].
+    pub fn reply_key(&self, secret: Secret<32>) -> ReplyKey {
+        ReplyKey::new(self.enc, secret)
     }
 }
 
-/// Signs `payload` with every proof, each by the ID of its holder, and seals it to the authority's key `kid`.
+/// Signs `payload` with every proof, each by the ID of its holder, and seals it to the authority's key `kid`. Beside the envelope, what opens
+/// answers to it.
 pub fn seal(
     payload: &[u8],
     proofs: &[(&str, Signer<'_>)],
     kid: &str,
     authority: &SealingPublicKey,
     random: &mut dyn Random,
-) -> Result<Envelope, EnvelopeError> {
+) -> Result<(Envelope, ReplyKey), EnvelopeError> {
     if payload.len() > MAX_PAYLOAD || kid.len() > MAX_KID {
         return Err(EnvelopeError::TooLarge);
     }
     // The signatures name the key that they were made for, so that one authority cannot pass a request on to another as its own.
-    let signed = sign_general(REQUEST_TYP, &authority.to_string(), payload, proofs);
+    let signed = sign_general(REQUEST_TYP, &authority.to_string(), payload, proofs)?;
     let suite = Suite::for_kem(authority.kem());
     let ephemeral = SealingKey::generate(suite.kem, random);
     let (enc, mut context) = hpke::sender(suite, authority, &info(kid), None, &ephemeral)?;
-    Ok(Envelope { kid: kid.to_owned(), enc, ct: context.seal(kid.as_bytes(), &signed) })
+    let ct = context.seal(kid.as_bytes(), &signed);
+    Ok((Envelope { kid: kid.to_owned(), enc, ct }, ReplyKey::exported(enc, &context)))
 }
 
 fn info(kid: &str) -> Vec<u8> {
@@ -97,4 +110,7 @@ pub enum EnvelopeError {
     /// What is inside is not a signed request to this authority.
     #[error("the envelope holds no request: {0}")]
     Signed(#[from] JwsError),
+    /// A token or TPM did not sign.
+    #[error(transparent)]
+    Signer(#[from] SignError),
 }

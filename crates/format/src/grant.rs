@@ -15,6 +15,8 @@ use crate::wrap::{open_salted, seal_salted};
 pub mod purpose {
     /// The user ID, to its holder (C3); then the holder's ID.
     pub const USER_ID: &str = "user ID";
+    /// A recovery code, to a card (C15); then the card's ID.
+    pub const RECOVERY_CODE: &str = "recovery code";
     /// Keys of damaged chunks, to the holder of a grant; then the grant's ID.
     pub const HEAL: &str = "heal";
     /// A title's content key, to its publisher; then title and generation.

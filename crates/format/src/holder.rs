@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::encoding::{frame, from_base64url, parse_strict, to_base64url};
-use crate::hpke::{DiffieHellman as _, SealingKey, SealingPublicKey};
+use crate::hpke::{DiffieHellman as _, Kem, SealingKey, SealingPublicKey};
 use crate::secret::{Random, Secret};
-use crate::sign::{SigningKey, VerifyingKey};
+use crate::sign::{BadKey, SigningKey};
+use crate::signer::HolderVerifyingKey;
 
 /// Longest key file, in bytes.
 pub const MAX_FILE: usize = 4096;
@@ -72,7 +73,7 @@ impl HolderKeys {
 
     /// What others may know.
     pub fn public(&self) -> HolderPublic {
-        HolderPublic { signing: self.signing_key().verifying_key(), sealing: *self.sealing_key().public_key() }
+        HolderPublic { signing: self.signing_key().verifying_key().into(), sealing: *self.sealing_key().public_key() }
     }
 
     /// Parses a key file. Public keys and check value in it are compared with those that its secrets give, so that a damaged file is
@@ -139,19 +140,27 @@ impl HolderKeys {
 #[serde(deny_unknown_fields)]
 pub struct HolderPublic {
     /// What its signatures are verified with.
-    pub signing: VerifyingKey,
+    pub signing: HolderVerifyingKey,
     /// What boxes are sealed to.
     pub sealing: SealingPublicKey,
 }
 
 impl HolderPublic {
+    /// Both keys of one kind: Ed25519 and X25519 of a file, or P-256 twice of a token or TPM.
+    ///
+    /// # Errors
+    /// [`BadKey`] where they are not.
+    pub fn new(signing: HolderVerifyingKey, sealing: SealingPublicKey) -> Result<Self, BadKey> {
+        if signing.is_ed25519() == (sealing.kem() == Kem::X25519) { Ok(Self { signing, sealing }) } else { Err(BadKey) }
+    }
+
     /// The 16 bytes of a card's ID, which follow from its keys: nobody can take another's ID without having its keys.
     pub fn id(&self) -> [u8; 16] {
         id_of(self.signing.as_bytes(), self.sealing.as_bytes())
     }
 }
 
-/// The same of keys that were read and checked before: Ed25519, 32 bytes, and X25519, 32 bytes.
+/// The same of keys that were read and checked before: 32 bytes each (Ed25519, X25519), or 65 each (P-256, uncompressed).
 pub fn id_of(signing: &[u8], sealing: &[u8]) -> [u8; 16] {
     let mut hasher = blake3::Hasher::new_derive_key(ID_CONTEXT);
     hasher.update(&frame(&[signing, sealing]));

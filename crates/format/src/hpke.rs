@@ -228,14 +228,14 @@ pub(crate) fn expand(suite_id: &[u8], prk: &[u8], label: &[u8], info: &[u8], int
 }
 
 /// HKDF-SHA-256's first half (RFC 5869 §2.2), its input in parts.
-fn hkdf_extract(salt: &[u8], ikm: &[&[u8]]) -> Secret<32> {
+pub(crate) fn hkdf_extract(salt: &[u8], ikm: &[&[u8]]) -> Secret<32> {
     let mut mac = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, salt));
     ikm.iter().for_each(|part| mac.update(part));
     tag_bytes(mac.sign())
 }
 
 /// HKDF-SHA-256's second half (RFC 5869 §2.3), its info in parts. At most 255 blocks of 32 bytes.
-fn hkdf_expand(prk: &[u8], info: &[&[u8]], into: &mut [u8]) {
+pub(crate) fn hkdf_expand(prk: &[u8], info: &[&[u8]], into: &mut [u8]) {
     let key = hmac::Key::new(hmac::HMAC_SHA256, prk);
     let mut previous: Option<Secret<32>> = None;
     for (i, block) in into.chunks_mut(32).enumerate() {

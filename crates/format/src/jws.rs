@@ -11,6 +11,7 @@ use crate::encoding::{from_base64url, parse_strict, to_base64url};
 use crate::envelope::{ANSWER_TYP, MAX_ANSWER};
 use crate::secret::Secret;
 use crate::sign::{SigningKey, VerifyingKey};
+use crate::signer::{Ecdsa, HolderVerifyingKey, SignError, es256};
 
 /// Longest token that is looked at, in bytes; an answer of the authority ([`MAX_ANSWER`]) and a feed ([`MAX_FEED`]) may be longer.
 pub const MAX_TOKEN: usize = 64 * 1024;
@@ -86,6 +87,8 @@ fn longest(typ: &str) -> usize {
 pub enum Algorithm {
     /// Ed25519: `EdDSA` is written; `Ed25519` (RFC 9864) is read as well.
     EdDsa,
+    /// ECDSA over P-256 with SHA-256 (RFC 7518 §3.4): requests of a card in a token or TPM, and no document.
+    Es256,
     /// HMAC-SHA-256 under a claim secret.
     Hs256,
 }
@@ -94,6 +97,7 @@ impl Algorithm {
     fn name(self) -> &'static str {
         match self {
             Self::EdDsa => "EdDSA",
+            Self::Es256 => "ES256",
             Self::Hs256 => "HS256",
         }
     }
@@ -102,8 +106,10 @@ impl Algorithm {
 /// What a signature in a general JWS is made with.
 #[derive(Clone, Copy)]
 pub enum Signer<'a> {
-    /// A card, device or drive: `EdDSA`.
+    /// A card, device or drive whose key is in a file: `EdDSA`.
     Key(&'a SigningKey),
+    /// A card whose key is in a token or TPM: `ES256`.
+    Token(&'a dyn Ecdsa),
     /// A medium, by its claim secret: `HS256`.
     ClaimSecret(&'a Secret<32>),
 }
@@ -112,15 +118,17 @@ impl Signer<'_> {
     fn algorithm(&self) -> Algorithm {
         match self {
             Self::Key(_) => Algorithm::EdDsa,
+            Self::Token(_) => Algorithm::Es256,
             Self::ClaimSecret(_) => Algorithm::Hs256,
         }
     }
 
-    fn sign(&self, message: &[u8]) -> Vec<u8> {
-        match self {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
+        Ok(match self {
             Self::Key(key) => key.sign(message).to_vec(),
+            Self::Token(key) => es256(*key, message)?.to_vec(),
             Self::ClaimSecret(secret) => aws_lc_rs::hmac::sign(&mac_key(secret), message).as_ref().to_vec(),
-        }
+        })
     }
 }
 
@@ -130,17 +138,18 @@ fn mac_key(secret: &Secret<32>) -> aws_lc_rs::hmac::Key {
 
 /// Signs `payload` once per signer, in the general JSON serialization (RFC 7515 §7.2.1).
 /// `aud` says who it is for and is signed by each.
-pub fn sign_general(typ: &str, aud: &str, payload: &[u8], signers: &[(&str, Signer<'_>)]) -> Vec<u8> {
+///
+/// # Errors
+/// What a token or TPM said; keys in memory sign always.
+pub fn sign_general(typ: &str, aud: &str, payload: &[u8], signers: &[(&str, Signer<'_>)]) -> Result<Vec<u8>, SignError> {
     let payload = to_base64url(payload);
-    let signatures = signers
-        .iter()
-        .map(|(kid, signer)| {
-            let protected = protected_header(signer.algorithm(), typ, kid, Some(aud));
-            let signature = signer.sign(format!("{protected}.{payload}").as_bytes());
-            RawSignature { protected, signature: to_base64url(&signature) }
-        })
-        .collect();
-    serde_json::to_vec(&RawGeneral { payload, signatures }).expect("strings have a JSON form")
+    let sign = |(kid, signer): &(&str, Signer<'_>)| {
+        let protected = protected_header(signer.algorithm(), typ, kid, Some(aud));
+        let signature = signer.sign(format!("{protected}.{payload}").as_bytes())?;
+        Ok(RawSignature { protected, signature: to_base64url(&signature) })
+    };
+    let signatures = signers.iter().map(sign).collect::<Result<_, SignError>>()?;
+    Ok(serde_json::to_vec(&RawGeneral { payload, signatures }).expect("strings have a JSON form"))
 }
 
 /// A general JWS, parsed and *not verified*: nothing in it may be believed before [`General::verify`] was asked.
@@ -190,12 +199,15 @@ impl General {
         self.signatures.iter().map(|s| (s.kid.as_str(), s.algorithm))
     }
 
-    /// Checks that `kid` signed with `key`. The kind of key fixes the algorithm: a public key never verifies a MAC.
+    /// Checks that `kid` signed with `key`. The kind of key fixes the algorithm: a public key never verifies a MAC, nor one
+    /// of Ed25519 what says that it is ES256.
     pub fn verify(&self, kid: &str, key: Verifier<'_>) -> Result<(), JwsError> {
         let found = self.signatures.iter().find(|s| s.kid == kid).ok_or(JwsError::UnknownKey)?;
         let signed = format!("{}.{}", found.protected, self.encoded_payload);
         match (found.algorithm, key) {
-            (Algorithm::EdDsa, Verifier::Key(key)) => key.verify(signed.as_bytes(), &found.signature).map_err(|_| JwsError::Signature),
+            (Algorithm::EdDsa | Algorithm::Es256, Verifier::Key(key)) if (found.algorithm == Algorithm::EdDsa) == key.is_ed25519() => {
+                key.verify(signed.as_bytes(), &found.signature).map_err(|_| JwsError::Signature)
+            }
             (Algorithm::Hs256, Verifier::ClaimSecret(secret)) => {
                 aws_lc_rs::hmac::verify(&mac_key(secret), signed.as_bytes(), &found.signature).map_err(|_| JwsError::Signature)
             }
@@ -208,7 +220,7 @@ impl General {
 #[derive(Clone, Copy)]
 pub enum Verifier<'a> {
     /// The public key of a card, device or drive.
-    Key(&'a VerifyingKey),
+    Key(&'a HolderVerifyingKey),
     /// The claim secret of a medium.
     ClaimSecret(&'a Secret<32>),
 }
@@ -241,6 +253,7 @@ impl Header {
     fn algorithm(&self) -> Option<Algorithm> {
         match self.alg.as_str() {
             "EdDSA" | "Ed25519" => Some(Algorithm::EdDsa),
+            "ES256" => Some(Algorithm::Es256),
             "HS256" => Some(Algorithm::Hs256),
             _ => None,
         }

@@ -19,4 +19,5 @@ pub mod refresh;
 mod sealing;
 pub mod secret;
 pub mod sign;
+pub mod signer;
 pub mod wrap;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use aws_lc_rs::agreement::{self, PrivateKey, UnparsedPublicKey};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ParsedPublicKey};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::encoding::{from_base64url, to_base64url};
@@ -68,6 +69,14 @@ impl SealingPublicKey {
         match &self.0 {
             Point::X25519(bytes) => bytes,
             Point::P256(bytes) => bytes,
+        }
+    }
+
+    /// Whether it is a point of its curve: what a token is given, which might not look.
+    pub fn is_on_curve(&self) -> bool {
+        match &self.0 {
+            Point::X25519(_) => true, // every 32 bytes are
+            Point::P256(bytes) => ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, bytes).is_ok(),
         }
     }
 

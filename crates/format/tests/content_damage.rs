@@ -156,7 +156,7 @@ fn damage_is_named_with_file_and_offset_and_healed_from_the_medium() {
     // A chunk that two files share.
     let EntryKind::File { runs, .. } = manifest.entry(0).kind else { panic!("`a` is a file") };
     let EntryKind::File { runs: other_runs, .. } = manifest.entry(2).kind else { panic!("`c` is a file") };
-    let indices = |runs: &[Run]| -> HashSet<u32> { runs.iter().flat_map(|run| run.first..run.first + run.count).collect() };
+    let indices = |runs: &[Run]| -> HashSet<u32> { runs.iter().flat_map(|run| run.indices()).collect() };
     let shared = *indices(runs).intersection(&indices(other_runs)).min().unwrap();
     let chunk = manifest.chunks()[shared as usize];
 

@@ -79,17 +79,23 @@ fn write_corpus() {
     };
 
     let proofs = [("crd-1", Signer::Key(&signing)), ("med-1", Signer::ClaimSecret(&key))];
-    let good = envelope::seal(br#"{"op":"claim"}"#, &proofs, "a", &public, random).unwrap().to_json();
+    let good = envelope::seal(br#"{"op":"claim"}"#, &proofs, "a", &public, random).unwrap().0.to_json();
     write("envelope", "good", &good);
     write("envelope", "bad-cut", &good[..good.len() / 2]);
     write("envelope", "bad-other-kid", &String::from_utf8(good).unwrap().replace(r#""kid":"a""#, r#""kid":"b""#).into_bytes());
     write("envelope", "bad-empty-object", b"{}");
 
+    let sealed = crypto_entry::reply_key().seal("a.b.c", random);
+    write("answer", "good", sealed.as_bytes());
+    write("answer", "bad-cut", &sealed.as_bytes()[..sealed.len() / 2]);
+    write("answer", "bad-plain", b"a.b.c");
+    write("answer", "bad-padded", format!("{sealed}=").as_bytes());
+
     let token = jws::sign_compact("t", "k", &serde_json::json!({ "iat": 1_780_000_000, "title": "sky-raider" }), &signing);
     write("signed", "good-compact", token.as_bytes());
     write("signed", "bad-compact-padded", format!("{token}=").as_bytes());
     write("signed", "bad-none", b"eyJhbGciOiJub25lIiwidHlwIjoidCIsImtpZCI6ImsifQ.e30.");
-    write("signed", "good-general", &jws::sign_general(REQUEST_TYP, "a", b"{}", &proofs));
+    write("signed", "good-general", &jws::sign_general(REQUEST_TYP, "a", b"{}", &proofs).unwrap());
     let list = KeyList { keys: vec![ListedKey::new("k", &signing.verifying_key(), Some(1_790_000_000))] };
     write("signed", "good-key-list", &serde_json::to_vec(&list).unwrap());
 

@@ -30,7 +30,7 @@ fn parties() -> Parties {
 fn seal(parties: &Parties, payload: &[u8]) -> Envelope {
     let (card, device) = (parties.card.signing_key(), parties.device.signing_key());
     let proofs = [("crd-1", Signer::Key(&card)), ("dev-1", Signer::Key(&device)), ("med-1", Signer::ClaimSecret(&parties.claim_secret))];
-    envelope::seal(payload, &proofs, "authority-1", parties.authority.public_key(), &mut SystemRandom).unwrap()
+    envelope::seal(payload, &proofs, "authority-1", parties.authority.public_key(), &mut SystemRandom).unwrap().0
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn an_envelope_arrives_with_all_its_proofs() {
         let sent = seal(&parties, br#"{"op":"claim"}"#);
         let received = Envelope::parse(&sent.to_json()).unwrap();
         assert_eq!((&received, received.kid.as_str()), (&sent, "authority-1"));
-        let request = received.open(&parties.authority).unwrap();
+        let (request, _) = received.open(&parties.authority).unwrap();
         assert_eq!(request.payload, br#"{"op":"claim"}"#);
         assert_eq!(request.signers().map(|(kid, _)| kid).collect::<Vec<_>>(), ["crd-1", "dev-1", "med-1"]);
         request.verify("crd-1", Verifier::Key(&parties.card.public().signing)).unwrap();
@@ -89,7 +89,8 @@ fn an_authority_cannot_pass_a_request_on_to_another() {
         &parties.authority.public_key().to_string(),
         b"{}",
         &[("crd-1", Signer::Key(&card))],
-    );
+    )
+    .unwrap();
     let passed_on = seal_raw(&signed_for_first, "authority-1", &other);
     assert_eq!(passed_on.open(&other).err(), Some(EnvelopeError::Signed(JwsError::Audience)));
     // Sealed to the one that they were made for, the same bytes are good: the test would notice if they were bad for another reason.
@@ -111,7 +112,7 @@ fn what_is_sealed_must_be_a_request() {
     let parties = parties();
     let card = parties.card.signing_key();
     let to = parties.authority.public_key().to_string();
-    let answer = counterfoil_format::jws::sign_general(envelope::ANSWER_TYP, &to, b"{}", &[("crd-1", Signer::Key(&card))]);
+    let answer = counterfoil_format::jws::sign_general(envelope::ANSWER_TYP, &to, b"{}", &[("crd-1", Signer::Key(&card))]).unwrap();
     for (inside, error) in
         [(&b""[..], JwsError::Shape), (b"{}", JwsError::Shape), (b"{\"op\":\"claim\"}", JwsError::Shape), (&answer, JwsError::Type)]
     {
@@ -179,7 +180,7 @@ fn the_largest_request_fits_and_a_larger_one_is_refused() {
     let parties = parties();
     let largest = seal(&parties, &vec![b'x'; MAX_PAYLOAD]).to_json();
     assert!(largest.len() <= MAX_ENVELOPE, "{}", largest.len());
-    assert_eq!(Envelope::parse(&largest).unwrap().open(&parties.authority).unwrap().payload.len(), MAX_PAYLOAD);
+    assert_eq!(Envelope::parse(&largest).unwrap().open(&parties.authority).unwrap().0.payload.len(), MAX_PAYLOAD);
     let refused = envelope::seal(&vec![b'x'; MAX_PAYLOAD + 1], &[], "a", parties.authority.public_key(), &mut SystemRandom);
     assert_eq!(refused.err(), Some(EnvelopeError::TooLarge));
     assert_eq!(Envelope::parse(&vec![b' '; MAX_ENVELOPE + 1]).err(), Some(EnvelopeError::TooLarge));
@@ -255,7 +256,7 @@ proptest! {
     #[test]
     fn any_payload_arrives(payload in prop::collection::vec(any::<u8>(), 0..2000)) {
         let parties = parties();
-        let request = Envelope::parse(&seal(&parties, &payload).to_json()).unwrap().open(&parties.authority).unwrap();
+        let (request, _) = Envelope::parse(&seal(&parties, &payload).to_json()).unwrap().open(&parties.authority).unwrap();
         prop_assert_eq!(request.payload, payload);
     }
 

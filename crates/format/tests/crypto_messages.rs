@@ -3,12 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails here has failed")]
 
 use counterfoil_format::claim::ClaimSecretKey;
+use counterfoil_format::encoding::from_base64url;
 use counterfoil_format::envelope::Envelope;
 use counterfoil_format::grant::{self, GrantBox, GrantScope, HardwareBinding, SealedBox};
 use counterfoil_format::holder::HolderKeys;
 use counterfoil_format::hpke::{Kem, SealingKey};
 use counterfoil_format::jws::Verifier;
-use counterfoil_format::secret::Secret;
+use counterfoil_format::secret::{Random, Secret};
 use counterfoil_format::wrap::{self, Kek, RowId};
 use serde_json::Value;
 
@@ -100,9 +101,34 @@ fn binding() {
 #[test]
 fn envelope() {
     let v = &vectors()["envelope"];
-    let request =
-        Envelope::parse(v["envelope"].to_string().as_bytes()).unwrap().open(&SealingKey::from_seed(&secret(&v["authority"]))).unwrap();
+    let envelope = Envelope::parse(v["envelope"].to_string().as_bytes()).unwrap();
+    let (request, _) = envelope.open(&SealingKey::from_seed(&secret(&v["authority"]))).unwrap();
     assert_eq!(request.payload, text(&v["payload"]).as_bytes());
     request.verify("dev-1", Verifier::Key(&text(&v["signing_key"]).parse().unwrap())).unwrap();
     request.verify("MED-0001", Verifier::ClaimSecret(&secret(&v["claim_secret"]))).unwrap();
+}
+
+#[test]
+fn answers() {
+    let cases = vectors()["answers"].as_array().unwrap().clone();
+    assert_eq!(cases.len(), 2);
+    for v in &cases {
+        let kem = if v["kem"] == "x" { Kem::X25519 } else { Kem::P256 };
+        let envelope = Envelope::parse(v["envelope"].to_string().as_bytes()).unwrap();
+        let (_, reply) = envelope.open(&SealingKey::from_private(kem, &secret(&v["private"])).unwrap()).unwrap();
+        assert!(*reply.secret() == secret(&v["secret"]));
+        assert_eq!(reply.open(text(&v["sealed"])).as_deref(), Ok(text(&v["answer"])));
+        // The nonce of the vector gives the bytes of the vector.
+        let nonce = from_base64url(&text(&v["sealed"])["sealed.".len()..]).unwrap()[..32].to_vec();
+        assert_eq!(reply.seal(text(&v["answer"]), &mut Given(nonce)), text(&v["sealed"]));
+    }
+}
+
+/// Randomness that a vector tells.
+struct Given(Vec<u8>);
+
+impl Random for Given {
+    fn fill(&mut self, into: &mut [u8]) {
+        into.copy_from_slice(&self.0);
+    }
 }

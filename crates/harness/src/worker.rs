@@ -2,20 +2,23 @@
 //! is held against all that were given.
 
 use crate::{
-    authority::{Authority, Failure, Reply},
+    authority::{Authority, Failure, NewCard, Reply},
     goods::euros,
     household::{Household, Link},
     random::Dice,
-    terminal::Terminal,
+    terminal::{Medium, Terminal},
     work::{Holding, World},
 };
 use counterfoil_core::{
-    Code, GrantId, UserId,
+    Code, DeviceId, GrantId, UserId,
     wire::{Answer, ClaimResult, ConfirmResult, RegisterResult},
 };
 use counterfoil_format::envelope::Envelope;
 use serde::de::DeserializeOwned;
-use std::{sync::atomic::Ordering::SeqCst, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering::SeqCst},
+    time::Duration,
+};
 
 /// Households of one worker.
 const HOUSEHOLDS: usize = 2;
@@ -252,6 +255,20 @@ impl Link for Worker<'_> {
     fn top_up(&mut self, user: UserId, cents: u64, key: &str) -> Result<(), Failure> {
         let world = self.world;
         self.until_answered(|authority| authority.top_up(&world.store.token, user, euros(cents), key))
+    }
+
+    fn exchange(&mut self, user: UserId, old: DeviceId, new: DeviceId, key: &str) -> Result<(), Failure> {
+        let world = self.world;
+        self.until_answered(|authority| authority.exchange_device(&world.store.token, user, old, new, key))
+    }
+
+    fn reissue(&mut self, new: &NewCard, key: &str) -> Result<(), Failure> {
+        let world = self.world;
+        self.until_answered(|authority| authority.replace_card(&world.store.token, new, key))
+    }
+
+    fn medium(&mut self) -> Result<Option<Arc<Medium>>, Failure> {
+        Ok(self.world.store.medium())
     }
 }
 

@@ -34,6 +34,21 @@ pub trait Files: Sync {
     fn read_exact_at(&self, file: usize, buffer: &mut [u8], offset: u64) -> io::Result<()>;
 }
 
+/// Files in memory.
+impl<T: AsRef<[u8]> + Sync> Files for Vec<T> {
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn length(&self, file: usize) -> u64 {
+        self[file].as_ref().length()
+    }
+
+    fn read_exact_at(&self, file: usize, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self[file].as_ref().read_exact_at(buffer, offset)
+    }
+}
+
 /// A patch to apply, read at any offset: it holds several streams that are read side by side, each from its beginning to its end.
 pub trait ReadAt: Sync {
     /// Its length in bytes.
@@ -53,6 +68,16 @@ impl ReadAt for [u8] {
         let bytes = self.get(from..).and_then(|rest| rest.get(..buffer.len())).ok_or(io::ErrorKind::UnexpectedEof)?;
         buffer.copy_from_slice(bytes);
         Ok(())
+    }
+}
+
+impl ReadAt for &[u8] {
+    fn length(&self) -> u64 {
+        (**self).length()
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        (**self).read_exact_at(buffer, offset)
     }
 }
 

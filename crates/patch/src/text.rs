@@ -155,26 +155,9 @@ impl<'t, 'f> Cache<'t, 'f> {
 pub(crate) mod tests {
     use super::*;
 
-    /// Files in memory.
-    pub(crate) struct Memory(pub Vec<Vec<u8>>);
-
-    impl Files for Memory {
-        fn count(&self) -> usize {
-            self.0.len()
-        }
-
-        fn length(&self, file: usize) -> u64 {
-            self.0[file].len() as u64
-        }
-
-        fn read_exact_at(&self, file: usize, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-            crate::ReadAt::read_exact_at(&self.0[file], buffer, offset)
-        }
-    }
-
     #[test]
     fn a_text_is_its_files_one_after_the_other() {
-        let files = Memory(vec![b"abc".to_vec(), Vec::new(), b"defg".to_vec(), b"h".to_vec()]);
+        let files = vec![b"abc".to_vec(), Vec::new(), b"defg".to_vec(), b"h".to_vec()];
         assert_eq!(Text::new(&files, 0..8).read().unwrap(), b"abcdefgh");
         let text = Text::new(&files, 2..7);
         assert_eq!(text.read().unwrap(), b"cdefg");
@@ -187,7 +170,7 @@ pub(crate) mod tests {
     #[test]
     fn a_cache_reads_what_the_text_holds() {
         let bytes: Vec<u8> = (0..1_000_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-        let files = Memory(vec![bytes[..300_000].to_vec(), bytes[300_000..].to_vec()]);
+        let files = vec![bytes[..300_000].to_vec(), bytes[300_000..].to_vec()];
         let text = Text::new(&files, 0..1_000_000);
         let mut cache = Cache::new(&text, 3 * BLOCK);
         let mut buffer = vec![0; 150_000];

@@ -13,9 +13,13 @@ use serde::{Deserialize, Serialize};
 
 mod across;
 mod feeds;
+mod gateways;
 mod holders;
 mod licenses;
 mod orders;
+mod people;
+mod reissues;
+mod repairs;
 mod updates;
 mod uploads;
 
@@ -146,7 +150,7 @@ const INVARIANTS: &[(&str, &str)] = &[
     ),
     (
         "no key is out without its record in the audit log",
-        "SELECT m.medium_id FROM medium m WHERE m.copies_claimed > COALESCE((SELECT COUNT(*) FROM audit a
+        "SELECT m.medium_id FROM medium m WHERE m.copies_claimed + m.copies_freed > COALESCE((SELECT COUNT(*) FROM audit a
            WHERE a.family = m.medium_id AND a.event = 'claim.granted' GROUP BY a.family), 0) LIMIT $1",
     ),
 ];
@@ -164,9 +168,14 @@ pub async fn check(db: &Db) -> Result<Vec<Violation>, DbError> {
     violations.extend(broken(db, licenses::INVARIANTS).await?);
     violations.extend(broken(db, updates::INVARIANTS).await?);
     violations.extend(broken(db, uploads::INVARIANTS).await?);
+    violations.extend(broken(db, people::INVARIANTS).await?);
+    violations.extend(repairs::check(db).await?);
+    violations.extend(broken(db, reissues::INVARIANTS).await?);
+    violations.extend(reissues::check(db).await?);
     violations.extend(across::check(db).await?);
     violations.extend(holders::check(db).await?);
     violations.extend(feeds::check(db).await?);
+    violations.extend(gateways::check(db).await?);
     violations.extend(more_copies_than_allowed(db).await?);
     Ok(violations)
 }
@@ -220,8 +229,12 @@ pub fn sentences() -> impl Iterator<Item = &'static str> {
         .chain(licenses::INVARIANTS)
         .chain(updates::INVARIANTS)
         .chain(uploads::INVARIANTS)
+        .chain(people::INVARIANTS)
+        .chain(repairs::INVARIANTS)
+        .chain(reissues::INVARIANTS)
         .map(|(sentence, _)| *sentence)
         .chain(orders::sentences())
         .chain(across::sentences())
-        .chain([holders::SENTENCE, feeds::SENTENCE, COPIES_ALLOWED])
+        .chain(gateways::sentences())
+        .chain([repairs::SENTENCE, reissues::SENTENCE, holders::SENTENCE, feeds::SENTENCE, COPIES_ALLOWED])
 }

@@ -6,13 +6,14 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use counterfoil_core::ProviderId;
+use counterfoil_core::{ProviderId, UserId};
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
 use crate::db::{DbError, Tx};
 use crate::problem::{ApiCode, Problem};
 use crate::store::provider;
+use crate::store::staff::StaffRow;
 use crate::store::token::{self, TokenRow};
 
 /// What a token's bearer is.
@@ -27,6 +28,8 @@ pub enum Role {
     Shop,
     /// Exchanges devices and drives in user entries.
     Repair,
+    /// Looks things up for people who ask, and changes nothing.
+    Support,
     /// Offers a service to media that the authority vouches for.
     Provider,
     /// A reseller's server.
@@ -37,7 +40,8 @@ pub enum Role {
 
 impl Role {
     /// All there are.
-    pub const ALL: &[Role] = &[Self::Operator, Self::Publisher, Self::Shop, Self::Repair, Self::Provider, Self::Gateway, Self::User];
+    pub const ALL: &[Role] =
+        &[Self::Operator, Self::Publisher, Self::Shop, Self::Repair, Self::Support, Self::Provider, Self::Gateway, Self::User];
 
     /// As in JSON and in the database.
     pub fn as_str(self) -> &'static str {
@@ -46,6 +50,7 @@ impl Role {
             Self::Publisher => "publisher",
             Self::Shop => "shop",
             Self::Repair => "repair",
+            Self::Support => "support",
             Self::Provider => "provider",
             Self::Gateway => "gateway",
             Self::User => "user",
@@ -71,6 +76,10 @@ pub enum Admit {
     Publisher,
     /// Shops, and the operator.
     Shop,
+    /// Repair centres, and the operator.
+    Repair,
+    /// Who looks entries up: support, repair centres, and the operator.
+    Support,
     /// Providers, and nobody else: what is told there is told to one of them.
     Provider,
 }
@@ -83,6 +92,8 @@ impl Admit {
             Self::Operator => role == Role::Operator,
             Self::Publisher => matches!(role, Role::Operator | Role::Publisher),
             Self::Shop => matches!(role, Role::Operator | Role::Shop),
+            Self::Repair => matches!(role, Role::Operator | Role::Repair),
+            Self::Support => matches!(role, Role::Operator | Role::Repair | Role::Support),
             Self::Provider => role == Role::Provider,
         }
     }
@@ -128,8 +139,24 @@ impl Caller {
 
     /// As in the audit log.
     pub fn actor(&self) -> String {
-        format!("/token/{}", self.token_id)
+        match self.token_id.strip_prefix(STAFF) {
+            Some(_) => self.token_id.clone(),
+            None => format!("/token/{}", self.token_id),
+        }
     }
+
+    /// Somebody at the console, as the actions know those who call: in the place of a token's ID stands who they are.
+    pub fn of_staff(row: &StaffRow) -> Self {
+        Self { token_id: staff_actor(row.id), role: row.role, tenant: row.tenant.clone(), name: row.name.clone() }
+    }
+}
+
+/// What staff begin with in the audit log; tokens have IDs of hexadecimal digits.
+const STAFF: &str = "staff:";
+
+/// Somebody who works at the console, as in the audit log.
+pub fn staff_actor(id: UserId) -> String {
+    format!("{STAFF}{id}")
 }
 
 impl Scope {

@@ -19,12 +19,14 @@ mod backup;
 mod config;
 mod doctor;
 mod failure;
+mod gateway;
 mod init;
 mod keys;
 mod logs;
 mod migrate;
 mod migrate_store;
 mod serve;
+mod staff;
 mod tls;
 mod token;
 
@@ -41,7 +43,7 @@ struct Cli {
 /// What every subcommand understands.
 #[derive(Args, Clone, Debug)]
 pub struct Global {
-    /// Configuration file [default: counterfoild.toml in the data directory]
+    /// Configuration file [default: counterfoild.toml in the data directory; gateway.toml for a gateway]
     #[arg(long, global = true, env = "COUNTERFOILD_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     /// Data directory, made by `init`
@@ -67,6 +69,9 @@ enum Command {
     /// Make, list and take back bearer tokens
     #[command(subcommand)]
     Token(token::Command),
+    /// Let people in to the console, list them, end them
+    #[command(subcommand)]
+    Staff(staff::Command),
     /// List and rotate keys
     #[command(subcommand)]
     Keys(keys::Command),
@@ -94,6 +99,9 @@ enum Command {
         after_help = "Examples:\n  counterfoild migrate-store --data ./data --from sqlite:./data/counterfoil.db --to-file ./data/database.url\n  counterfoild migrate-store --data ./data --from dir:./data/contents --to s3://example-contents/counterfoil"
     )]
     MigrateStore(migrate_store::MigrateStore),
+    /// Run a gateway: a reseller's server between terminals and the authority
+    #[command(subcommand)]
+    Gateway(gateway::Command),
     /// Show the configuration
     #[command(subcommand)]
     Config(config::Command),
@@ -138,6 +146,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Init(init) => init.run(global).await,
         Command::Serve(serve) => serve.run(global).await,
         Command::Token(command) => command.run(global).await,
+        Command::Staff(command) => command.run(global).await,
         Command::Keys(command) => command.run(global).await,
         Command::Audit(command) => command.run(global).await,
         Command::Doctor => doctor::run(global).await,
@@ -145,6 +154,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Restore(restore) => restore.run(global).await,
         Command::Migrate(migrate) => migrate.run(global).await,
         Command::MigrateStore(store) => store.run(global).await,
+        Command::Gateway(command) => command.run(global).await,
         Command::Config(command) => command.run(global),
     }
 }

@@ -12,15 +12,21 @@ use crate::keys::RootSource;
 
 pub use accounts::{Accounts, Mail};
 pub use contents::{Contents, Redirect, StoreOptions};
+pub use gateways::Gateways;
 pub use limits::Limits;
+pub use repair::{Reissues, Repair};
 pub use server::{Audit, Server};
 pub use store::Store;
+pub use webhooks::Webhooks;
 
 mod accounts;
 pub(crate) mod contents;
+mod gateways;
 mod limits;
+mod repair;
 mod server;
 mod store;
+mod webhooks;
 
 /// Environment variables that override the file: `COUNTERFOILD__SECTION__KEY`.
 pub const ENVIRONMENT: &str = "COUNTERFOILD";
@@ -47,12 +53,18 @@ pub struct Config {
     pub audit: Audit,
     /// What registrations must look like (C5).
     pub registration: Policy,
+    /// Devices, drives and cards that are exchanged (C14, C15).
+    pub repair: Repair,
     /// What is sold.
     pub store: Store,
     /// People who sign in with a browser.
     pub accounts: Accounts,
     /// Mail to them.
     pub mail: Mail,
+    /// Servers of others that are told what happens.
+    pub webhooks: Webhooks,
+    /// Resellers' servers (C16).
+    pub gateways: Gateways,
 }
 
 /// `[tls]`
@@ -220,6 +232,8 @@ impl Config {
     fn check(&self) -> Result<(), ConfigError> {
         self.server.check()?;
         self.mail.check()?;
+        self.webhooks.check()?;
+        self.gateways.check()?;
         let wrong = |key, reason: &str| Err(ConfigError::Value { key, reason: reason.to_owned() });
         if self.tls.cert_file.is_some() != self.tls.key_file.is_some() {
             return wrong("tls", "cert_file and key_file belong together");
@@ -242,7 +256,7 @@ impl Config {
         place(&mut self.root_key.file);
         let database = &mut self.database;
         let files = [&mut self.tls.cert_file, &mut self.tls.key_file, &mut database.url_file, &mut database.replica_url_file];
-        for path in files.into_iter().chain([&mut self.mail.smtp_url_file]) {
+        for path in files.into_iter().chain([&mut self.mail.smtp_url_file, &mut self.webhooks.ca_file]) {
             path.iter_mut().for_each(place);
         }
         if let Some(path) = self.database.url.strip_prefix("sqlite:") {
@@ -303,7 +317,7 @@ impl Config {
 }
 
 /// An address, or the file that holds it, which goes first.
-fn address(url: &str, file: Option<&Path>, key: &'static str) -> Result<DbUrl, ConfigError> {
+pub(crate) fn address(url: &str, file: Option<&Path>, key: &'static str) -> Result<DbUrl, ConfigError> {
     let wrong = |reason: String| ConfigError::Value { key, reason };
     let text = match file {
         Some(path) => Zeroizing::new(std::fs::read_to_string(path).map_err(|error| wrong(format!("{}: {error}", path.display())))?),

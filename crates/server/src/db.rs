@@ -30,11 +30,12 @@ pub use error::DbError;
 pub use faults::{Fault, Faults, Lasting};
 pub use meter::Statistics;
 pub use migrate::{Compared, Distribution, MigrationStatus, Move, MoveError, Pass, Progress};
-pub use options::DbOptions;
+pub use options::{DbOptions, Schema};
 pub use row::{FromRow, Row};
 pub use tx::{Query, Tx};
 pub use url::DbUrl;
 pub use value::{FromValue, Value};
+pub use watched::{STALE, Watched};
 
 use job::{Action, Job};
 use options::Settings;
@@ -53,6 +54,7 @@ mod sqlite;
 mod tx;
 mod url;
 mod value;
+mod watched;
 
 /// The database. Cheap to clone; all clones share its threads and connections.
 #[derive(Clone, Debug)]
@@ -253,6 +255,11 @@ impl Db {
     /// Figures since it was opened.
     pub fn statistics(&self) -> &Statistics {
         &self.0.settings.statistics
+    }
+
+    /// Which records somebody outside wants to be told of.
+    pub fn watched(&self) -> &Watched {
+        &self.0.settings.watched
     }
 
     /// Which database this is.

@@ -93,6 +93,17 @@ struct Keyed {
 }
 
 impl Once {
+    /// For a form: its field `once` in the place of the header. Whoever sends another form under the same word is refused by what it would
+    /// change. Without the word nothing is promised.
+    pub fn of_form(actor: &str, route: &str, word: &str, digest: &[u8; 32], secret: Secret<32>) -> Self {
+        if word.is_empty() {
+            return Self(None);
+        }
+        let scope = frame(&[actor.as_bytes(), route.as_bytes(), word.as_bytes()]);
+        let id = format!("form:{}", blake3::hash(&scope).to_hex());
+        Self(Some(Arc::new(Keyed { id, digest: *digest, secret, settled: AtomicBool::new(false) })))
+    }
+
     /// An ID for what the request makes, which its repeats find again however late they come, and nobody can guess; none without a key.
     pub fn id(&self) -> Option<[u8; 16]> {
         let keyed = self.0.as_ref()?;

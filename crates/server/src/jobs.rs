@@ -8,21 +8,23 @@ use counterfoil_core::Timestamp;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::actions::upload;
+use crate::actions::{gateway, reissue, upload};
 use crate::app::App;
 use crate::db::DbError;
 use crate::inbox_watch;
 use crate::mail;
 use crate::roles::ServerRole;
-use crate::store::{inbox, request};
+use crate::store::{delivery, inbox, request};
 
 pub(crate) use self::outbox::end;
-pub use self::outbox::{ENTITLEMENT, Entitlement, deliver};
+pub use self::outbox::{ENTITLEMENT, Entitlement, deliver, deliver_of};
 pub use lead::Lead;
 
 pub mod audit;
+pub mod figures;
 pub mod lead;
 mod outbox;
+mod webhooks;
 
 /// How often the outbox is looked at without being woken.
 const IDLE: Duration = Duration::from_secs(1);
@@ -32,6 +34,9 @@ const KEYS: Duration = Duration::from_secs(10);
 const PURGE: (Duration, i64) = (Duration::from_secs(60), 1000);
 /// How long the jobs of devices are kept after their end, in milliseconds.
 const JOBS_KEPT: i64 = 30 * Timestamp::DAY;
+
+/// How long deliveries to webhooks are kept, in milliseconds.
+const DELIVERIES_KEPT: i64 = 30 * Timestamp::DAY;
 
 /// The running jobs; dropping it ends them at once, [`Jobs::stop`] in good order.
 pub struct Jobs {
@@ -50,6 +55,7 @@ pub fn start(app: &App) -> Jobs {
         return Jobs { own, lead: None };
     }
     own.spawn(refresh_keys(app.clone()));
+    own.spawn(webhooks::look_forever(app.clone()));
     if roles.has(ServerRole::Authority) {
         own.spawn(inbox_watch::poll_forever(app.clone()));
     }
@@ -69,9 +75,13 @@ fn leaders(app: &App) -> JoinSet<()> {
         Err(error) => tracing::error!(%error, "no mail is sent"),
     }
     jobs.spawn(purge_forever(app.clone()));
+    jobs.spawn(webhooks::tell_forever(app.clone()));
     jobs.spawn(sweep_uploads_forever(app.clone()));
+    jobs.spawn(pass_reissues_forever(app.clone()));
+    jobs.spawn(sweep_exchanges_forever(app.clone()));
     jobs.spawn(audit::checkpoint_forever(app.clone()));
     jobs.spawn(audit::verify_forever(app.clone()));
+    jobs.spawn(figures::count_forever(app.clone()));
     jobs
 }
 
@@ -136,7 +146,7 @@ async fn refresh_keys(app: App) {
     }
 }
 
-/// Drops what is over: requests that have expired, jobs of devices that came to their end. All of it: under load, more than one batch comes together between two rounds.
+/// Drops what is over: requests that have expired, jobs of devices and deliveries that came to their end. All of it: under load, more than one batch comes together between two rounds.
 ///
 /// # Errors
 /// A failure of the database; what was dropped before stays so.
@@ -144,6 +154,7 @@ pub async fn purge(app: &App) -> Result<(), DbError> {
     let (now, batch) = (app.clock.now().0, PURGE.1);
     while request::purge(&app.db, now, batch).await? >= batch.unsigned_abs() {}
     while inbox::purge(&app.db, now.saturating_sub(JOBS_KEPT), batch).await? >= batch.unsigned_abs() {}
+    while delivery::purge(&app.db, now.saturating_sub(DELIVERIES_KEPT), batch).await? >= batch.unsigned_abs() {}
     Ok(())
 }
 
@@ -167,6 +178,30 @@ async fn sweep_uploads_forever(app: App) {
         app.lead.leading().await;
         if let Err(error) = upload::sweep(&app).await {
             tracing::warn!(%error, "uploads that are over could not be taken away");
+        }
+    }
+}
+
+async fn pass_reissues_forever(app: App) {
+    let mut every = tokio::time::interval(PURGE.0);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        app.lead.leading().await;
+        if let Err(error) = reissue::pass(&app).await {
+            tracing::warn!(%error, "requests for cards that have waited long enough could not be carried out");
+        }
+    }
+}
+
+async fn sweep_exchanges_forever(app: App) {
+    let mut every = tokio::time::interval(PURGE.0);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        app.lead.leading().await;
+        if let Err(error) = gateway::sweep(&app).await {
+            tracing::warn!(%error, "exchanges that gateways have left could not be ended");
         }
     }
 }

@@ -121,19 +121,29 @@ fn instant() -> Instant {
               (status = 401, description = "Not from this machine, and no operator's token")),
 )]
 pub async fn scrape(State(app): State<App>, request: Request) -> Result<Response, Problem> {
-    let here = request.extensions().get::<ConnectInfo<SocketAddr>>().is_some_and(|from| from.0.ip().to_canonical().is_loopback());
-    // A proxy on this machine brings the requests of others, and says so.
     let roles = &app.config.server.roles;
     for role in roles.iter() {
         metrics::gauge!("counterfoil_roles", "role" => role.as_str()).set(1.0);
     }
-    let local = here && !["forwarded", "x-forwarded-for"].iter().any(|name| request.headers().contains_key(*name));
+    let local = is_local(&request);
     if !local && !roles.need_database() {
         return Err(Problem::with(ApiCode::Forbidden, "this process knows no tokens, and shows its figures to its own machine only"));
     }
     if !local && authenticate(&app, request.headers()).await?.role != Role::Operator {
         return Err(ApiCode::Forbidden.into());
     }
+    Ok(shown())
+}
+
+/// Whether somebody on this machine asks.
+pub fn is_local(request: &Request) -> bool {
+    let here = request.extensions().get::<ConnectInfo<SocketAddr>>().is_some_and(|from| from.0.ip().to_canonical().is_loopback());
+    // A proxy on this machine brings the requests of others, and says so.
+    here && !["forwarded", "x-forwarded-for"].iter().any(|name| request.headers().contains_key(*name))
+}
+
+/// What was counted, as Prometheus reads it.
+pub fn shown() -> Response {
     let text = HANDLE.get().and_then(Option::as_ref).map(PrometheusHandle::render).unwrap_or_default();
-    Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response())
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }

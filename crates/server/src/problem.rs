@@ -6,6 +6,7 @@ use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use counterfoil_core::wire::ChargeOnOffer;
 use counterfoil_core::{Code, Refusal};
 use serde::Serialize;
 
@@ -97,6 +98,8 @@ problem_codes! {
     SignatureInvalid = 403 "signature_invalid", "this address is not signed", "Ask the authority for the object: it answers with an address that is.";
     /// A signed address after its time.
     UrlExpired = 403 "url_expired", "this address was good for a while that is over", "Ask the authority for the object again: it answers with a fresh address.";
+    /// A gateway's own authority.
+    AuthorityUnavailable = 503 "authority_unavailable", "the authority does not answer the gateway", "Repeat the request unchanged, by the same exchange ID: nothing is charged twice, and nothing is charged for what was not granted.";
     /// The disk of the contents is full.
     StorageFull = 507 "storage_full", "there is no space left for contents", "The operator must make room; nothing was stored.";
 }
@@ -112,13 +115,15 @@ pub struct Problem {
     /// The same for every case of the code.
     pub title: String,
     /// What can be done next.
-    pub hint: String,
+    pub hint: Box<str>,
     /// This case in particular, without secrets.
     pub detail: Option<String>,
     /// When to try again, in seconds.
     pub retry_after: Option<u32>,
     /// Where to ask instead, best first.
     pub urls: Box<[String]>,
+    /// What the account would be charged, and has not agreed to (C17).
+    pub charge: Option<Box<ChargeOnOffer>>,
 }
 
 impl From<ApiCode> for Problem {
@@ -130,10 +135,11 @@ impl From<ApiCode> for Problem {
             status,
             code: code.as_str(),
             title: title.to_owned(),
-            hint: hint.to_owned(),
+            hint: hint.into(),
             detail: None,
             retry_after,
             urls: Box::default(),
+            charge: None,
         }
     }
 }
@@ -146,7 +152,16 @@ impl Problem {
 
     /// One that is in no table, such as an HTTP status with a detail that only its handler knows.
     pub fn new(status: StatusCode, code: &'static str, title: impl Into<String>) -> Self {
-        Self { status, code, title: title.into(), hint: String::new(), detail: None, retry_after: None, urls: Box::default() }
+        Self {
+            status,
+            code,
+            title: title.into(),
+            hint: Box::default(),
+            detail: None,
+            retry_after: None,
+            urls: Box::default(),
+            charge: None,
+        }
     }
 
     /// Something that must not happen: logged here, and answered without its words.
@@ -159,9 +174,12 @@ impl Problem {
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let status = match refusal.code {
-            Code::MediumUnknown | Code::GrantUnknown => StatusCode::NOT_FOUND,
+            Code::MediumUnknown | Code::GrantUnknown | Code::NotInEntry => StatusCode::NOT_FOUND,
             Code::EnvelopeInvalid => StatusCode::BAD_REQUEST,
             Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            Code::AccountNeeded => StatusCode::UNAUTHORIZED,
+            Code::ChargeUnconfirmed => StatusCode::PAYMENT_REQUIRED,
+            Code::ExchangeEnded => StatusCode::GONE,
             Code::RequestMismatch => StatusCode::UNPROCESSABLE_ENTITY,
             Code::MediumSpent | Code::MediumRetired | Code::RefundNotAllowed | Code::LicenseEnded | Code::SaveConflict => {
                 StatusCode::CONFLICT
@@ -169,7 +187,16 @@ impl From<Refusal> for Problem {
             _ => StatusCode::FORBIDDEN,
         };
         let Refusal { code, message, hint, detail } = refusal;
-        Self { status, code: code.as_str(), title: message, hint, detail, retry_after: None, urls: Box::default() }
+        Self {
+            status,
+            code: code.as_str(),
+            title: message,
+            hint: hint.into(),
+            detail,
+            retry_after: None,
+            urls: Box::default(),
+            charge: None,
+        }
     }
 }
 
@@ -238,6 +265,10 @@ pub struct ProblemDetails {
     /// Where to ask instead, best first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     urls: Vec<String>,
+    /// Only gateways charge, and their description says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(ignore)]
+    charge: Option<Box<ChargeOnOffer>>,
     /// Of the request, as in the header `x-request-id` and in the log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
@@ -246,7 +277,19 @@ pub struct ProblemDetails {
 /// The outermost layer: writes the body of every problem, and makes problems of the errors that axum and tower answer by themselves.
 /// A browser gets a page, everybody else problem details.
 pub async fn render(State(app): State<App>, request: Request, next: Next) -> Response {
-    let page = web::wants_page(request.uri().path(), request.headers());
+    let path = request.uri().path().to_owned();
+    let page = web::wants_page(&path, request.headers());
+    let mut answer = written(request, next, |status, body| page.then(|| web::problem(&app.name, &path, status, body)).flatten()).await;
+    web::protect(&path, app.config.has_tls(), answer.headers_mut());
+    answer
+}
+
+/// The same for a server without pages.
+pub async fn render_plainly(request: Request, next: Next) -> Response {
+    written(request, next, |_, _| None).await
+}
+
+async fn written(request: Request, next: Next, page: impl FnOnce(StatusCode, &ProblemDetails) -> Option<Response>) -> Response {
     let request_id = request.headers().get("x-request-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
     let mut response = next.run(request).await;
     let problem = response.extensions_mut().remove::<Problem>().or_else(|| foreign(&response));
@@ -257,11 +300,12 @@ pub async fn render(State(app): State<App>, request: Request, next: Next) -> Res
         status: problem.status.as_u16(),
         code: problem.code.to_owned(),
         detail: problem.detail,
-        hint: problem.hint,
+        hint: problem.hint.into(),
         urls: problem.urls.into_vec(),
+        charge: problem.charge,
         request_id,
     };
-    let mut written = match page.then(|| web::problem(&app.name, problem.status, &body)).flatten() {
+    let mut written = match page(problem.status, &body) {
         Some(page) => page,
         None => {
             let mut details = (problem.status, Json(body)).into_response();

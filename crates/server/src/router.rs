@@ -1,6 +1,7 @@
 //! The whole URL map on one screen: route, the roles that serve it, whom it admits, handler.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::middleware::{from_fn, from_fn_with_state, map_request};
 use axum::routing::{MethodRouter, get, post};
@@ -11,19 +12,20 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 
 use crate::api::{
-    audit, batches, cards, contents, contents_servers, deltas, feeds, health, home, inbox, listings, media, openapi as description, orders,
-    patches, pictures, providers, publishers, releases, rights, selection, shop, store, store_release, terminal, titles, tokens, uploads,
-    users, verify, well_known, whoami,
+    audit, batches, cards, contents, contents_servers, deltas, entries, export, feeds, gateways, health, home, inbox, listings, media,
+    openapi as description, orders, patches, people, pictures, providers, publishers, reissues, releases, rights, selection, shop, staff,
+    store, store_release, terminal, titles, tokens, uploads, users, verify, webhooks, well_known, whoami,
 };
 use crate::app::App;
 use crate::auth::{self, Admit};
+use crate::csv::lists::{self, List};
 use crate::idempotency;
 use crate::limits::{self, Limits, Rate};
 use crate::metrics;
 use crate::problem;
 use crate::roles::ServerRole;
-use crate::web::account::{self, entrance, keys, security};
-use crate::web::{self, assets, buy, devices, publish, send, shop as clerks, transfer};
+use crate::web::account::{self, entrance, keys, lost_card, security};
+use crate::web::{self, assets, buy, console, devices, publish, send, shop as clerks, transfer};
 
 /// Every route: path, the roles that serve it, whom it admits, handler.
 fn table(app: &App) -> Table<'_> {
@@ -38,6 +40,9 @@ fn table(app: &App) -> Table<'_> {
         .on("/v1/whoami", AUTHORITY, Admit::Any, routes!(whoami::whoami))
         .on("/v1/tokens", AUTHORITY, Admit::Operator, routes!(tokens::list, tokens::create))
         .on("/v1/tokens/{id}", AUTHORITY, Admit::Operator, routes!(tokens::revoke))
+        .on("/v1/staff", AUTHORITY, Admit::Operator, routes!(staff::list, staff::add))
+        .on("/v1/staff/{id}/link", AUTHORITY, Admit::Operator, routes!(staff::link))
+        .on("/v1/staff/{id}/end", AUTHORITY, Admit::Operator, routes!(staff::end))
         .on("/v1/publishers", AUTHORITY, Admit::Publisher, routes!(publishers::list))
         .on("/v1/publishers", AUTHORITY, Admit::Operator, routes!(publishers::create))
         .on("/v1/publishers/{publisher}", AUTHORITY, Admit::Publisher, routes!(publishers::get))
@@ -55,6 +60,13 @@ fn table(app: &App) -> Table<'_> {
         .on("/v1/titles/{title}/rules/{supplement}", AUTHORITY, Admit::Publisher, routes!(selection::put, selection::remove))
         .on("/v1/contents-servers", AUTHORITY, Admit::Operator, routes!(contents_servers::list, contents_servers::create))
         .on("/v1/contents-servers/{server}", AUTHORITY, Admit::Operator, routes!(contents_servers::end))
+        .on("/v1/gateways", AUTHORITY, Admit::Operator, routes!(gateways::list, gateways::create))
+        .on("/v1/gateways/{gateway}", AUTHORITY, Admit::Operator, routes!(gateways::get, gateways::end))
+        .on("/v1/gateways/{gateway}/token", AUTHORITY, Admit::Operator, routes!(gateways::token))
+        .on("/v1/gateways/{gateway}/prices", AUTHORITY, Admit::Publisher, routes!(gateways::prices))
+        .on("/v1/gateways/{gateway}/prices/{title}", AUTHORITY, Admit::Publisher, routes!(gateways::put_price, gateways::remove_price))
+        .on("/v1/gateways/{gateway}/statement", AUTHORITY, Admit::Operator, routes!(gateways::statement))
+        .on("/v1/gateways/{gateway}/settlements", AUTHORITY, Admit::Operator, routes!(gateways::settlements, gateways::settle))
         .on("/v1/providers", AUTHORITY, Admit::Operator, routes!(providers::list, providers::create))
         .on("/v1/providers/{provider}", AUTHORITY, Admit::Operator, routes!(providers::get, providers::end))
         .on("/v1/verify", AUTHORITY, Admit::Provider, routes!(verify::verify))
@@ -70,8 +82,19 @@ fn table(app: &App) -> Table<'_> {
         .on("/v1/media/{medium_id}/rights", AUTHORITY, Admit::Publisher, routes!(rights::of_medium))
         .on("/v1/media/{medium_id}/refresh", AUTHORITY, Admit::Publisher, routes!(rights::refresh_medium))
         .on("/v1/media/{medium_id}/retire", AUTHORITY, Admit::Operator, routes!(media::retire))
+        .on("/v1/people", AUTHORITY, Admit::Operator, routes!(people::import))
+        .on("/v1/people/{user_id}", AUTHORITY, Admit::Operator, routes!(people::get))
+        .on("/v1/people/{user_id}/erase", AUTHORITY, Admit::Operator, routes!(people::erase))
+        .on("/v1/export", AUTHORITY, Admit::Operator, routes!(export::list))
+        .on("/v1/export/{what}", AUTHORITY, Admit::Operator, routes!(export::rows))
         .on("/v1/cards", AUTHORITY, Admit::Operator, routes!(cards::import))
         .on("/v1/cards/{card_id}/revoke", AUTHORITY, Admit::Operator, routes!(cards::revoke))
+        .on("/v1/entries", AUTHORITY, Admit::Support, routes!(entries::find))
+        .on("/v1/entries/{user_id}", AUTHORITY, Admit::Support, routes!(entries::get))
+        .on("/v1/entries/{user_id}/exchange", AUTHORITY, Admit::Repair, routes!(entries::exchange))
+        .on("/v1/entries/{user_id}/reissue", AUTHORITY, Admit::Repair, routes!(reissues::replace))
+        .on("/v1/entries/{user_id}/reissues/{reissue_id}/decline", AUTHORITY, Admit::Repair, routes!(reissues::decline))
+        .on("/v1/reissues", AUTHORITY, Admit::Support, routes!(reissues::list))
         .on("/v1/users", AUTHORITY, Admit::Shop, routes!(shop::assign))
         .on("/v1/users/{user_id}", AUTHORITY, Admit::Operator, routes!(users::get))
         .on("/v1/users/{user_id}/devices", AUTHORITY, Admit::Shop, routes!(shop::announce))
@@ -81,6 +104,14 @@ fn table(app: &App) -> Table<'_> {
         .on("/v1/users/{user_id}/orders/{order_id}/chargeback", AUTHORITY, Admit::Operator, routes!(orders::charge_back))
         .on("/v1/users/{user_id}/licenses/{license_id}/revoke", AUTHORITY, Admit::Operator, routes!(orders::revoke))
         .on("/v1/orders", AUTHORITY, Admit::Operator, routes!(orders::list))
+        .on("/v1/webhooks", AUTHORITY, Admit::Publisher, routes!(webhooks::list, webhooks::create))
+        .on("/v1/webhook-events", AUTHORITY, Admit::Publisher, routes!(webhooks::events))
+        .on("/v1/webhooks/{webhook}", AUTHORITY, Admit::Publisher, routes!(webhooks::get, webhooks::end))
+        .on("/v1/webhooks/{webhook}/rotate", AUTHORITY, Admit::Publisher, routes!(webhooks::rotate))
+        .on("/v1/webhooks/{webhook}/test", AUTHORITY, Admit::Publisher, routes!(webhooks::test))
+        .on("/v1/webhooks/{webhook}/deliveries", AUTHORITY, Admit::Publisher, routes!(webhooks::deliveries))
+        .on("/v1/webhooks/{webhook}/deliveries/{delivery}", AUTHORITY, Admit::Publisher, routes!(webhooks::delivery))
+        .on("/v1/webhooks/{webhook}/deliveries/{delivery}/resend", AUTHORITY, Admit::Publisher, routes!(webhooks::resend))
         .on("/v1/audit", AUTHORITY, Admit::Operator, routes!(audit::list))
         .on("/contents/{object}", CONTENT, Admit::Public, routes!(contents::get, contents::head))
         .on("/v1/uploads/{ticket}", AUTHORITY, Admit::Public, routes!(uploads::head, uploads::patch, uploads::delete, uploads::options))
@@ -101,6 +132,7 @@ fn table(app: &App) -> Table<'_> {
         .page("/account/sign-up", FORM, get(entrance::sign_up_form).merge(counted(post(entrance::sign_up))))
         .page("/account/forgotten", FORM, get(entrance::forgotten_form).merge(counted(post(entrance::forgotten))))
         .page("/account/recover", POST, counted(post(entrance::recover)))
+        .page("/account/lost-card", FORM, get(lost_card::form).merge(counted(post(lost_card::ask))))
         .page("/account/link", FORM, get(entrance::link_form).merge(counted(post(entrance::link))))
         .page("/account/orders/{order}", GET, get(account::order))
         .page("/account/orders/{order}/refund", POST, post(account::give_back))
@@ -131,6 +163,75 @@ fn table(app: &App) -> Table<'_> {
         .page("/shop/sign-in", POST, counted(post(clerks::sign_in)))
         .page("/shop/sign-out", POST, post(clerks::sign_out))
         .page("/shop/register", POST, post(clerks::register))
+        .page("/console", GET, get(console::overview::overview))
+        .page("/console/set-up", FORM, get(console::entrance::set_up_form).merge(counted(post(console::entrance::set_up))))
+        .page("/console/sign-in", FORM, get(console::entrance::sign_in_form).merge(counted(post(console::entrance::sign_in))))
+        .page("/console/sign-in/code", POST, counted(post(console::entrance::sign_in_code)))
+        .page("/console/sign-in/passkey/begin", POST, counted(post(console::entrance::passkey_begin)))
+        .page("/console/sign-in/passkey", POST, counted(post(console::entrance::passkey)))
+        .page("/console/second-step", FORM, get(console::factor::second_step).post(console::factor::codes_on))
+        .page("/console/passkeys/begin", POST, post(console::factor::passkey_begin))
+        .page("/console/passkeys", POST, post(console::factor::passkey_made))
+        .page("/console/passkeys/remove", POST, post(console::factor::passkey_remove))
+        .page("/console/codes/off", POST, post(console::factor::codes_off))
+        .page("/console/password", POST, post(console::factor::set_password))
+        .page("/console/security", GET, get(console::factor::security))
+        .page("/console/sessions/end", POST, post(console::factor::end_session))
+        .page("/console/sign-out", POST, post(console::entrance::sign_out))
+        .page("/console/batches", GET, get(console::batches::list))
+        .page("/console/batches/{batch}", GET, get(console::batches::show))
+        .page("/console/cards/{card_id}", GET, get(console::hardware::card))
+        .page("/console/devices/{device_id}", GET, get(console::hardware::device))
+        .page("/console/drives/{drive_id}", GET, get(console::hardware::drive))
+        .page("/console/media/{medium_id}", GET, get(console::media::show))
+        .page("/console/orders", GET, get(console::orders::list))
+        .page("/console/orders/{user_id}/{order_id}", GET, get(console::orders::show))
+        .page("/console/search", GET, get(console::search::search))
+        .page("/console/staff", FORM, get(console::people::list).post(console::people::add))
+        .page("/console/staff/{id}/link", POST, post(console::people::link))
+        .page("/console/staff/{id}/end", FORM, get(console::people::end_form).post(console::people::end))
+        .page("/console/titles", GET, get(console::titles::list))
+        .page("/console/titles/{title}", GET, get(console::titles::show))
+        .page("/console/users/{user_id}", GET, get(console::users::show))
+        .page("/console/audit", GET, get(console::audit::list))
+        .page("/console/audit.csv", GET, get(console::audit::table))
+        .page("/console/batches/{batch}/identities", FORM, get(console::press::identities).post(console::press::take))
+        .page("/console/batches/{batch}/rights", FORM, get(console::rights::batch_form).post(console::rights::change_batch))
+        .page("/console/cards/{card_id}/revoke", FORM, get(console::revoke::card_form).post(console::revoke::card))
+        .page("/console/media/{medium_id}/retire", FORM, get(console::revoke::medium_form).post(console::revoke::medium))
+        .page("/console/media/{medium_id}/rights", FORM, get(console::rights::medium_form).post(console::rights::change_medium))
+        .page(
+            "/console/orders/{user_id}/{order_id}/chargeback",
+            FORM,
+            get(console::revoke::chargeback_form).post(console::revoke::chargeback),
+        )
+        .page("/console/orders/{user_id}/{order_id}/refund", FORM, get(console::revoke::refund_form).post(console::revoke::refund))
+        .page("/console/press", FORM, get(console::press::form).post(console::press::make))
+        .page("/console/reissues", GET, get(console::reissue::list))
+        .page("/console/settings", GET, get(console::settings::settings))
+        .page("/console/titles/{title}/releases/{version}", FORM, get(console::releases::form).post(console::releases::change))
+        .page("/console/tokens", FORM, get(console::tokens::list).post(console::tokens::make))
+        .page("/console/tokens/{id}/revoke", FORM, get(console::tokens::ask).post(console::tokens::revoke))
+        .page("/console/users/{user_id}/erase", FORM, get(console::revoke::erase_form).post(console::revoke::erase))
+        .page("/console/users/{user_id}/exchange", FORM, get(console::repair::form).post(console::repair::exchange))
+        .page(
+            "/console/users/{user_id}/licenses/{license_id}/revoke",
+            FORM,
+            get(console::revoke::license_form).post(console::revoke::license),
+        )
+        .page("/console/users/{user_id}/reissue", FORM, get(console::reissue::ask).post(console::reissue::replace))
+        .page(
+            "/console/users/{user_id}/reissues/{reissue_id}/decline",
+            FORM,
+            get(console::reissue::ask_decline).post(console::reissue::decline),
+        )
+        .page("/console/webhooks", FORM, get(console::webhooks::list).post(console::webhooks::make))
+        .page("/console/webhooks/{webhook}", GET, get(console::webhooks::webhook))
+        .page("/console/webhooks/{webhook}/deliveries/{delivery}", GET, get(console::webhooks::delivery))
+        .page("/console/webhooks/{webhook}/deliveries/{delivery}/resend", POST, post(console::webhooks::resend))
+        .page("/console/webhooks/{webhook}/end", FORM, get(console::webhooks::end_form).post(console::webhooks::end))
+        .page("/console/webhooks/{webhook}/rotate", FORM, get(console::webhooks::rotate_form).post(console::webhooks::rotate))
+        .page("/console/webhooks/{webhook}/test", POST, post(console::webhooks::test))
         .page("/assets/{file}", GET, get(assets::get))
         .on("/", CONSOLE, Admit::Public, routes!(home::home))
         .on("/metrics", EVERY, Admit::Public, routes!(metrics::scrape))
@@ -173,7 +274,7 @@ pub fn router(app: App) -> Router {
         .layer(Extension(home::Counted::default()))
         .merge(description::reference())
         .with_state(app.clone());
-    layers::around(routes, &app)
+    layers::around(routes, &app.config.limits)
         .layer(from_fn_with_state(app, problem::render))
         .layer(from_fn(metrics::layer))
         .layer(layers::request_ids())
@@ -244,6 +345,13 @@ fn guarded(app: &App, path: &str, admit: Admit, (schemas, mut paths, handlers): 
             }
         }
     }
+    let handlers = match List::of(path, &paths, &schemas) {
+        Some(list) => {
+            list.describe(path, &mut paths);
+            handlers.layer(from_fn_with_state(Arc::new(list), lists::layer))
+        }
+        None => handlers,
+    };
     let handlers = match admit {
         Admit::Public => handlers,
         _ => handlers.layer(from_fn_with_state(app.clone(), idempotency::layer)),
@@ -272,6 +380,6 @@ impl utoipa::Modify for Bearer {
     }
 }
 
-mod described;
+pub(crate) mod described;
 mod elsewhere;
-mod layers;
+pub(crate) mod layers;

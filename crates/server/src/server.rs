@@ -21,6 +21,7 @@ use crate::config::{Config, ConfigError};
 use crate::db::{Db, DbError};
 use crate::delivery::Delivery;
 use crate::difference::Differences;
+use crate::gateways::{self, listener::PrivateListener};
 use crate::inbox_watch::InboxWatch;
 use crate::jobs::{self, Jobs, Lead};
 use crate::keys::{Keys, KeysError};
@@ -68,6 +69,8 @@ pub struct Running {
     pub address: SocketAddr,
     /// Its parts.
     pub app: App,
+    /// Where gateways are let in, if they are.
+    pub gateways: Option<PrivateListener>,
     handle: Handle<SocketAddr>,
     task: JoinHandle<std::io::Result<()>>,
     jobs: Jobs,
@@ -151,6 +154,14 @@ pub async fn start_with(config: Config, db: Db, clock: Clock, rng: Rng) -> Resul
     let address = listener.local_addr().map_err(cannot)?;
     let app = assemble(config, address, db, clock, rng).await?;
     crate::metrics::install();
+    if app.config.server.roles.need_database() {
+        // Before the first request, so that nothing happens that nobody is told of.
+        crate::webhooks::look(&app).await?;
+    }
+    let gateways = match app.config.gateways.listen {
+        Some(asked) if app.config.server.roles.has(ServerRole::Authority) => Some(gateways::listener::start(&app, asked).await?),
+        _ => None,
+    };
     let handle = Handle::new();
     let service = router::router(app.clone()).into_make_service_with_connect_info::<SocketAddr>();
     let serving = handle.clone();
@@ -164,18 +175,19 @@ pub async fn start_with(config: Config, db: Db, clock: Clock, rng: Rng) -> Resul
             tokio::spawn(patient(server).serve(service))
         }
     };
-    Ok(Running { address, jobs: jobs::start(&app), app, handle, task })
+    Ok(Running { address, gateways, jobs: jobs::start(&app), app, handle, task })
 }
 
 /// Bounds how long a client may take for its headers, so that idle connections cannot pile up.
-fn patient<A: axum_server::Address, T>(mut server: axum_server::Server<A, T>) -> axum_server::Server<A, T> {
+pub(crate) fn patient<A: axum_server::Address, T>(mut server: axum_server::Server<A, T>) -> axum_server::Server<A, T> {
     let builder = server.http_builder();
     builder.http1().timer(hyper_util::rt::TokioTimer::new()).header_read_timeout(Duration::from_secs(20)).max_buf_size(64 * 1024);
     builder.http2().timer(hyper_util::rt::TokioTimer::new()).keep_alive_interval(Duration::from_secs(30)).max_concurrent_streams(64);
     server
 }
 
-fn tls(cert: &Path, key: &Path) -> Result<ServerConfig, StartError> {
+/// Certificate chain and key, as files.
+pub(crate) fn tls(cert: &Path, key: &Path) -> Result<ServerConfig, StartError> {
     let wrong = |path: &Path, error: &dyn std::fmt::Display| StartError::Tls(format!("{}: {error}", path.display()));
     let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(cert).map_err(|error| wrong(cert, &error))?.collect();
     let chain = chain.map_err(|error| wrong(cert, &error))?;
@@ -205,8 +217,16 @@ impl Running {
         self.jobs.stop().await;
         // Streams would go on for as long as they may.
         self.app.inbox.close();
-        self.handle.graceful_shutdown(Some(Duration::from_secs(self.app.config.limits.shutdown_seconds)));
-        let ended = self.task.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        let grace = Duration::from_secs(self.app.config.limits.shutdown_seconds);
+        self.handle.graceful_shutdown(Some(grace));
+        let private = async {
+            match self.gateways {
+                Some(listener) => listener.stop(grace).await,
+                None => Ok(()),
+            }
+        };
+        let (ended, private) = tokio::join!(self.task, private);
+        let ended = ended.unwrap_or_else(|error| Err(std::io::Error::other(error))).and(private);
         self.app.db.close().await;
         ended
     }

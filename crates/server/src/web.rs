@@ -7,7 +7,9 @@ use std::sync::LazyLock;
 
 use askama::Template;
 use axum::extract::Request;
-use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{
+    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
+};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse as _, Response};
@@ -19,6 +21,8 @@ use crate::problem::{Problem, ProblemDetails};
 pub mod account;
 pub mod assets;
 pub mod buy;
+pub mod charts;
+pub mod console;
 pub mod desk;
 pub mod devices;
 pub mod filters;
@@ -111,6 +115,21 @@ pub async fn layer(request: Request, next: Next) -> Response {
     response
 }
 
+/// What every answer says besides, whoever made it: below `/console` what its pages say, an address that there is not included; and where
+/// this server speaks TLS, that browsers shall speak nothing else with it (RFC 6797).
+pub fn protect(path: &str, tls: bool, headers: &mut HeaderMap) {
+    if in_console(path) {
+        set_headers(headers);
+    }
+    if tls {
+        headers.entry(STRICT_TRANSPORT_SECURITY).or_insert(HeaderValue::from_static("max-age=31536000"));
+    }
+}
+
+fn in_console(path: &str) -> bool {
+    path == "/console" || path.starts_with("/console/")
+}
+
 fn set_headers(headers: &mut HeaderMap) {
     let defaults = [
         (CONTENT_SECURITY_POLICY, POLICY),
@@ -140,8 +159,32 @@ struct ProblemPage<'a> {
     request_id: Option<&'a str>,
 }
 
-/// A problem as a page; `None` where even that fails.
-pub fn problem(authority: &str, status: StatusCode, told: &ProblemDetails) -> Option<Response> {
+#[derive(Template)]
+#[template(path = "console/problem.html")]
+struct ConsoleProblemPage<'a> {
+    door: console::entrance::Door,
+    heading: String,
+    detail: Option<&'a str>,
+    hint: &'a str,
+    code: &'a str,
+    request_id: Option<&'a str>,
+}
+
+/// A problem as a page; `None` where even that fails. In the console it leads back there.
+pub fn problem(authority: &str, path: &str, status: StatusCode, told: &ProblemDetails) -> Option<Response> {
+    if in_console(path) {
+        let page = ConsoleProblemPage {
+            door: console::entrance::Door::new(authority),
+            heading: capitalized(&told.title),
+            detail: told.detail.as_deref(),
+            hint: &told.hint,
+            code: &told.code,
+            request_id: told.request_id.as_deref(),
+        };
+        let mut response = page_as(status, &page).ok()?;
+        set_headers(response.headers_mut());
+        return Some(response);
+    }
     let page = ProblemPage {
         layout: Layout::new(authority, Section::Elsewhere),
         heading: capitalized(&told.title),

@@ -10,8 +10,8 @@
     if (!answer.ok) throw new Error(told.detail || told.title || "That did not work.");
     return told;
   };
-  const signIn = async (next) => {
-    const { options, kept } = await send("/account/sign-in/passkey/begin", {});
+  const signIn = async (base, next) => {
+    const { options, kept } = await send(base + "/sign-in/passkey/begin", {});
     const publicKey = options.publicKey;
     publicKey.challenge = bytes(publicKey.challenge);
     for (const known of publicKey.allowCredentials || []) known.id = bytes(known.id);
@@ -21,10 +21,10 @@
       id: used.id, rawId: text(used.rawId), type: used.type, extensions: used.getClientExtensionResults(),
       response: { clientDataJSON: text(clientDataJSON), authenticatorData: text(authenticatorData), signature: text(signature), userHandle: userHandle && text(userHandle) },
     };
-    location.assign((await send("/account/sign-in/passkey", { kept, credential, next })).next);
+    location.assign((await send(base + "/sign-in/passkey", { kept, credential, next })).next);
   };
-  const make = async (form, name, password) => {
-    const { options, kept } = await send("/account/passkeys/begin", { form, name, password });
+  const make = async (base, form, name, password) => {
+    const { options, kept } = await send(base + "/passkeys/begin", { form, name, password });
     const publicKey = options.publicKey;
     publicKey.challenge = bytes(publicKey.challenge);
     publicKey.user.id = bytes(publicKey.user.id);
@@ -34,7 +34,7 @@
       id: made.id, rawId: text(made.rawId), type: made.type, extensions: {},
       response: { clientDataJSON: text(made.response.clientDataJSON), attestationObject: text(made.response.attestationObject) },
     };
-    location.assign((await send("/account/passkeys", { form, kept, credential })).next);
+    location.assign((await send(base + "/passkeys", { form, kept, credential })).next);
   };
   const on = (button, work) => button.addEventListener("click", async () => {
     say("");
@@ -48,12 +48,12 @@
   const entrance = document.getElementById("passkey");
   if (entrance) {
     entrance.hidden = false;
-    on(document.getElementById("use-passkey"), () => signIn(entrance.dataset.next));
+    on(document.getElementById("use-passkey"), () => signIn(entrance.dataset.base, entrance.dataset.next));
   }
   const panel = document.getElementById("passkey-panel");
   if (panel) {
     document.getElementById("new-passkey").hidden = false;
     const value = (id) => document.getElementById(id).value;
-    on(document.getElementById("make-passkey"), () => make(panel.dataset.form, value("passkey-name"), value("passkey-password")));
+    on(document.getElementById("make-passkey"), () => make(panel.dataset.base, panel.dataset.form, value("passkey-name"), value("passkey-password")));
   }
 })();

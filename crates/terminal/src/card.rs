@@ -1,14 +1,21 @@
 //! Holders of keys: the card, or where there is none the device's or the drive's own store (C2, C5).
 //!
 //! A holder has a signing key, does the Diffie-Hellman that its boxes need, and keeps what was sealed to it: the user ID and the grants.
-//! For files all of it is one file ([`FileHolder`]); a token or TPM will keep its keys to itself and its boxes in a file.
+//! For files all of it is one file ([`FileHolder`]); a token or TPM keeps the keys of a card to itself, and the card
+//! is a file still, which says where they are and holds what was sealed to them.
 //! The holder's copy of a grant is the one that counts: a library keeps only the grant's name.
 
 pub(crate) mod file;
+pub(crate) mod pin;
+mod pkcs11;
+pub(crate) mod token;
+mod tpm;
 
 use crate::error::Result;
 use crate::io::{create_dirs, parent};
+use crate::library::Library;
 use crate::origin::Origin;
+use crate::reissue::SealedReissue;
 use crate::terminal::Terminal;
 use counterfoil_core::rules::register::Combination;
 use counterfoil_core::wire::{GrantDocument, HolderKind};
@@ -19,11 +26,14 @@ use counterfoil_format::hpke::DiffieHellman;
 use counterfoil_format::jws::Signer;
 use counterfoil_format::secret::Secret;
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 pub use file::{FileHolder, HolderError};
+pub use pin::{AskPin, Pin, PinWanted};
+pub use token::{NewKeys, TokenError};
 
-/// What holds keys. Files now; tokens and TPMs do the same with keys that never leave them.
+/// What holds keys: in its file, or in a token or TPM that they never leave ([`NewKeys`]).
 pub trait Holder {
     /// Card, device or drive.
     fn kind(&self) -> HolderKind;
@@ -52,6 +62,9 @@ pub struct Sealed {
     /// Grants, one for each title and medium.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub grants: Vec<SealedGrant>,
+    /// What a new card has asked for in place of a lost one (C15); gone when it is filled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reissue: Option<SealedReissue>,
 }
 
 /// A registration, as its holder keeps it.
@@ -65,6 +78,16 @@ pub struct SealedUser {
     pub holder: String,
     /// What was registered together with it: what a claim has to name.
     pub combination: Combination,
+    /// The entry's generation when the holder last heard of it; raised by every repair and reissue.
+    #[serde(skip_serializing_if = "first", default)]
+    pub generation: u32,
+    /// When its owner was given a recovery code (C15).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub recovery_at: Option<Timestamp>,
+}
+
+fn first(generation: &u32) -> bool {
+    *generation == 0
 }
 
 /// A grant, as its holder keeps it.
@@ -113,10 +136,21 @@ impl SealedGrant {
         })
     }
 
+    /// As the card's owner sees it.
+    pub fn shown(&self) -> CardGrant {
+        CardGrant {
+            title: self.title.clone(),
+            origin: self.origin.clone(),
+            grant_id: self.grant_id,
+            content_key: self.keys.has_content_key(),
+            issued_at: self.issued_at,
+        }
+    }
+
     /// Opens library key and, where it is still there, content key. `device_secret` is this device's own.
     ///
     /// # Errors
-    /// [`HolderError::NotOpened`]: it is sealed to another holder or with another device.
+    /// [`HolderError::NotOpened`]: it is sealed to another holder or with another device; [`HolderError::Token`].
     pub fn open(
         &self,
         holder: &dyn Holder,
@@ -125,9 +159,9 @@ impl SealedGrant {
         let grant = self.grant_id.to_string();
         let scope = GrantScope { title: self.title.as_str(), grant: &grant, device: &self.device };
         let secret = if self.with_device { Some(device_secret.ok_or(HolderError::NotOpened)?) } else { None };
-        let open = self.keys.open(holder.dh(), secret, &scope).map_err(|_| HolderError::NotOpened)?;
-        let library = open.library_key().map_err(|_| HolderError::NotOpened)?;
-        let content = open.content_key().map_err(|_| HolderError::NotOpened)?;
+        let open = self.keys.open(holder.dh(), secret, &scope)?;
+        let library = open.library_key()?;
+        let content = open.content_key()?;
         Ok((library, content))
     }
 }
@@ -176,6 +210,8 @@ pub struct CardInfo {
     pub card_id: CardId,
     /// Where it lies.
     pub path: PathBuf,
+    /// The token or TPM that its keys are in; `None` where they are in the file.
+    pub keys_in: Option<String>,
     /// Whether it is registered.
     pub registered: bool,
     /// Whose it is; readable with the card alone.
@@ -184,6 +220,10 @@ pub struct CardInfo {
     pub authority: Option<String>,
     /// What it holds keys for.
     pub grants: Vec<CardGrant>,
+    /// When its owner was given a recovery code (C15).
+    pub recovery_at: Option<Timestamp>,
+    /// Whether it waits to take the place of a lost one (C15).
+    pub reissuing: bool,
 }
 
 /// A grant on a card.
@@ -215,6 +255,16 @@ pub fn card_new(terminal: &Terminal, out: Option<&Path>) -> Result<CardInfo> {
     Ok(card.info())
 }
 
+/// Makes a card whose keys are made in a token or TPM and never leave it; the file says where they are.
+///
+/// # Errors
+/// `exists` where the file is there already; [`TokenError`]; what the system said.
+pub fn card_new_elsewhere(terminal: &Terminal, out: Option<&Path>, keys: &NewKeys) -> Result<CardInfo> {
+    let path = out.map_or_else(|| terminal.default_card(), Path::to_owned);
+    create_dirs(&**terminal.io(), parent(&path), 0o700)?;
+    Ok(FileHolder::create_elsewhere(terminal.io().clone(), &path, keys, terminal.pins())?.info())
+}
+
 /// What a card holds.
 ///
 /// # Errors
@@ -224,7 +274,7 @@ pub fn card_show(terminal: &Terminal, choice: &CardChoice) -> Result<CardInfo> {
         CardChoice::File(path) => path.clone(),
         CardChoice::Default | CardChoice::None => terminal.default_card(),
     };
-    Ok(FileHolder::open(terminal.io().clone(), &path, HolderKind::Card)?.info())
+    Ok(terminal.open_holder(&path, HolderKind::Card)?.info())
 }
 
 /// Who is registered here: by the card, or where there is none by the keys in the device's own store or the drive's. Asks nobody.
@@ -233,4 +283,11 @@ pub fn card_show(terminal: &Terminal, choice: &CardChoice) -> Result<CardInfo> {
 /// [`counterfoil_core::Code::UserInvalid`] where nobody is; [`HolderError`]; what the system said.
 pub fn registered_user(terminal: &Terminal, choice: &CardChoice, library: Option<&Path>) -> Result<UserId> {
     file::open_user(&terminal.holder(choice, library)?)
+}
+
+/// The grants that the holder at hand has keys for; none where there is no holder, or it is nobody's.
+pub fn held_grants(terminal: &Terminal, choice: &CardChoice, library: &Library) -> Option<HashSet<GrantId>> {
+    let holder = terminal.holder(choice, Some(library.path())).ok()?;
+    holder.sealed().user.as_ref()?;
+    Some(holder.sealed().grants.iter().map(|grant| grant.grant_id).collect())
 }

@@ -1,7 +1,7 @@
 //! Who asks for keys and uses them: holder, device and drive as they were registered together (C6), on the hardware they are bound to (C10).
 
-use crate::card::{FileHolder, Holder, SealedGrant, file::open_user};
-use crate::error::Result;
+use crate::card::{FileHolder, Holder, HolderError, SealedGrant, file::open_user};
+use crate::error::{Error, Result};
 use crate::exchange::refused;
 use crate::home::Authority;
 use crate::terminal::Terminal;
@@ -76,6 +76,14 @@ impl Claimant {
     }
 }
 
+/// A token that fails says so itself: nobody is refused for that.
+pub(crate) fn not_opened(error: HolderError, refusal: impl Into<Error>) -> Error {
+    match error {
+        HolderError::Token(_) => error.into(),
+        _ => refusal.into(),
+    }
+}
+
 /// C10, C12: opens a grant and compares what it is bound to with the hardware, before any byte is written or shown.
 pub(crate) fn open_and_check(
     terminal: &Terminal,
@@ -90,8 +98,9 @@ pub(crate) fn open_and_check(
     };
     let device_keys = terminal.device_keys()?;
     let device_secret = device_keys.as_ref().and_then(FileHolder::device_secret);
-    let (library_key, content_key) =
-        grant.open(holder, device_secret).map_err(|_| Refusal::with(code, "the keys are sealed to another card or device"))?;
+    let (library_key, content_key) = grant
+        .open(holder, device_secret)
+        .map_err(|error| not_opened(error, Refusal::with(code, "the keys are sealed to another card or device")))?;
     let mut bound = Binding { device_id: None, drive_id: None };
     // A grant of an entry with neither device nor drive is bound to neither, and its claim said so.
     if !grant.binding.is_empty() || !grant.device.is_empty() {

@@ -8,6 +8,7 @@ mod error;
 
 use crate::card::{CardChoice, FileHolder, Holder, SealedGrant};
 use crate::claimant::{Claimant, open_and_check};
+use crate::collect::{caught_up, compare};
 use crate::error::Result;
 use crate::exchange::{exchange, exchange_presenting};
 use crate::fill::{CopiedTitle, Filling, Step, check_space as check_drive};
@@ -19,7 +20,7 @@ use crate::medium::{Medium, MediumError};
 use crate::terminal::Terminal;
 use counterfoil_core::GrantId;
 use counterfoil_core::rules::binding::Purpose;
-use counterfoil_core::wire::{Claim, ClaimResult, Confirm, ConfirmResult, Operation, TitleOnMedium};
+use counterfoil_core::wire::{Claim, ClaimResult, Confirm, ConfirmResult, HolderKind, Operation, TitleOnMedium};
 use counterfoil_format::content::{ContentKey, LibraryKey, Release};
 use counterfoil_format::jws::Signer;
 use counterfoil_format::secret::Secret;
@@ -71,15 +72,19 @@ pub fn copy(
     let _library = library.lock()?;
     // Everything that can be found wrong is found before the one copy of the medium is used.
     let sources = sources(medium)?;
-    let authority = terminal.meet(&medium.area().authority.urls)?;
+    let authority = terminal.meet_by(&medium.area().authority)?;
     check_authority(medium, &authority.document.name)?;
     let mut holder = terminal.holder(&options.card, Some(library.path()))?;
 
     // An earlier attempt may have brought the keys onto the holder. Whose hardware they are for is asked before anything else (C10).
-    let resumed = grants_for(&holder, medium, &sources).is_ok();
-    if resumed {
-        open_all(terminal, &holder, &grants_for(&holder, medium, &sources)?, library)?;
-    }
+    let resumed = match grants_for(&holder, medium, &sources) {
+        Ok(grants) => match open_all(terminal, &holder, &grants, library) {
+            Err(refused @ crate::Error::Refused(_)) if !wiped(terminal, &authority, &mut holder, &grants) => return Err(refused),
+            Err(crate::Error::Refused(_)) => false,
+            opened => opened.map(|_| true)?,
+        },
+        Err(_) => false,
+    };
     let claimant = Claimant::new(terminal, &authority, &holder, library.path())?;
     if !resumed {
         if !options.again {
@@ -135,6 +140,16 @@ fn open_all(
     grants.iter().map(|grant| open_and_check(terminal, holder, grant, library.path(), Purpose::Copy)).collect()
 }
 
+/// Whether keys that are for other hardware have been ended by a repair (C14), so that the medium can be claimed anew. Where the authority
+/// cannot be asked, they have not.
+fn wiped(terminal: &Terminal, authority: &Authority, holder: &mut FileHolder, grants: &[SealedGrant]) -> bool {
+    if holder.kind() != HolderKind::Card {
+        return false;
+    }
+    let Ok((sealed, _)) = compare(terminal, authority, holder) else { return false };
+    grants.iter().all(|grant| sealed.grant(grant.grant_id).is_none()) && holder.store(sealed).is_ok()
+}
+
 /// The grants whose copies are not finished, one for each title on the medium.
 fn grants_for(holder: &FileHolder, medium: &Medium, sources: &[Source<'_>]) -> Result<Vec<SealedGrant>> {
     let unfinished: Vec<&SealedGrant> = holder.sealed().unfinished(&medium.identity().medium_id).collect();
@@ -178,8 +193,15 @@ fn claim(
         let grant = SealedGrant::new(document, &authority.document.name, identity.medium_id.clone(), device.clone());
         grants.push(grant.map_err(|error| CopyError::Grant(error.to_string()))?);
     }
-    let mut sealed = holder.sealed().clone();
-    sealed.add(grants);
+    // Where the entry was repaired since the card last heard of it, what was exchanged takes its grants along (C14).
+    let sealed = match caught_up(terminal, authority, holder, &grants, accepted.result.generation)? {
+        Some(sealed) => sealed,
+        None => {
+            let mut sealed = holder.sealed().clone();
+            sealed.add(grants);
+            sealed
+        }
+    };
     holder.store(sealed)?;
     grants_for(holder, medium, sources)?;
     accepted.applied(terminal);

@@ -3,6 +3,7 @@
 use crate::card::HolderError;
 use crate::copy::CopyError;
 use crate::exchange::ExchangeError;
+use crate::gateway::Unpaid;
 use crate::hardware::HardwareError;
 use crate::home::HomeError;
 use crate::install::InstallError;
@@ -11,6 +12,7 @@ use crate::library::LibraryError;
 use crate::medium::MediumError;
 use crate::play::PlayError;
 use crate::present::PresentError;
+use crate::reissue::ReissueError;
 use crate::save::SaveError;
 use crate::status::StatusError;
 use crate::transport::TransportError;
@@ -72,6 +74,18 @@ pub enum Error {
     /// Saves.
     #[error(transparent)]
     Save(#[from] SaveError),
+    /// New cards for lost ones.
+    #[error(transparent)]
+    Reissue(#[from] ReissueError),
+    /// Prices at a gateway.
+    #[error(transparent)]
+    Unpaid(Box<Unpaid>),
+}
+
+impl From<Box<Unpaid>> for Error {
+    fn from(unpaid: Box<Unpaid>) -> Self {
+        Error::Unpaid(unpaid)
+    }
 }
 
 impl From<Refusal> for Error {
@@ -90,6 +104,7 @@ impl From<TransportError> for Error {
     fn from(error: TransportError) -> Self {
         match error {
             TransportError::Refused(refusal) => Error::Refused(refusal),
+            TransportError::Unpaid(unpaid) => Error::Unpaid(unpaid),
             other => Error::Transport(other),
         }
     }
@@ -100,6 +115,7 @@ impl Error {
     pub fn refusal(&self) -> Option<&Refusal> {
         match self {
             Error::Refused(refusal) => Some(refusal),
+            Error::Unpaid(unpaid) => Some(&unpaid.refusal),
             _ => None,
         }
     }
@@ -114,6 +130,7 @@ impl Error {
             Error::Status(StatusError::Bad(_)) => 1,
             Error::Present(error) if error.is_refusal() => 1,
             Error::Save(error) if error.is_refusal() => 1,
+            Error::Reissue(_) => 1,
             _ if self.refusal().is_some() => 1,
             _ => 3,
         }
@@ -138,6 +155,8 @@ impl Error {
             Error::Update(error) => error.code(),
             Error::Present(error) => error.code(),
             Error::Save(error) => error.code(),
+            Error::Reissue(error) => error.code(),
+            Error::Unpaid(unpaid) => unpaid.refusal.code.as_str(),
         }
     }
 
@@ -160,6 +179,8 @@ impl Error {
             Error::Update(error) => error.hint(),
             Error::Present(error) => error.hint().into(),
             Error::Save(error) => error.hint().into(),
+            Error::Reissue(error) => error.hint().into(),
+            Error::Unpaid(unpaid) => unpaid.refusal.hint.clone(),
         })
     }
 }

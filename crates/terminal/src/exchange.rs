@@ -1,40 +1,25 @@
 //! Envelope out, answer in: the request is on disk before it is sent, and a command repeated sends the same one again.
 
 mod error;
+mod passing;
+mod stored;
 
 use crate::error::Result;
 use crate::home::Authority;
-use crate::io::{IoFailure, create_dirs, parent, read_small, replace};
 use crate::medium::refresh::Presented;
-use crate::terminal::{Terminal, key_list};
-use crate::transport::Event;
-use counterfoil_core::wire::{Answer, Operation, Refresh, Request};
-use counterfoil_core::{Code, Refusal, RequestId, Timestamp};
+use crate::terminal::Terminal;
+use crate::transport::{Event, TransportError};
+use counterfoil_core::wire::{Operation, Refresh};
+use counterfoil_core::{Code, Refusal, Timestamp};
 use counterfoil_format::content::ObjectName;
-use counterfoil_format::encoding::parse_strict;
-use counterfoil_format::envelope::{self, ANSWER_TYP, Envelope};
-use counterfoil_format::hpke::SealingPublicKey;
-use counterfoil_format::jws::{JwsError, Signer, verify_compact};
+use counterfoil_format::jws::{JwsError, Signer};
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 pub use error::ExchangeError;
-
-/// Longest stored request that is read, in bytes.
-const LONGEST_STORED: u64 = 2 * envelope::MAX_ENVELOPE as u64;
-
-/// A request under way, as stored.
-#[derive(Serialize, Deserialize)]
-struct Stored {
-    request_id: RequestId,
-    issued_at: Timestamp,
-    /// For people who look into the directory.
-    op: String,
-    envelope: Envelope,
-}
+use stored::{Stored, forget};
 
 /// An answer that was accepted. The stored request is removed by [`applied`](Self::applied), when its effect is safe here.
 #[must_use = "the stored request stays until the answer is applied"]
@@ -82,14 +67,15 @@ pub(crate) fn exchange_presenting<'a, T: DeserializeOwned>(
     presented: Option<&'a Presented<'a>>,
 ) -> Result<Accepted<'a, T>> {
     let stored_at = stored_at(terminal, &operation, presented);
-    let (mut stored, mut repeated) = match load(terminal, &stored_at)? {
+    let (mut stored, mut repeated) = match Stored::load(terminal, &stored_at)? {
         Some(stored) => (stored, true),
-        None => (make(terminal, authority, &operation, proofs, presented, &stored_at)?, false),
+        None => (Stored::make(terminal, authority, &operation, proofs, presented, &stored_at)?, false),
     };
     let mut known = Known { authority: Cow::Borrowed(authority), renewed: false };
+    let mut ended = false;
     loop {
         let mut refresh = None;
-        let refusal = match put(terminal, &mut known, &operation, &stored)? {
+        let refusal = match put(terminal, &mut known, &operation, proofs, &mut stored, Some(&stored_at))? {
             Ok(Answered { at, refresh, outcome: Ok(result) }) => {
                 terminal.home().note_time(at)?;
                 return Ok(Accepted { result, stored: stored_at, refresh: presented.zip(refresh) });
@@ -104,6 +90,11 @@ pub(crate) fn exchange_presenting<'a, T: DeserializeOwned>(
         if refusal.code == Code::RateLimited {
             return Err(refusal.into());
         }
+        // What was agreed to pay for is the same exchange, whatever key it is sealed to: it is charged once.
+        if refusal.code == Code::EnvelopeInvalid && stored.agreed.is_some() && known.renew(terminal) {
+            stored = stored.again(terminal, &known.authority, &operation, proofs, &stored_at)?;
+            continue;
+        }
         forget(terminal, &stored_at)?;
         if let Some((presented, refresh)) = refresh {
             presented.take(terminal, &refresh);
@@ -114,10 +105,12 @@ pub(crate) fn exchange_presenting<'a, T: DeserializeOwned>(
         if matches!(refusal.code, Code::ClockSkewed | Code::EnvelopeInvalid | Code::RequestMismatch) {
             again |= std::mem::take(&mut repeated);
         }
+        // Given up on the way, and nothing charged: the same question is another exchange.
+        again |= refusal.code == Code::ExchangeEnded && !std::mem::replace(&mut ended, true);
         if !again {
             return Err(refusal.into());
         }
-        stored = make(terminal, &known.authority, &operation, proofs, presented, &stored_at)?;
+        stored = Stored::make(terminal, &known.authority, &operation, proofs, presented, &stored_at)?;
     }
 }
 
@@ -158,8 +151,8 @@ pub(crate) fn ask_presenting<T: DeserializeOwned>(
 ) -> Result<T> {
     let mut known = Known { authority: Cow::Borrowed(authority), renewed: false };
     loop {
-        let request = seal(terminal, &known.authority, operation, proofs, presented)?;
-        let refusal = match put(terminal, &mut known, operation, &request)? {
+        let mut request = Stored::seal(terminal, &known.authority, operation, proofs, presented)?;
+        let refusal = match put(terminal, &mut known, operation, proofs, &mut request, None)? {
             Ok(Answered { at, refresh, outcome }) => {
                 note_lazily(terminal, at)?;
                 if let Some((presented, refresh)) = presented.zip(refresh) {
@@ -171,7 +164,7 @@ pub(crate) fn ask_presenting<T: DeserializeOwned>(
         };
         if refusal.code != Code::EnvelopeInvalid || !known.renew(terminal) {
             // Told apart from what the authority has signed.
-            return Err(crate::Error::Transport(crate::transport::TransportError::Refused(refusal)));
+            return Err(crate::Error::Transport(TransportError::Refused(refusal)));
         }
     }
 }
@@ -187,14 +180,14 @@ pub(crate) fn listen<T: DeserializeOwned>(
     proofs: &[(&str, Signer<'_>)],
     take: &mut dyn FnMut(Option<T>) -> std::ops::ControlFlow<()>,
 ) -> Result<()> {
-    let request = seal(terminal, authority, operation, proofs, None)?;
+    let request = Stored::seal(terminal, authority, operation, proofs, None)?;
     let transport = terminal.transport(&authority.document.urls_for(operation))?;
     let mut events = transport.listen(&request.envelope.to_json())?;
     while let Some(event) = events.next()? {
         let answered = match event {
             Event::Heartbeat => None,
             Event::Answer(token) => {
-                let answer = verify(authority, &request, &token)?;
+                let answer = request.answer(authority, &token)?;
                 note_lazily(terminal, answer.server_time)?;
                 Some(answer.outcome.into_result().map_err(|error| ExchangeError::Shape(error.to_string()))??)
             }
@@ -218,9 +211,9 @@ pub(crate) fn poll<T: DeserializeOwned>(
     proofs: &[(&str, Signer<'_>)],
     known: Option<&str>,
 ) -> Result<(T, String)> {
-    let request = seal(terminal, authority, operation, proofs, None)?;
+    let request = Stored::seal(terminal, authority, operation, proofs, None)?;
     let polled = terminal.transport(&authority.document.urls_for(operation))?.poll(&request.envelope.to_json(), known)?;
-    let answer = verify(authority, &request, &polled.answer)?;
+    let answer = request.answer(authority, &polled.answer)?;
     note_lazily(terminal, answer.server_time)?;
     Ok((answer.outcome.into_result().map_err(|error| ExchangeError::Shape(error.to_string()))??, polled.id))
 }
@@ -270,17 +263,22 @@ fn put<T: DeserializeOwned>(
     terminal: &Terminal,
     known: &mut Known<'_>,
     operation: &Operation,
-    request: &Stored,
+    proofs: &[(&str, Signer<'_>)],
+    request: &mut Stored,
+    stored_at: Option<&Path>,
 ) -> Result<std::result::Result<Answered<T>, Refusal>> {
-    let token = match send(terminal, &known.authority, operation, request) {
+    let sent = match terminal.via()? {
+        Some(gateway) => passing::send(terminal, &gateway, proofs, request, stored_at)?,
+        None => send(terminal, &known.authority, operation, request)?,
+    };
+    let token = match sent {
         Ok(token) => token,
         // Refused without an answer, as when the envelope cannot be opened.
-        Err(crate::transport::TransportError::Refused(refusal)) => return Ok(Err(refusal)),
-        Err(error) => return Err(error.into()),
+        Err(refusal) => return Ok(Err(refusal)),
     };
-    let mut answer = verify(&known.authority, request, &token);
+    let mut answer = request.answer(&known.authority, &token);
     if matches!(answer, Err(ExchangeError::Signature(JwsError::UnknownKey))) && known.renew(terminal) {
-        answer = verify(&known.authority, request, &token);
+        answer = request.answer(&known.authority, &token);
     }
     let answer = answer?;
     let outcome = answer.outcome.into_result().map_err(|error| ExchangeError::Shape(error.to_string()))?;
@@ -294,11 +292,10 @@ fn send(
     authority: &Authority,
     operation: &Operation,
     stored: &Stored,
-) -> std::result::Result<String, crate::transport::TransportError> {
-    use crate::transport::TransportError;
+) -> Result<std::result::Result<String, Refusal>> {
     let envelope = stored.envelope.to_json();
     let first = terminal.transport(&authority.document.urls_for(operation))?;
-    match first.exchange(&envelope) {
+    let answered = match first.exchange(&envelope) {
         Err(TransportError::Misdirected { url, urls }) => {
             let _ = terminal.renew(authority);
             match terminal.transport_elsewhere(&*first, &urls) {
@@ -307,23 +304,12 @@ fn send(
             }
         }
         answered => answered,
+    };
+    match answered {
+        Ok(token) => Ok(Ok(token)),
+        Err(TransportError::Refused(refusal)) => Ok(Err(refusal)),
+        Err(error) => Err(error.into()),
     }
-}
-
-/// Signs, seals and stores.
-fn make(
-    terminal: &Terminal,
-    authority: &Authority,
-    operation: &Operation,
-    proofs: &[(&str, Signer<'_>)],
-    presented: Option<&Presented<'_>>,
-    stored_at: &std::path::Path,
-) -> Result<Stored> {
-    let stored = seal(terminal, authority, operation, proofs, presented)?;
-    create_dirs(&**terminal.io(), parent(stored_at), 0o700)?;
-    let bytes = serde_json::to_vec(&stored).expect("an envelope is strings");
-    replace(&**terminal.io(), stored_at, &bytes, 0o600)?;
-    Ok(stored)
 }
 
 /// A request that somebody else hands to the authority, as JSON.
@@ -336,55 +322,8 @@ pub(crate) fn envelope(
     operation: &Operation,
     proofs: &[(&str, Signer<'_>)],
 ) -> Result<serde_json::Value> {
-    let sealed = seal(terminal, authority, operation, proofs, None)?;
+    let sealed = Stored::seal(terminal, authority, operation, proofs, None)?;
     Ok(serde_json::to_value(&sealed.envelope).expect("an envelope is strings"))
-}
-
-/// Signs and seals.
-fn seal(
-    terminal: &Terminal,
-    authority: &Authority,
-    operation: &Operation,
-    proofs: &[(&str, Signer<'_>)],
-    presented: Option<&Presented<'_>>,
-) -> Result<Stored> {
-    let now = terminal.clock().now();
-    let name = || authority.document.name.clone();
-    let current = authority.document.keys.sealing.iter().find(|key| key.retired_at.is_none_or(|end| end > now));
-    let sealing = current.or(authority.document.keys.sealing.first()).ok_or_else(|| ExchangeError::NoSealingKey(name()))?;
-    let key: SealingPublicKey = sealing.key.parse().map_err(|_| ExchangeError::NoSealingKey(name()))?;
-
-    let request_id = RequestId(terminal.with_random(|random| {
-        let mut bits = [0; 10];
-        random.fill(&mut bits);
-        uuid::Builder::from_unix_timestamp_millis(u64::try_from(now.0).unwrap_or(0), &bits).into_uuid()
-    }));
-    let refreshable = presented.is_some_and(|presented| presented.is_refreshable(terminal));
-    let request = Request { request_id, issued_at: now, refreshable, operation: operation.clone() };
-    let payload = Zeroizing::new(serde_json::to_vec(&request).expect("requests are strings and numbers"));
-    let envelope =
-        terminal.with_random(|random| envelope::seal(&payload, proofs, &sealing.kid, &key, random)).map_err(ExchangeError::from)?;
-    Ok(Stored { request_id, issued_at: now, op: operation.name().to_owned(), envelope })
-}
-
-fn load(terminal: &Terminal, path: &std::path::Path) -> Result<Option<Stored>> {
-    let bytes = read_small(&**terminal.io(), path, LONGEST_STORED)?;
-    // One that cannot be read was torn before it was ever sent: it is stored durably first.
-    Ok(bytes.and_then(|bytes| parse_strict(&bytes).ok()))
-}
-
-fn forget(terminal: &Terminal, path: &std::path::Path) -> Result<()> {
-    match terminal.io().remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(IoFailure::at("remove", path)(error).into()),
-        _ => Ok(()),
-    }
-}
-
-fn verify(authority: &Authority, stored: &Stored, token: &str) -> std::result::Result<Answer, ExchangeError> {
-    let keys = key_list(&authority.document);
-    let found = |kid: &str| keys.find(kid).filter(|key| key.retired_at.is_none_or(|end| end > stored.issued_at.seconds()));
-    let answer: Answer = verify_compact(token, ANSWER_TYP, |kid| found(kid).and_then(|key| key.verifying_key()))?;
-    if answer.request_id != stored.request_id { Err(ExchangeError::OtherRequest) } else { Ok(answer) }
 }
 
 /// A refusal with what this terminal knows besides.

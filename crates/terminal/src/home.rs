@@ -4,6 +4,8 @@ use crate::clock;
 use crate::io::{Io, IoFailure, Lock, create_dirs, read_small, replace};
 use counterfoil_core::wire::AuthorityDocument;
 use counterfoil_core::{DeviceId, DriveId, Timestamp, UserId};
+use counterfoil_format::content::ObjectName;
+use counterfoil_format::encoding::frame;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,6 +27,12 @@ pub struct Profile {
     /// The authority that this home belongs to, pinned at first contact.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authority: Option<Authority>,
+    /// Whose word the authority's keys are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keys_by: Option<KeysBy>,
+    /// The gateway that it was met through (C16), which stands between from then on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub via: Option<String>,
     /// Assigned by the shop that this device came from (D1), until the device has registered with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub assigned_user: Option<UserId>,
@@ -48,6 +56,16 @@ pub struct Profile {
     pub latest_time: Option<Timestamp>,
 }
 
+/// Whose word it is that an authority has the keys that are pinned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeysBy {
+    /// A medium's, which was at hand when the authority was met.
+    Medium,
+    /// Of whoever answered at this address at first contact.
+    Contact(String),
+}
+
 /// An authority, and since when it is known.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Authority {
@@ -55,6 +73,27 @@ pub struct Authority {
     pub document: AuthorityDocument,
     /// When.
     pub pinned_at: Timestamp,
+}
+
+impl Authority {
+    /// Of all keys that it uses now, for people to compare: 32 hexadecimal digits in groups of four.
+    pub fn fingerprint(&self) -> String {
+        let keys = crate::terminal::key_list(&self.document);
+        let signing = keys.keys.iter().filter(|key| key.retired_at.is_none()).filter_map(|key| key.verifying_key());
+        let sealing = self.document.keys.sealing.iter().filter(|key| key.retired_at.is_none());
+        let mut all: Vec<String> = signing.map(|key| key.to_string()).chain(sealing.map(|key| key.key.clone())).collect();
+        all.sort();
+        all.insert(0, self.document.name.clone());
+        let parts: Vec<&[u8]> = all.iter().map(String::as_bytes).collect();
+        let digits = ObjectName::of(&frame(&parts)).to_string();
+        digits.as_bytes()[..32].chunks(4).map(String::from_utf8_lossy).collect::<Vec<_>>().join("-")
+    }
+
+    /// Whether that is its fingerprint, however it is written.
+    pub(crate) fn is_called(&self, fingerprint: &str) -> bool {
+        let digits = |text: &str| text.chars().filter(char::is_ascii_hexdigit).collect::<String>().to_lowercase();
+        digits(fingerprint) == digits(&self.fingerprint())
+    }
 }
 
 /// What is wrong with a home.
@@ -77,6 +116,14 @@ pub enum HomeError {
         /// What was found instead, as a clause.
         found: String,
     },
+    /// A gateway shows keys of the authority that nobody here knows.
+    #[error("{gateway} shows keys of the authority that are not known here; their fingerprint is {fingerprint}")]
+    KeysUnproven {
+        /// Its address.
+        gateway: String,
+        /// Of the document that it shows.
+        fingerprint: String,
+    },
     /// A device has registered from this home already, or is about to for somebody else.
     #[error("{} belongs to another user or device already", path.display())]
     InUse {
@@ -91,6 +138,7 @@ impl HomeError {
         match self {
             HomeError::Profile { .. } => "bad_profile",
             HomeError::OtherAuthority { .. } => "other_authority",
+            HomeError::KeysUnproven { .. } => "keys_unproven",
             HomeError::InUse { .. } => "profile_in_use",
         }
     }
@@ -99,6 +147,9 @@ impl HomeError {
     pub fn hint(&self) -> &'static str {
         match self {
             HomeError::Profile { .. } => "Restore the file from a backup, or move it away: it is made again at the next contact.",
+            HomeError::KeysUnproven { .. } => {
+                "Compare it with what the operator says, or with `counterfoil authority show` on a device that speaks with the authority directly. Where it is the same: `counterfoil authority refresh --fingerprint FINGERPRINT`."
+            }
             HomeError::InUse { .. } => "Name another directory for the profile of the device that is sold: `--profile DIR`.",
             HomeError::OtherAuthority { .. } => {
                 "Use another home for another authority: `--home DIR`. If the operator says that all keys were replaced, begin a new home."

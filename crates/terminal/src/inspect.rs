@@ -15,7 +15,7 @@ use counterfoil_format::jws::Signer;
 /// # Errors
 /// The refusals of `inspect`; [`Code::UserInvalid`] where there is nothing to present; [`crate::transport::TransportError`].
 pub fn inspect(terminal: &Terminal, medium: Option<&Medium>, card: &CardChoice, told: &dyn Fn(Refreshing)) -> Result<InspectResult> {
-    let authority = terminal.meet(medium.map_or(&[], |medium| &medium.area().authority.urls))?;
+    let authority = medium.map_or_else(|| terminal.meet(&[]), |medium| terminal.meet_by(&medium.area().authority))?;
     if let Some(medium) = medium {
         check_authority(medium, &authority.document.name)?;
     }

@@ -86,7 +86,7 @@ pub fn update_medium(
 ) -> Result<Vec<MediumUpdated>> {
     let _home = terminal.home().lock()?;
     let medium = Medium::open_online(terminal, path)?;
-    let authority = terminal.meet(&medium.area().authority.urls)?;
+    let authority = terminal.meet_by(&medium.area().authority)?;
     check_authority(&medium, &authority.document.name)?;
     let (root, _medium) = writable(terminal, path)?;
     let titles = &medium.identity().titles;

@@ -3,12 +3,11 @@
 use crate::card::{CardChoice, FileHolder, Holder};
 use crate::claimant::open_and_check;
 use crate::error::Result;
-use crate::exchange::refused;
 use crate::library::{Copy, Library, Listed, Record};
 use crate::license::{Permitted, permit};
 use crate::terminal::Terminal;
 use counterfoil_core::rules::binding::Purpose;
-use counterfoil_core::{Code, TitleId};
+use counterfoil_core::{Code, Refusal, TitleId};
 use counterfoil_format::content::{ChunkKeys, EntryKind, FileView, LibraryKey, Manifest, ObjectName, ReadAt, ReadError, Reader, Release};
 use std::io::{self, Write};
 use std::ops::Range;
@@ -103,14 +102,25 @@ pub(crate) struct Unsealed {
 pub(crate) fn unseal(terminal: &Terminal, library: &Library, title: &TitleId, card: &CardChoice) -> Result<Unsealed> {
     let copy = library.complete(title)?;
     let record = copy.record()?;
-    let not = |detail: &str| refused(Code::PlayNotPermitted, detail);
     let holder = terminal.holder(card, Some(library.path()))?;
-    let grant = holder.sealed().grant(record.listed.grant_id).ok_or_else(|| not("the card holds no keys for it"))?;
+    let grant = holder.sealed().grant(record.listed.grant_id).ok_or_else(|| no_keys(&record.listed))?;
     let (library_key, _) = open_and_check(terminal, &holder, grant, library.path(), Purpose::Play)?;
     let release = copy.release(&record)?;
     let library_key = LibraryKey::new(library_key);
     let keys = copy.keys(&record, &library_key)?;
     Ok(Unsealed { copy, record, release, keys, library_key, holder })
+}
+
+/// Another card's copy, or one whose keys went with a device or drive that was exchanged (C14).
+fn no_keys(listed: &Listed) -> crate::Error {
+    let refusal = Refusal::with(Code::PlayNotPermitted, "the card holds no keys for it");
+    let hint = match listed.origin.license() {
+        Some(_) => {
+            format!("Use the card that it was installed with. After a repair, install it again: `counterfoil install {}`.", listed.title)
+        }
+        None => "Use the card that it was copied with. After a repair, copy it again: `counterfoil copy MEDIUM`.".to_owned(),
+    };
+    Refusal { hint, ..refusal }.into()
 }
 
 impl Unsealed {

@@ -102,7 +102,7 @@ pub fn presentation(terminal: &Terminal, who: &Who<'_>, at: &At<'_>) -> Result<P
 }
 
 fn authority(terminal: &Terminal, who: &Who<'_>) -> Result<Authority> {
-    let authority = terminal.meet(who.medium.map_or(&[], |medium| &medium.area().authority.urls))?;
+    let authority = who.medium.map_or_else(|| terminal.meet(&[]), |medium| terminal.meet_by(&medium.area().authority))?;
     if let Some(medium) = who.medium {
         check_authority(medium, &authority.document.name)?;
     }

@@ -1,6 +1,7 @@
 //! Registration of a user with card, device and drive, any non-empty subset of them (C3–C5).
 
 use crate::card::{CardChoice, FileHolder, Holder, HolderError, Sealed, SealedUser, file::open_user, file::user_purpose};
+use crate::collect::caught_up;
 use crate::error::Result;
 use crate::exchange::exchange;
 use crate::hardware::check_typed;
@@ -111,20 +112,28 @@ pub fn register(terminal: &Terminal, options: &RegisterOptions) -> Result<Regist
     let mut holder = [card, device, drive].into_iter().flatten().next().expect("a combination with a holder has one");
     let user: SealedBox =
         serde_json::from_value(accepted.result.user.clone()).map_err(|error| crate::exchange::ExchangeError::Shape(error.to_string()))?;
-    user.open(holder.dh(), &user_purpose(&holder_name)).map_err(|_| HolderError::NotOpened)?;
+    user.open(holder.dh(), &user_purpose(&holder_name)).map_err(HolderError::from)?;
     let name = authority.document.name.clone();
     let before = holder.sealed().user.as_ref();
     if let Some(other) = before.filter(|before| before.authority != name) {
         return Err(HomeError::OtherAuthority { pinned: name, found: format!("the card is registered with `{}`", other.authority) }.into());
     }
     // A later registration adds to the entry and takes nothing away.
+    let (generation, recovery_at) = before.map_or((0, None), |before| (before.generation, before.recovery_at));
     let before = before.map(|before| before.combination);
     let combination = Combination {
         card: combination.card,
         device: combination.device || before.is_some_and(|before| before.device),
         drive: combination.drive || before.is_some_and(|before| before.drive),
     };
-    let sealed = Sealed { user: Some(SealedUser { authority: name, user, holder: holder_name, combination }), ..holder.sealed().clone() };
+    // Where the entry was repaired since the card last heard of it, what was exchanged takes its grants along (C14).
+    let sealed = match caught_up(terminal, &authority, &holder, &[], accepted.result.generation)? {
+        Some(sealed) => sealed,
+        None => {
+            let user = SealedUser { authority: name, user, holder: holder_name, combination, generation, recovery_at };
+            Sealed { user: Some(user), ..holder.sealed().clone() }
+        }
+    };
     holder.store(sealed)?;
     terminal.home().remember(|profile| {
         if let Part::Typed(id) = options.device {
@@ -159,7 +168,7 @@ fn card(terminal: &Terminal, choice: &CardChoice) -> Result<Option<FileHolder>> 
     if !demanded && !terminal.exists(&path)? {
         return Ok(None);
     }
-    FileHolder::open(terminal.io().clone(), &path, HolderKind::Card).map(Some)
+    terminal.open_holder(&path, HolderKind::Card).map(Some)
 }
 
 fn device_id(terminal: &Terminal, options: &RegisterOptions) -> Result<Option<DeviceId>> {
@@ -182,7 +191,7 @@ fn drive_id(terminal: &Terminal, options: &RegisterOptions, library: Option<&Pat
 fn open_or_create(terminal: &Terminal, path: &Path, kind: HolderKind) -> Result<FileHolder> {
     let io = terminal.io();
     if terminal.exists(path)? {
-        FileHolder::open(io.clone(), path, kind)
+        terminal.open_holder(path, kind)
     } else {
         terminal.with_random(|random| FileHolder::create(io.clone(), path, kind, random))
     }

@@ -196,5 +196,6 @@ fn open_key(terminal: &Terminal, asker: &Asker, title: &TitleId, found: &Uploads
     let device_secret = device_keys.as_ref().and_then(FileHolder::device_secret).ok_or_else(not_opened)?;
     let (user, device) = (asker.user.to_string(), asker.device.to_string());
     let scope = SaveKeyScope { user: &user, title: title.as_str(), device: &device };
-    SaveKey::open(&sealed, asker.holder.dh(), device_secret, &scope).map_err(|_| not_opened())
+    SaveKey::open(&sealed, asker.holder.dh(), device_secret, &scope)
+        .map_err(|error| crate::claimant::not_opened(error.into(), not_opened()))
 }

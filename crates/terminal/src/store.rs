@@ -110,7 +110,7 @@ fn ask<T: DeserializeOwned>(terminal: &Terminal, path: &str) -> Result<T> {
 }
 
 /// As a part of an address (RFC 3986 §2.1).
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }

@@ -1,12 +1,14 @@
 //! A terminal: home, hardware, clock, randomness, and the way to the authority; what every operation hangs from.
 
-use crate::card::{CardChoice, FileHolder, Holder};
+use crate::card::pin::Pins;
+use crate::card::{AskPin, CardChoice, FileHolder, Holder};
 use crate::clock::{Clock, SystemClock};
 use crate::error::Result;
+use crate::gateway::{AskPrice, TellStranger};
 use crate::hardware::{HardwareIds, Read};
-use crate::home::{Authority, Home, HomeError};
+use crate::home::{Authority, Home, HomeError, KeysBy};
 use crate::io::{Io, IoFailure, RealIo};
-use crate::transport::{HttpTransport, Pace, Paced, Timeouts, Transport, TransportError};
+use crate::transport::{Charged, Elsewhere, HttpTransport, Pace, Paced, Timeouts, Transport, TransportError};
 use counterfoil_core::rules::binding::{Binding, Hardware};
 use counterfoil_core::wire::{AuthorityDocument, HolderKind};
 use counterfoil_core::{DeviceId, DriveId};
@@ -30,10 +32,13 @@ pub struct Setup {
     pub ca: Option<PathBuf>,
     /// The card, where none is named on the command line.
     pub card: Option<PathBuf>,
+    /// A gateway's address, to go through in place of speaking with the authority directly (C16).
+    pub via: Option<String>,
 }
 
 impl Setup {
-    /// From `COUNTERFOIL_HOME`, `COUNTERFOIL_HARDWARE_ROOT`, `COUNTERFOIL_SERVER`, `COUNTERFOIL_CA` and `COUNTERFOIL_CARD`.
+    /// From `COUNTERFOIL_HOME`, `COUNTERFOIL_HARDWARE_ROOT`, `COUNTERFOIL_SERVER`, `COUNTERFOIL_CA`, `COUNTERFOIL_CARD` and
+    /// `COUNTERFOIL_VIA`.
     pub fn from_env() -> Self {
         let path = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let data = || {
@@ -46,12 +51,13 @@ impl Setup {
             server: env::var("COUNTERFOIL_SERVER").ok().filter(|value| !value.is_empty()),
             ca: path("COUNTERFOIL_CA"),
             card: path("COUNTERFOIL_CARD"),
+            via: env::var("COUNTERFOIL_VIA").ok().filter(|value| !value.is_empty()),
         }
     }
 }
 
-/// Makes the way to an authority from its addresses.
-pub type Connect = Box<dyn Fn(&[String]) -> std::result::Result<Arc<dyn Transport>, TransportError> + Send + Sync>;
+/// Makes the way to an authority from its addresses, or to a gateway from its own.
+pub type Connect = Box<dyn Fn(&[String], Elsewhere) -> std::result::Result<Arc<dyn Transport>, TransportError> + Send + Sync>;
 
 /// What a terminal stands on, each replaceable in tests.
 pub struct Parts {
@@ -67,7 +73,7 @@ pub struct Parts {
 
 /// A terminal.
 pub struct Terminal {
-    setup: Setup,
+    pub(crate) setup: Setup,
     io: Arc<dyn Io>,
     clock: Arc<dyn Clock>,
     random: Mutex<Box<dyn Random + Send>>,
@@ -75,6 +81,10 @@ pub struct Terminal {
     home: Home,
     hardware: HardwareIds,
     pace: Option<Arc<Pace>>,
+    pins: Pins,
+    pub(crate) prices: Option<AskPrice>,
+    pub(crate) strangers: Option<TellStranger>,
+    pub(crate) charged: Mutex<Vec<Charged>>,
 }
 
 impl Terminal {
@@ -92,8 +102,8 @@ impl Terminal {
     /// What the system said of the home.
     pub fn open_within(setup: Setup, timeouts: Timeouts) -> Result<Self> {
         let ca = setup.ca.clone();
-        let connect: Connect = Box::new(move |urls| {
-            let transport = HttpTransport::new(urls.to_vec(), ca.as_deref(), timeouts)?;
+        let connect: Connect = Box::new(move |urls, elsewhere| {
+            let transport = HttpTransport::new(urls.to_vec(), ca.as_deref(), timeouts)?.going(elsewhere);
             Ok(Arc::new(transport) as Arc<dyn Transport>)
         });
         Self::with_parts(setup, Parts { io: Arc::new(RealIo), clock: Arc::new(SystemClock), random: Box::new(SystemRandom), connect })
@@ -107,12 +117,42 @@ impl Terminal {
         let Parts { io, clock, random, connect } = parts;
         let home = Home::open(io.clone(), &setup.home)?;
         let hardware = HardwareIds::new(&setup.hardware_root);
-        Ok(Self { setup, io, clock, random: Mutex::new(random), connect, home, hardware, pace: None })
+        Ok(Self {
+            setup,
+            io,
+            clock,
+            random: Mutex::new(random),
+            connect,
+            home,
+            hardware,
+            pace: None,
+            pins: Pins::default(),
+            prices: None,
+            strangers: None,
+            charged: Mutex::default(),
+        })
     }
 
     /// Has everything that is downloaded come at a pace, and lets whoever has that hold it back.
     pub fn set_pace(&mut self, pace: Arc<Pace>) {
         self.pace = Some(pace);
+    }
+
+    /// Has the PINs of tokens and TPMs asked for like that. Otherwise nobody knows them.
+    pub fn set_pins(&mut self, ask: AskPin) {
+        self.pins = Pins::new(ask);
+    }
+
+    pub(crate) fn pins(&self) -> &Pins {
+        &self.pins
+    }
+
+    /// Opens a holder of this kind in a file.
+    ///
+    /// # Errors
+    /// [`crate::card::HolderError`]; what the system said.
+    pub(crate) fn open_holder(&self, path: &Path, kind: HolderKind) -> Result<FileHolder> {
+        FileHolder::open(self.io.clone(), path, kind, &self.pins)
     }
 
     /// State of this device.
@@ -164,45 +204,76 @@ impl Terminal {
         if let Some(known) = self.authority()? {
             return Ok(known);
         }
+        let via = self.via()?;
         let document = self.transport(urls)?.document()?;
+        let asked = via.clone().or_else(|| self.setup.server.clone()).or_else(|| urls.first().cloned());
+        self.pin(document, via, asked.map(KeysBy::Contact))
+    }
+
+    /// [`meet`](Self::meet) with a medium at hand, which says where the authority is; and where a gateway answers in its place, what its keys
+    /// are (C16).
+    ///
+    /// # Errors
+    /// [`HomeError::OtherAuthority`] where the gateway shows another authority, or one none of whose keys the medium knows; as `meet`.
+    pub fn meet_by(&self, medium: &AuthorityDocument) -> Result<Authority> {
+        let Some(via) = self.via()? else { return self.meet(&medium.urls) };
+        if let Some(known) = self.authority()? {
+            return Ok(known);
+        }
+        let document = self.transport(&[])?.document()?;
+        check_same(medium, &document)?;
+        self.pin(document, Some(via), Some(KeysBy::Medium))
+    }
+
+    fn pin(&self, document: AuthorityDocument, via: Option<String>, keys_by: Option<KeysBy>) -> Result<Authority> {
         let authority = Authority { document, pinned_at: self.clock.now() };
-        self.home.remember(|profile| profile.authority = Some(authority.clone()))?;
+        self.home.remember(|profile| {
+            profile.authority = Some(authority.clone());
+            profile.keys_by.clone_from(&keys_by);
+            profile.via.clone_from(&via);
+        })?;
+        if let (Some(gateway), Some(KeysBy::Contact(_)), Some(tell)) = (&via, &keys_by, &self.strangers) {
+            tell(gateway, &authority);
+        }
         Ok(authority)
     }
 
     /// Asks the authority for its document again: new keys and addresses.
     ///
+    /// A gateway could put keys of its own beside the authority's, and read from then on what is sealed to them. Through one, keys that are
+    /// not known here are believed only where the document has the `fingerprint` that the operator tells.
+    ///
     /// # Errors
-    /// [`HomeError::OtherAuthority`] where name and keys have nothing in common with what is pinned; [`TransportError`].
-    pub fn refresh(&self) -> Result<Authority> {
+    /// [`HomeError::OtherAuthority`] where name and keys have nothing in common with what is pinned; [`HomeError::KeysUnproven`];
+    /// [`TransportError`].
+    pub fn refresh(&self, fingerprint: Option<&str>) -> Result<Authority> {
         let Some(known) = self.authority()? else { return self.meet(&[]) };
-        self.adopt(&known, self.transport(&known.document.urls)?.document()?)
+        self.adopt(&known, self.transport(&known.document.urls)?.document()?, fingerprint)
     }
 
     /// [`refresh`](Self::refresh) unasked, where an answer shows that the authority has changed its keys: only at the addresses that are
     /// pinned, and only where nobody in between can answer in its place. `None` where that cannot be, or brought nothing new.
     pub(crate) fn renew(&self, known: &Authority) -> Option<Authority> {
-        let transport = (self.connect)(&known.document.urls).ok().filter(|transport| transport.is_guarded())?;
+        // Through a gateway nobody is asked who could not speak for the authority; what it shows has to fit the keys that are pinned.
+        let transport = match self.via().ok()? {
+            Some(_) => self.transport(&[]).ok()?,
+            None => (self.connect)(&known.document.urls, Elsewhere::Follow).ok().filter(|transport| transport.is_guarded())?,
+        };
         // What went wrong with this is beside the point: whoever called has a reason to report already, with `authority refresh` as hint.
-        let renewed = self.adopt(known, transport.document().ok()?).ok()?;
+        let renewed = self.adopt(known, transport.document().ok()?, None).ok()?;
         Some(renewed).filter(|renewed| renewed.document != known.document)
     }
 
     /// Believes a document, where it is of the authority that is known.
-    fn adopt(&self, known: &Authority, document: AuthorityDocument) -> Result<Authority> {
-        let pinned = known.document.name.clone();
-        if document.name != pinned {
-            return Err(HomeError::OtherAuthority { pinned, found: format!("`{}` answered", document.name) }.into());
-        }
-        // Retired keys stay listed, so an authority that has merely rotated its keys still shows one that is known here.
-        let kept = key_list(&known.document).keys.iter().any(|key| {
-            let found = key_list(&document).find(&key.kid).and_then(|found| found.verifying_key());
-            found.is_some() && found == key.verifying_key()
-        });
-        if !kept {
-            return Err(HomeError::OtherAuthority { pinned, found: "none of its keys is known here any more".into() }.into());
-        }
+    fn adopt(&self, known: &Authority, document: AuthorityDocument, told: Option<&str>) -> Result<Authority> {
+        check_same(&known.document, &document)?;
         let authority = Authority { document, pinned_at: self.clock.now() };
+        if let Some(gateway) = self.via()?
+            && has_new_keys(&known.document, &authority.document)
+            && told.is_none_or(|told| !authority.is_called(told))
+        {
+            return Err(HomeError::KeysUnproven { gateway, fingerprint: authority.fingerprint() }.into());
+        }
         self.home.remember(|profile| profile.authority = Some(authority.clone()))?;
         Ok(authority)
     }
@@ -221,13 +292,13 @@ impl Terminal {
 
     /// The way to addresses that somebody who was asked has named, whom nobody in between could have spoken for.
     pub(crate) fn transport_elsewhere(&self, asked: &dyn Transport, urls: &[String]) -> Option<Arc<dyn Transport>> {
-        let known = !urls.is_empty() && asked.is_guarded();
-        known.then(|| (self.connect)(urls).ok()).flatten()
+        let known = !urls.is_empty() && asked.is_guarded() && self.via().is_ok_and(|via| via.is_none());
+        known.then(|| (self.connect)(urls, Elsewhere::Follow).ok()).flatten()
     }
 
     /// The way to an address that an answer of the authority names, signed; whatever `--server` says is the authority's address.
     pub(crate) fn transport_to(&self, url: &str) -> Result<Arc<dyn Transport>> {
-        Ok((self.connect)(&[url.to_owned()])?)
+        Ok((self.connect)(&[url.to_owned()], Elsewhere::Follow)?)
     }
 
     /// What HTTP is spoken through with others than the authority.
@@ -235,14 +306,18 @@ impl Terminal {
         crate::transport::agent(self.setup.ca.as_deref(), Timeouts::default())
     }
 
-    /// The way to `--server`, or else to `urls`.
-    pub(crate) fn transport(&self, urls: &[String]) -> std::result::Result<Arc<dyn Transport>, TransportError> {
+    /// The way to the gateway, where one stands between: then no other address is asked, whatever the authority says of itself. Else to
+    /// `--server`, or else to `urls`.
+    pub(crate) fn transport(&self, urls: &[String]) -> Result<Arc<dyn Transport>> {
+        if let Some(gateway) = self.via()? {
+            return Ok((self.connect)(&[gateway], Elsewhere::Stay)?);
+        }
         let named = self.setup.server.as_ref().map(std::slice::from_ref);
         let urls = named.unwrap_or(urls);
         if urls.is_empty() {
-            return Err(TransportError::NoAddress);
+            return Err(TransportError::NoAddress.into());
         }
-        (self.connect)(urls)
+        Ok((self.connect)(urls, Elsewhere::Follow)?)
     }
 
     /// Where the card lies when the command line does not say.
@@ -258,7 +333,7 @@ impl Terminal {
     pub fn holder(&self, choice: &CardChoice, library: Option<&Path>) -> Result<FileHolder> {
         let mut places = Vec::new();
         match choice {
-            CardChoice::File(path) => return FileHolder::open(self.io.clone(), path, HolderKind::Card),
+            CardChoice::File(path) => return self.open_holder(path, HolderKind::Card),
             CardChoice::Default => places.push((self.default_card(), HolderKind::Card)),
             CardChoice::None => {}
         }
@@ -269,7 +344,7 @@ impl Terminal {
             if !self.exists(path)? {
                 continue;
             }
-            let holder = FileHolder::open(self.io.clone(), path, *kind)?;
+            let holder = self.open_holder(path, *kind)?;
             if holder.sealed().user.is_some() {
                 return Ok(holder);
             }
@@ -277,7 +352,7 @@ impl Terminal {
         }
         match (first, places.first()) {
             (Some(holder), _) => Ok(holder),
-            (None, Some((path, kind))) => FileHolder::open(self.io.clone(), path, *kind),
+            (None, Some((path, kind))) => self.open_holder(path, *kind),
             (None, None) => unreachable!("the device's own store is always a place"),
         }
     }
@@ -288,7 +363,7 @@ impl Terminal {
     /// [`crate::card::HolderError`]; what the system said.
     pub fn device_keys(&self) -> Result<Option<FileHolder>> {
         let path = self.home.device();
-        if self.exists(&path)? { FileHolder::open(self.io.clone(), &path, HolderKind::Device).map(Some) } else { Ok(None) }
+        if self.exists(&path)? { self.open_holder(&path, HolderKind::Device).map(Some) } else { Ok(None) }
     }
 
     /// This device as it was registered, while its hardware still says so; else as its hardware or what was typed says.
@@ -345,6 +420,28 @@ pub(crate) fn drive_keys(library: &Path) -> PathBuf {
 /// A path that means the same from every working directory.
 pub(crate) fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// Whether there are keys that were not known before, to verify by or to seal to.
+fn has_new_keys(known: &AuthorityDocument, shown: &AuthorityDocument) -> bool {
+    let signing = key_list(shown).keys.iter().any(|key| {
+        let before = key_list(known).find(&key.kid).and_then(|before| before.verifying_key());
+        key.verifying_key().is_some() && before != key.verifying_key()
+    });
+    signing || shown.keys.sealing.iter().any(|key| known.keys.sealing.iter().all(|before| before.key != key.key))
+}
+
+/// Retired keys stay listed, so an authority that has merely rotated its keys still shows one that was known before.
+fn check_same(known: &AuthorityDocument, shown: &AuthorityDocument) -> std::result::Result<(), HomeError> {
+    let pinned = known.name.clone();
+    if shown.name != pinned {
+        return Err(HomeError::OtherAuthority { pinned, found: format!("`{}` answered", shown.name) });
+    }
+    let kept = key_list(known).keys.iter().any(|key| {
+        let found = key_list(shown).find(&key.kid).and_then(|found| found.verifying_key());
+        found.is_some() && found == key.verifying_key()
+    });
+    if kept { Ok(()) } else { Err(HomeError::OtherAuthority { pinned, found: "none of its keys is known here any more".into() }) }
 }
 
 /// The keys that an authority signs with; none where its document is not as it should be.

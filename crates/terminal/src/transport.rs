@@ -1,30 +1,34 @@
 //! How requests reach an authority, and content comes from a contents server: HTTP, or whatever a test puts in its place.
 
-use counterfoil_core::wire::AuthorityDocument;
+use counterfoil_core::wire::{AuthorityDocument, ChargeOnOffer};
 use counterfoil_core::{Code, Refusal};
 use counterfoil_format::encoding::parse_strict;
+use counterfoil_format::envelope::MAX_SEALED_ANSWER;
 use serde::Deserialize;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::gateway::Unpaid;
 use crate::io::words;
 use crate::tus::TusUpload;
 use counterfoil_format::content::ReadAt;
 
 pub use agent::{Timeouts, agent};
-pub use download::{Part, download, resuming};
+pub use download::{Elsewhere, Part, download, resuming};
+pub use gateway::{Charged, Passage, Passed};
 pub use pace::Pace;
 pub(crate) use pace::Paced;
 pub use stream::{Event, Events};
 
 mod agent;
 mod download;
+mod gateway;
 mod pace;
 mod stream;
 
-/// Longest answer that is read, in bytes: a signed answer with grants for every title that a medium can carry.
-const LONGEST_ANSWER: u64 = 1 << 20;
+/// Longest answer that is read, in bytes: a sealed answer with grants for every title that a medium can carry, and what is around it.
+const LONGEST_ANSWER: u64 = MAX_SEALED_ANSWER as u64 + 4096;
 /// Longest public document that is read, in bytes: a release of some terabytes with the names of its packs.
 const LONGEST_DOCUMENT: u64 = 16 << 20;
 
@@ -38,6 +42,10 @@ pub trait Transport: Send + Sync {
     fn document(&self) -> Result<AuthorityDocument, TransportError>;
     /// Sends an envelope (JSON), returns the signed answer (compact JWS), which is not believed before it was verified.
     fn exchange(&self, envelope: &[u8]) -> Result<String, TransportError>;
+    /// Sends an envelope through a gateway, and returns what came back.
+    fn pass(&self, _envelope: &[u8], _passage: &Passage<'_>) -> Result<Passed, TransportError> {
+        Err(TransportError::NoAddress)
+    }
     /// Reads an object, from a contents server.
     fn fetch(&self, object: &str, part: Part) -> Result<Box<dyn io::Read + Send>, TransportError>;
     /// Reads a public document (JSON) at a path.
@@ -95,6 +103,15 @@ pub enum TransportError {
     /// Refused before anything was opened.
     #[error("{0}")]
     Refused(Refusal),
+    /// A gateway charges for it, and nobody has agreed, or the account does not hold so much.
+    #[error(transparent)]
+    Unpaid(Box<Unpaid>),
+    /// A password or token is not told to whoever listens on the line.
+    #[error("{url} is not reached by TLS, so neither password nor token is sent there")]
+    Unguarded {
+        /// Where.
+        url: String,
+    },
     /// Somebody who does not do this says who does. Nothing was carried out.
     #[error("{url} does not do this itself")]
     Misdirected {
@@ -155,6 +172,8 @@ impl TransportError {
             TransportError::NoAddress => "no_authority",
             TransportError::Unreachable { .. } => "unreachable",
             TransportError::Refused(refusal) => refusal.code.as_str(),
+            TransportError::Unpaid(unpaid) => unpaid.refusal.code.as_str(),
+            TransportError::Unguarded { .. } => "not_guarded",
             TransportError::Misdirected { .. } => "misdirected",
             TransportError::Status { .. } => "server_error",
             TransportError::NotAnAuthority { .. } => "not_an_authority",
@@ -173,6 +192,8 @@ impl TransportError {
                 "Check the network and the address, then repeat the command: nothing is issued or charged twice.".into()
             }
             TransportError::Refused(refusal) => refusal.hint.clone(),
+            TransportError::Unpaid(unpaid) => unpaid.refusal.hint.clone(),
+            TransportError::Unguarded { .. } => "Name its address with https://.".into(),
             TransportError::Misdirected { urls, .. } if urls.is_empty() => "Tell the operator: the server does not say who does it.".into(),
             TransportError::Misdirected { urls, .. } => {
                 format!("Renew what is known of the authority: `counterfoil authority refresh`. It names {}.", urls.join(", "))
@@ -192,6 +213,7 @@ pub struct HttpTransport {
     agent: ureq::Agent,
     urls: Vec<String>,
     timeouts: Timeouts,
+    elsewhere: Elsewhere,
 }
 
 /// RFC 9457, as much of it as matters here.
@@ -204,6 +226,8 @@ struct Problem {
     hint: Option<String>,
     #[serde(default)]
     urls: Vec<String>,
+    /// What a gateway would charge.
+    charge: Option<ChargeOnOffer>,
 }
 
 impl Problem {
@@ -220,6 +244,7 @@ impl Problem {
             code: self.code,
             hint: self.hint.map(shown),
             urls: self.urls.into_iter().filter(is_url).take(ELSEWHERE).collect(),
+            charge: self.charge.map(|charge| ChargeOnOffer { name: shown(charge.name), ..charge }),
         }
     }
 }
@@ -233,7 +258,13 @@ impl HttpTransport {
         if urls.is_empty() {
             return Err(TransportError::NoAddress);
         }
-        Ok(Self { agent: agent(ca, timeouts)?, urls, timeouts })
+        Ok(Self { agent: agent(ca, timeouts)?, urls, timeouts, elsewhere: Elsewhere::Follow })
+    }
+
+    /// The same, and how far content is followed that lies elsewhere.
+    #[must_use]
+    pub fn going(self, elsewhere: Elsewhere) -> Self {
+        Self { elsewhere, ..self }
     }
 
     /// Tries address after address while nobody answers there at all.
@@ -287,15 +318,19 @@ impl Transport for HttpTransport {
         })
     }
 
+    fn pass(&self, envelope: &[u8], passage: &Passage<'_>) -> Result<Passed, TransportError> {
+        self.pass_on(envelope, passage)
+    }
+
     fn fetch(&self, object: &str, part: Part) -> Result<Box<dyn io::Read + Send>, TransportError> {
         self.first(&format!("/contents/{object}"), |url| {
-            let (end, answer) = download(&self.agent, url, part)?;
+            let (end, answer) = download(&self.agent, url, part, self.elsewhere)?;
             let status = answer.status().as_u16();
             if status != if part.is_whole() { 200 } else { 206 } {
                 let body = answer.into_body().with_config().limit(LONGEST_ANSWER).read_to_vec().unwrap_or_default();
                 return Err(problem(&end, status, &body));
             }
-            Ok(Box::new(resuming(&self.agent, url, part, answer)) as Box<dyn io::Read + Send>)
+            Ok(Box::new(resuming(&self.agent, url, part, self.elsewhere, answer)) as Box<dyn io::Read + Send>)
         })
     }
 
@@ -387,7 +422,10 @@ pub(crate) fn problem(url: &str, status: u16, body: &[u8]) -> TransportError {
             let mut refusal = Refusal::from(code);
             refusal.detail = problem.detail;
             refusal.hint = problem.hint.unwrap_or(refusal.hint);
-            TransportError::Refused(refusal)
+            match problem.charge {
+                Some(offer) => TransportError::Unpaid(Box::new(Unpaid { refusal, offer })),
+                None => TransportError::Refused(refusal),
+            }
         }
         None => TransportError::Status { url: url.into(), status, detail: problem.detail.unwrap_or(problem.title) },
     }

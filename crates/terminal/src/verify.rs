@@ -214,7 +214,7 @@ fn healing_keys<'a>(
     // Nothing of the answer is kept, so nothing is lost by forgetting the request at once.
     let result: HealResult = exchange(terminal, authority, Operation::Heal(operation), &proofs)?.applied(terminal);
     let sealed: SealedBox = serde_json::from_value(result.keys).map_err(|error| ExchangeError::Shape(error.to_string()))?;
-    let keys = sealed.open(opened.holder.dh(), &[purpose::HEAL, &listed.grant_id.to_string()]).map_err(|_| HolderError::NotOpened)?;
+    let keys = sealed.open(opened.holder.dh(), &[purpose::HEAL, &listed.grant_id.to_string()]).map_err(HolderError::from)?;
     if keys.len() != 32 * ids.len() {
         return Err(ExchangeError::Shape("not one key for each chunk".into()).into());
     }

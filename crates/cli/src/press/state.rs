@@ -28,6 +28,8 @@ pub struct Order {
     pub imported: Option<String>,
     pub form: Form,
     pub rights: Rights,
+    #[serde(default)]
+    pub paid_on_copy: bool,
     pub with_client: bool,
     pub name: Option<String>,
 }
@@ -108,8 +110,14 @@ impl State {
         let order = &self.record.order;
         let titles: Vec<_> = order.titles.iter().map(|title| json!({ "title": title, "version": order.version })).collect();
         let mut body = json!({ "titles": titles, "rights": order.rights });
+        if order.paid_on_copy {
+            body["paid_on_copy"] = json!(true);
+        }
         if let Some(name) = &order.name {
             body["name"] = json!(name);
+        }
+        if order.paid_on_copy {
+            body["paid_on_copy"] = json!(true);
         }
         match order.imported {
             Some(_) => body["imported"] = json!(true),
@@ -213,6 +221,7 @@ mod tests {
             imported: None,
             form: Form::Dir,
             rights: Rights::default(),
+            paid_on_copy: false,
             with_client: false,
             name: None,
         }
@@ -242,6 +251,7 @@ mod tests {
         State::begin(out.path(), order(2), None).expect("begun");
         let refused = |order| State::begin(out.path(), order, None).map(|_| ()).expect_err("another order").code;
         assert_eq!(refused(order(3)), "other_press");
+        assert_eq!(refused(Order { paid_on_copy: true, ..order(2) }), "other_press");
         assert_eq!(refused(Order { with_client: true, ..order(2) }), "other_press");
         // Without a count: "go on with what is there".
         assert!(State::begin(out.path(), Order { count: None, ..order(2) }, None).is_ok());

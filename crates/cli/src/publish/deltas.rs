@@ -14,7 +14,7 @@ use counterfoil_format::content::{
     PackedObject, ReadAt as _, Reader, Run, delta_front_length,
 };
 use counterfoil_format::secret::SystemRandom;
-use counterfoil_patch::{Files, Limits, Sink};
+use counterfoil_patch::{Limits, Sink};
 
 use super::compare;
 use super::earlier::PackCache;
@@ -261,7 +261,7 @@ fn chunks_of(manifest: &Manifest, entries: &[u32]) -> Vec<u32> {
 }
 
 fn indices(runs: &[Run]) -> impl Iterator<Item = u32> {
-    runs.iter().flat_map(|run| run.first..run.first + run.count)
+    runs.iter().flat_map(|run| run.indices())
 }
 
 fn runs(indices: &[u32]) -> Vec<Run> {
@@ -270,41 +270,14 @@ fn runs(indices: &[u32]) -> Vec<Run> {
 
 fn make(old: &[u8], new: &[u8]) -> io::Result<Vec<u8>> {
     let mut delta = vec![];
-    let made = counterfoil_patch::make(&One(old), &One(new), &counterfoil_patch::Options::default(), &mut delta, &mut |_| {});
+    let made = counterfoil_patch::make(&vec![old], &vec![new], &counterfoil_patch::Options::default(), &mut delta, &mut |_| {});
     made.map(|_| delta).map_err(io::Error::other)
 }
 
 fn apply(old: &[u8], delta: &[u8], length: u64) -> Option<Vec<u8>> {
     let mut text = Made(vec![]);
     let limits = Limits { files: 1, bytes: length };
-    counterfoil_patch::apply(&One(old), &One(delta), &limits, &mut text, &mut |_| {}).ok().map(|()| text.0)
-}
-
-/// Bytes in memory: a text as the one file of a side, or a delta.
-struct One<'a>(&'a [u8]);
-
-impl Files for One<'_> {
-    fn count(&self) -> usize {
-        1
-    }
-
-    fn length(&self, _: usize) -> u64 {
-        self.0.len() as u64
-    }
-
-    fn read_exact_at(&self, _: usize, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        counterfoil_patch::ReadAt::read_exact_at(self.0, buffer, offset)
-    }
-}
-
-impl counterfoil_patch::ReadAt for One<'_> {
-    fn length(&self) -> u64 {
-        self.0.len() as u64
-    }
-
-    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        counterfoil_patch::ReadAt::read_exact_at(self.0, buffer, offset)
-    }
+    counterfoil_patch::apply(&vec![old], &delta, &limits, &mut text, &mut |_| {}).ok().map(|()| text.0)
 }
 
 struct Made(Vec<u8>);

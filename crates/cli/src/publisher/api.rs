@@ -2,11 +2,11 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use counterfoil_core::wire::AuthorityDocument;
-use counterfoil_terminal::transport::{Part, TransportError, download, reason, resuming};
+use counterfoil_terminal::transport::{Elsewhere, Part, TransportError, download, reason, resuming};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::Body;
@@ -26,6 +26,7 @@ pub struct Api {
     agent: ureq::Agent,
     server: String,
     token: Zeroizing<String>,
+    ca: Option<PathBuf>,
     /// Where contents are fetched, best first; asked for at first use.
     contents: Arc<OnceLock<Vec<String>>>,
 }
@@ -62,7 +63,8 @@ impl Api {
         if !server.starts_with("https://") && !server.starts_with("http://") {
             return Err(Failure::usage(format!("{server} is not an address: it begins with neither https:// nor http://")));
         }
-        Ok(Self { agent: crate::context::agent(ca)?, server, token: Zeroizing::new(token.to_owned()), contents: Arc::default() })
+        let token = Zeroizing::new(token.to_owned());
+        Ok(Self { agent: crate::context::agent(ca)?, server, token, ca: ca.map(Path::to_owned), contents: Arc::default() })
     }
 
     /// The address, as in the profile.
@@ -70,9 +72,19 @@ impl Api {
         &self.server
     }
 
+    /// The further certificate authority that is trusted there.
+    pub fn ca(&self) -> Option<&Path> {
+        self.ca.as_deref()
+    }
+
     /// A resource.
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         self.json(self.answered(self.authorized(self.agent.get(self.url(path))).call())?)
+    }
+
+    /// A resource that something is looked for in.
+    pub fn get_where<T: DeserializeOwned>(&self, path: &str, name: &str, value: &str) -> Result<T, Failure> {
+        self.json(self.answered(self.authorized(self.agent.get(self.url(path)).query(name, value)).call())?)
     }
 
     /// A resource that may not exist.
@@ -146,7 +158,7 @@ impl Api {
         let (url, response) = loop {
             // The list is never empty: the authority itself ends it.
             let url = format!("{}/contents/{object}", places.next().unwrap_or(&self.server).trim_end_matches('/'));
-            match download(&self.agent, &url, Part::from(from)) {
+            match download(&self.agent, &url, Part::from(from), Elsewhere::Follow) {
                 Err(TransportError::Unreachable { .. }) if places.len() > 0 => {}
                 answered => break (url, answered?.1),
             }
@@ -155,7 +167,7 @@ impl Api {
         if from > 0 && response.status() != 206 {
             return Err(Failure::operation("range_ignored", format!("{} does not answer with parts of objects", self.server)));
         }
-        Ok(Box::new(resuming(&self.agent, &url, Part::from(from), response)))
+        Ok(Box::new(resuming(&self.agent, &url, Part::from(from), Elsewhere::Follow, response)))
     }
 
     /// The contents servers that the authority names, then the authority itself.
@@ -204,7 +216,7 @@ fn unreachable(server: &str, error: &ureq::Error) -> Failure {
         .hint("Check the address and the network; for a private certificate authority give `--ca FILE`. Repeating the command is safe.")
 }
 
-const ANOTHER_TOKEN: &str = "The token is wrong or was taken back. Ask the operator for another; publishers give it to `counterfoil publisher login`, shops with `--token-file`.";
+const ANOTHER_TOKEN: &str = "The token is wrong or was taken back. Ask the operator for another; publishers give it to `counterfoil publisher login`, shops and repair centres with `--token-file`.";
 
 /// A "no", or a failure of the server.
 fn failed(server: &str, status: u16, problem: Option<Problem>) -> Failure {

@@ -74,7 +74,7 @@ impl Login {
             LoggedIn { server: api.server().to_owned(), role: me.role.clone(), publisher, key: None, key_made: false, created: false };
         if let Some(publisher) = done.publisher.clone() {
             let (keys, made) = profile::signing_key(&context.home)?;
-            let key = keys.public().signing.to_string();
+            let key = keys.signing_key().verifying_key().to_string();
             (done.key, done.key_made) = (Some(key.clone()), made);
             done.created = self.register(&api, &me, &publisher, &key)?;
         }

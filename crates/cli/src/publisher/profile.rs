@@ -1,4 +1,4 @@
-//! What a publisher's and a shop's tools remember between commands: which authority, which token, which publisher, and the signing key.
+//! What a publisher's, a shop's and a repair centre's tools remember between commands: which authority, which token, which publisher, and the signing key.
 
 use std::path::Path;
 
@@ -13,17 +13,19 @@ use crate::files;
 const PROFILE: &str = "publisher.toml";
 /// What a shop's tools remember, in a file of their own: one home may be a publisher's and a shop's.
 pub const SHOP: &str = "shop.toml";
+/// A repair centre's, likewise.
+pub const REPAIR: &str = "repair.toml";
 const KEY: &str = "publisher.key";
 const LIMIT: u64 = 64 * 1024;
 const LOGIN_AGAIN: &str = "Run `counterfoil publisher login` again.";
 
-/// `publisher.toml` or `shop.toml`, private to its owner.
+/// `publisher.toml`, `shop.toml` or `repair.toml`, private to its owner.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
     /// Address of the authority.
     pub server: String,
-    /// A bearer token of role publisher, shop or operator.
+    /// A bearer token of role publisher, shop, repair, support or operator.
     pub token: String,
     /// Which publisher the tools act for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -52,7 +54,7 @@ impl Profile {
         let text = std::str::from_utf8(&bytes).ok();
         text.and_then(|text| toml::from_str(text).ok()).map(Some).ok_or_else(|| {
             // What the parser says would repeat the line, and the line may be the token.
-            let hint = if name == SHOP { "Delete the file, and give `--server` and `--token-file` again." } else { LOGIN_AGAIN };
+            let hint = if name == PROFILE { LOGIN_AGAIN } else { "Delete the file, and give `--server` and `--token-file` again." };
             Failure::operation("profile_invalid", format!("{} is not a profile", path.display())).hint(hint)
         })
     }

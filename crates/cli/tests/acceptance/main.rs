@@ -3,9 +3,12 @@
 mod world;
 
 mod buying;
+mod cards;
 mod claims;
 mod damage;
+mod data;
 mod feeds;
+mod gateway;
 mod installing;
 mod licensing;
 mod medium_updating;
@@ -17,7 +20,9 @@ mod publishing;
 mod publishing_patches;
 mod refreshing;
 mod registration;
+mod reissue;
 mod releasing;
+mod repair;
 mod resuming;
 mod saves;
 mod selecting;
@@ -28,3 +33,4 @@ mod shop;
 mod stores;
 mod surroundings;
 mod updating;
+mod webhooks;

@@ -62,6 +62,8 @@ pub struct Device {
     pub library: PathBuf,
     pub url: String,
     pub ca: Option<PathBuf>,
+    /// What its programs find in their environment besides.
+    pub variables: Vec<(String, String)>,
 }
 
 /// How a command ended.
@@ -120,6 +122,11 @@ impl World {
         database
     }
 
+    /// Whether the authority keeps its data in PostgreSQL.
+    pub fn is_on_postgres(&self) -> bool {
+        self.database.is_some()
+    }
+
     /// The address of that database.
     pub fn database(&self) -> &str {
         self.database.as_deref().expect("a world with a database in PostgreSQL")
@@ -172,6 +179,7 @@ impl World {
             library: self.path(&format!("{name}/library")),
             url: self.url.clone(),
             ca: self.ca.clone(),
+            variables: vec![],
         };
         device.set_hardware(&format!("{name}'s computer"), &format!("{name}'s drive"));
         device
@@ -294,9 +302,10 @@ impl Device {
 
     /// What makes a program run on this device.
     pub fn environment(&self, command: &mut Command) {
-        for name in ["COUNTERFOIL_CARD", "COUNTERFOIL_TOKEN", "COUNTERFOIL_CA"] {
+        for name in ["COUNTERFOIL_CARD", "COUNTERFOIL_TOKEN", "COUNTERFOIL_CA", "COUNTERFOIL_PIN", "SOFTHSM2_CONF"] {
             command.env_remove(name);
         }
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         if let Some(ca) = &self.ca {
             command.env("COUNTERFOIL_CA", ca);
         }
@@ -464,14 +473,14 @@ pub fn copy_tree(from: &Path, to: &Path) {
 }
 
 /// The server's binary, which `cargo build --bins` puts beside the client's.
-fn counterfoild() -> PathBuf {
+pub fn counterfoild() -> PathBuf {
     let path = Path::new(env!("CARGO_BIN_EXE_counterfoil")).with_file_name("counterfoild");
     assert!(path.exists(), "{} is missing: run `cargo build -p counterfoil-server` first", path.display());
     path
 }
 
 /// A database of this scenario's own in the cluster that COUNTERFOIL_TEST_POSTGRES names; empty, or as `template`.
-fn create_database(template: Option<&str>) -> String {
+pub fn create_database(template: Option<&str>) -> String {
     static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let name = format!("acceptance_{}_{number}", std::process::id());
@@ -513,7 +522,7 @@ fn address(database: &str) -> String {
     format!("{server}/{database}")
 }
 
-fn drop_database(url: &str) {
+pub fn drop_database(url: &str) {
     let (_, name) = url.rsplit_once('/').expect("an address with a database");
     psql(&format!("DROP DATABASE {name} WITH (FORCE)"));
 }

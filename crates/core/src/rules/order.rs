@@ -41,6 +41,8 @@ words! {
         Balance = "balance",
         /// Written down as due, and collected elsewhere.
         Invoice = "invoice",
+        /// The gateway that it came through has charged its account (C17).
+        Gateway = "gateway",
         /// There is nothing to charge.
         Free = "free",
     }
@@ -67,6 +69,9 @@ pub enum Collection {
     /// Elsewhere: what is due is exported.
     #[default]
     Invoice,
+    /// By the gateway that the order came through (C17); nothing that an operator sets.
+    #[serde(skip)]
+    Gateway,
 }
 
 /// What a title is sold under.
@@ -187,6 +192,7 @@ fn purchase(offer: &Offer, shown: Option<Money>, collection: Collection, now: Ti
         _ if price.amount == 0 => (Payment::Free, OrderState::Paid),
         Collection::Balance => (Payment::Balance, OrderState::Paid),
         Collection::Invoice => (Payment::Invoice, OrderState::Due),
+        Collection::Gateway => (Payment::Gateway, OrderState::Paid),
     };
     Ok(Decision {
         kind: OrderKind::Purchase,
@@ -265,6 +271,7 @@ mod tests {
         let standing = |decision: &Decision| (decision.payment, decision.state);
         assert_eq!(standing(&by(Collection::Balance)), (Payment::Balance, OrderState::Paid));
         assert_eq!(standing(&by(Collection::Invoice)), (Payment::Invoice, OrderState::Due));
+        assert_eq!(standing(&by(Collection::Gateway)), (Payment::Gateway, OrderState::Paid));
     }
 
     #[test]

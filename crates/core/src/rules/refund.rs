@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn the_balance_gets_back_exactly_what_was_taken_from_it() {
         assert_eq!(by(By::User, &bought(|_| ()), NOW), Ok("19.99 EUR".parse().ok()));
-        for payment in [Payment::Invoice, Payment::Free] {
+        for payment in [Payment::Invoice, Payment::Gateway, Payment::Free] {
             assert_eq!(by(By::User, &bought(|facts| facts.payment = payment), NOW), Ok(None));
         }
         // Money that somebody has taken back already is not given back again.

@@ -127,6 +127,8 @@ pub struct EntryFacts {
     pub expected: bool,
     /// The device that registers was taken out of the entry, and has not been announced since.
     pub retired: bool,
+    /// The device that registers, or the drive, was exchanged for another one (C14).
+    pub exchanged: bool,
     /// The drive that registers is in it.
     pub has_drive: bool,
     /// How many other devices are in it, or expected.
@@ -151,7 +153,7 @@ pub struct EntryDecision {
 /// # Errors
 /// [`Code::UserInvalid`]: the user exists, and either the device is one that nobody expects, or something new is to be added and the user
 /// ID was not given: a lent card adds no device. [`Code::RegistrationNotAllowed`]: the entry's keys are held by another kind of holder.
-/// [`Code::TooManyDevices`].
+/// [`Code::DeviceExchanged`]: what was exchanged comes back by the repair centre alone. [`Code::TooManyDevices`].
 pub fn decide_entry(
     policy: &Policy,
     facts: &EntryFacts,
@@ -163,6 +165,9 @@ pub fn decide_entry(
     let add_device = device.filter(|_| !facts.has_device);
     let add_drive = drive.filter(|_| !facts.has_drive);
     let adds = add_device.is_some() || add_drive.is_some();
+    if adds && facts.exchanged {
+        return Err(Code::DeviceExchanged.into());
+    }
     if add_device.is_some() && facts.retired {
         return Err(Refusal::with(Code::UserInvalid, "this device was taken out of the entry, and must be announced again"));
     }
@@ -339,6 +344,7 @@ mod tests {
         established: true,
         has_device: true,
         expected: false,
+        exchanged: false,
         retired: false,
         has_drive: true,
         devices: 0,

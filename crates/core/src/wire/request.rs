@@ -1,6 +1,6 @@
 //! Requests: what the terminal signs and seals.
 
-use super::{AskUpdate, HandIn, JobProgress, Present, Refreshed, Report, Send, Sent, Upload, Uploads};
+use super::{AskRecoveryCode, AskUpdate, Collect, HandIn, JobProgress, Present, Refreshed, Reissue, Report, Send, Sent, Upload, Uploads};
 use crate::{
     CardId, DeviceId, DriveId, GrantId, JobId, LicenseId, MediumId, Money, OrderId, ReleaseVersion, RequestId, Timestamp, TitleId,
     TransactionId, UserId,
@@ -17,6 +17,10 @@ pub struct Request {
     /// Whether the medium that proves itself can be written, and so be refreshed (B7).
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub refreshable: bool,
+    /// Whether the answer is to be sealed to whoever sealed the request, so that nobody between reads it (C16). Terminals ask for it; an authority
+    /// that does not know it yet answers plain.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub seal_answer: bool,
     /// What is asked for.
     #[serde(flatten)]
     pub operation: Operation,
@@ -74,6 +78,12 @@ pub enum Operation {
     Upload(Upload),
     /// A4: what was handed in.
     Uploads(Uploads),
+    /// C15: a code to write down, for the day the card is lost.
+    RecoveryCode(AskRecoveryCode),
+    /// C15: a new card for a lost one.
+    Reissue(Reissue),
+    /// C14, C15: what stands for a card.
+    Collect(Collect),
 }
 
 impl Operation {
@@ -104,6 +114,9 @@ impl Operation {
             Operation::Refreshed(_) => "refreshed",
             Operation::Upload(_) => "upload",
             Operation::Uploads(_) => "uploads",
+            Operation::RecoveryCode(_) => "recovery_code",
+            Operation::Reissue(_) => "reissue",
+            Operation::Collect(_) => "collect",
         }
     }
 
@@ -134,6 +147,51 @@ impl Operation {
             Operation::Refreshed(_) => None,
             Operation::Upload(asked) => Some(asked.device_id),
             Operation::Uploads(asked) => Some(asked.device_id),
+            Operation::RecoveryCode(asked) => asked.device_id,
+            Operation::Reissue(_) | Operation::Collect(_) => None,
+        }
+    }
+
+    /// The user that it says it is for.
+    pub fn user_id(&self) -> Option<UserId> {
+        match self {
+            Operation::Register(asked) => asked.user_id,
+            Operation::Inspect(asked) => asked.user_id,
+            Operation::Report(asked) => asked.user_id,
+            Operation::Present(asked) => asked.user_id,
+            Operation::Claim(asked) => Some(asked.user_id),
+            Operation::Confirm(asked) => Some(asked.user_id),
+            Operation::Heal(asked) => Some(asked.user_id),
+            Operation::Order(asked) => Some(asked.user_id),
+            Operation::Orders(asked) => Some(asked.user_id),
+            Operation::Refund(asked) => Some(asked.user_id),
+            Operation::License(asked) => Some(asked.user_id),
+            Operation::Redeem(asked) => Some(asked.user_id),
+            Operation::Renew(asked) => Some(asked.user_id),
+            Operation::Devices(asked) => Some(asked.user_id),
+            Operation::AddDevice(asked) => Some(asked.user_id),
+            Operation::Transfer(asked) => Some(asked.user_id),
+            Operation::Inbox(asked) => Some(asked.user_id),
+            Operation::HandIn(asked) => Some(asked.user_id),
+            Operation::Update(asked) => Some(asked.user_id),
+            Operation::Send(asked) => Some(asked.user_id),
+            Operation::Sent(asked) => Some(asked.user_id),
+            Operation::Upload(asked) => Some(asked.user_id),
+            Operation::Uploads(asked) => Some(asked.user_id),
+            Operation::RecoveryCode(asked) => Some(asked.user_id),
+            Operation::Reissue(asked) => Some(asked.user_id),
+            Operation::Refreshed(_) | Operation::Collect(_) => None,
+        }
+    }
+
+    /// The drive that it is for, as far as the request says.
+    pub fn drive_id(&self) -> Option<DriveId> {
+        match self {
+            Operation::Register(asked) => asked.drive.as_ref().map(|drive| drive.id),
+            Operation::Claim(asked) => asked.drive_id,
+            Operation::Redeem(asked) => asked.drive_id,
+            Operation::Update(asked) => asked.drive_id,
+            _ => None,
         }
     }
 
@@ -160,17 +218,20 @@ impl Operation {
             | Operation::Present(_)
             | Operation::Refreshed(_)
             | Operation::Upload(_)
-            | Operation::Uploads(_) => false,
+            | Operation::Uploads(_)
+            | Operation::RecoveryCode(_)
+            | Operation::Reissue(_)
+            | Operation::Collect(_) => false,
         }
     }
 }
 
-/// The public halves of a holder's keys, base64url.
+/// The public halves of a holder's keys, base64url: both of one kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HolderKeys {
-    /// Ed25519, 32 bytes.
+    /// Ed25519, 32 bytes; of a card in a token or TPM P-256, 65 bytes, uncompressed.
     pub sign: String,
-    /// X25519, 32 bytes.
+    /// X25519, 32 bytes; or P-256 likewise.
     pub seal: String,
 }
 

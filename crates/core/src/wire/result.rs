@@ -79,6 +79,9 @@ pub struct RegisterResult {
     /// Present where the holder is a card; visible to its owner.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub card_id: Option<CardId>,
+    /// Of the user entry: raised by every repair and reissue. A card that knows a lower one asks what it still holds (`collect`).
+    #[serde(default)]
+    pub generation: u32,
 }
 
 /// C7: keys for every title on the medium.
@@ -86,6 +89,9 @@ pub struct RegisterResult {
 pub struct ClaimResult {
     /// One for each title, in the order of the identity area.
     pub grants: Vec<GrantDocument>,
+    /// As in a [`RegisterResult`].
+    #[serde(default)]
+    pub generation: u32,
 }
 
 /// One issuance of keys (C7).
@@ -148,6 +154,9 @@ pub struct MediumVerdict {
     pub copies_left: u32,
     /// Whether a claim by the user presented with it has been granted. Never says who else holds it.
     pub yours: bool,
+    /// Whether its key is paid for when it is copied, at a gateway that sells it (C18).
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub paid_on_copy: bool,
 }
 
 /// A title, and its newest release.

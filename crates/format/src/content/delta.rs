@@ -243,7 +243,8 @@ impl DeltaIndex {
         self.groups.iter().all(|group| !group.new.is_empty() && rise(&group.new, &mut next) && rise(&group.old, &mut 0))
     }
 
-    fn encode(&self) -> Vec<u8> {
+    /// Its bytes before they are sealed (SPEC.md §13).
+    pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(128 + self.groups.len() * 32);
         out.extend_from_slice(&self.from.0);
         out.extend_from_slice(&self.to.0);
@@ -260,7 +261,11 @@ impl DeltaIndex {
         out
     }
 
-    fn parse(bytes: &[u8]) -> Result<Self, DeltaError> {
+    /// Reads what [`encode`](Self::encode) has written; every index has one form.
+    ///
+    /// # Errors
+    /// [`DeltaError::Index`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, DeltaError> {
         let wrong = |_| DeltaError::Index("cut off, or a number written badly");
         let mut input = Input { rest: bytes };
         let (from, to) = (ChunkId(input.hash().map_err(wrong)?), ChunkId(input.hash().map_err(wrong)?));

@@ -44,6 +44,13 @@ pub struct Run {
     pub count: u32,
 }
 
+impl Run {
+    /// The indices of its chunks.
+    pub fn indices(self) -> Range<u32> {
+        self.first..self.first + self.count
+    }
+}
+
 /// What is at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryKind<'a> {

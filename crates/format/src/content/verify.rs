@@ -125,7 +125,7 @@ pub fn affected<'m>(manifest: &'m Manifest, chunks: &HashSet<u32>) -> Vec<Affect
     for entry in manifest.entries() {
         let EntryKind::File { runs, .. } = entry.kind else { continue };
         let mut offset = 0;
-        for index in runs.iter().flat_map(|run| run.first..run.first + run.count) {
+        for index in runs.iter().flat_map(|run| run.indices()) {
             let length = u64::from(manifest.chunks()[index as usize].plain_len);
             if chunks.contains(&index) {
                 match parts.last_mut() {

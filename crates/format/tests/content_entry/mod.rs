@@ -5,10 +5,11 @@
 use std::sync::Arc;
 
 use counterfoil_format::content::{
-    ContentKey, Decoder, EntryKind, FEED_TYP, Feed, MAX_PLAIN, Manifest, Reader, Release, TAG_LEN, check_link, check_path, fold_name,
+    ContentKey, Decoder, DeltaFront, DeltaIndex, DeltaSealer, EntryKind, FEED_TYP, Feed, MAX_PLAIN, Manifest, Reader, Release, TAG_LEN,
+    check_link, check_path, fold_name,
 };
 use counterfoil_format::jws::sign_compact_bytes;
-use counterfoil_format::secret::Secret;
+use counterfoil_format::secret::{Secret, SystemRandom};
 use counterfoil_format::sign::SigningKey;
 
 /// Bytes as a manifest. What is accepted has one encoding, and can be walked in every way.
@@ -93,6 +94,26 @@ pub fn feed(data: &[u8]) {
         assert_eq!(versions.len(), feed.releases.len());
         assert!(feed.sequence > 0 && feed.expires_at > feed.issued_at);
     }
+}
+
+/// Bytes as the index of a delta. What is accepted has one encoding, and comes out of an object as it went in.
+pub fn delta(data: &[u8]) {
+    let Ok(index) = DeltaIndex::parse(data) else { return };
+    assert!(index.encode() == data);
+    let key = || ContentKey::new(Secret::new([1; 32])).delta_key();
+    let front = DeltaSealer::new(key(), &mut SystemRandom).front(&index).expect("what was read rises");
+    let pieces = u64::from(index.manifest) + index.groups.iter().map(|group| u64::from(group.sealed)).sum::<u64>();
+    let length = front.len() as u64 + pieces;
+    let opened = DeltaFront::open(key(), &front, length).expect("it was just sealed");
+    assert_eq!(opened.index(), &index);
+    assert!(DeltaFront::open(key(), &front, length + 1).is_err(), "its pieces make up the object");
+    let mut end = opened.manifest().end;
+    for at in 0..index.groups.len() {
+        let piece = opened.group(at);
+        assert!(piece.start == end && !piece.is_empty());
+        end = piece.end;
+    }
+    assert_eq!(end, length);
 }
 
 /// Text as a path, and, when a line feed is in it, as a link's path and target.

@@ -2,10 +2,10 @@
 //! means the same when it is written again.
 
 use counterfoil_format::encoding::{from_base64url, parse_strict, to_base64url};
-use counterfoil_format::envelope::{Envelope, REQUEST_TYP};
+use counterfoil_format::envelope::{Envelope, REQUEST_TYP, ReplyKey, is_sealed};
 use counterfoil_format::grant::{GrantBox, GrantScope, SealedBox, open_binding};
 use counterfoil_format::holder::HolderKeys;
-use counterfoil_format::hpke::SealingKey;
+use counterfoil_format::hpke::{DiffieHellman as _, SealingKey};
 use counterfoil_format::jws::{self, General, Verifier};
 use counterfoil_format::jwt::{self, Demands, KeyList, ListedKey};
 use counterfoil_format::secret::Secret;
@@ -16,8 +16,8 @@ use counterfoil_format::wrap::{self, Kek, RowId};
 pub type Target = (&'static str, fn(&[u8]) -> bool);
 
 /// Every target.
-pub const TARGETS: [Target; 5] =
-    [("envelope", envelope), ("signed", signed), ("wrapped", wrapped), ("key_file", key_file), ("grant", grant)];
+pub const TARGETS: [Target; 6] =
+    [("envelope", envelope), ("answer", answer), ("signed", signed), ("wrapped", wrapped), ("key_file", key_file), ("grant", grant)];
 
 /// The key that the corpus was sealed to or signed with.
 fn key() -> Secret<32> {
@@ -31,6 +31,20 @@ pub fn envelope(data: &[u8]) -> bool {
     envelope.open(&SealingKey::from_seed(&key())).is_ok()
 }
 
+/// The key that sealed answers of the corpus open with.
+pub fn reply_key() -> ReplyKey {
+    let json = format!(r#"{{"kid":"a","enc":"{}","ct":""}}"#, SealingKey::from_seed(&key()).public_key());
+    Envelope::parse(json.as_bytes()).expect("an envelope").reply_key(key())
+}
+
+/// Sealed answers, as a terminal gets them from whoever is between.
+pub fn answer(data: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(data) else { return false };
+    let opened = reply_key().open(text);
+    assert!(opened.is_err() || is_sealed(text));
+    opened.is_ok()
+}
+
 /// Signed documents: compact, general, with claims; lists of keys.
 pub fn signed(data: &[u8]) -> bool {
     let public = SigningKey::from_seed(&key()).verifying_key();
@@ -39,7 +53,7 @@ pub fn signed(data: &[u8]) -> bool {
     if let Ok(general) = &general {
         let signers: Vec<&str> = general.signers().map(|(kid, _)| kid).collect();
         for kid in &signers {
-            let _ = general.verify(kid, Verifier::Key(&public));
+            let _ = general.verify(kid, Verifier::Key(&public.into()));
             let _ = general.verify(kid, Verifier::ClaimSecret(&key()));
         }
     }

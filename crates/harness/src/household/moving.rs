@@ -52,8 +52,10 @@ impl Household {
     }
 
     fn may_move(&self, source: usize, destination: usize, goods: Option<usize>) -> Result<Plan, Code> {
-        self.is_registered(source)?;
-        self.is_registered(destination)?;
+        // Of another device than the one that asks, nothing more is told.
+        if !self.devices[source].registered || !self.devices[destination].registered {
+            return Err(Code::DeviceNotRegistered);
+        }
         let refused = Err(Code::TransferNotAllowed);
         if source == destination {
             return refused;
@@ -103,7 +105,10 @@ impl Household {
 
     /// A device that was taken out is announced by another one, and only then registers again.
     pub(super) fn readmit(&mut self, link: &mut dyn Link) -> Result<(), Failure> {
-        let Some(retired) = (0..self.devices.len()).find(|device| !self.devices[*device].registered) else { return Ok(()) };
+        let Some(retired) = (0..self.devices.len()).find(|device| !self.devices[*device].registered && !self.devices[*device].exchanged)
+        else {
+            return Ok(());
+        };
         self.register(link, retired, Err(Code::UserInvalid))?;
         let asker = self.registered_device();
         let terminal = &self.devices[asker].terminal;

@@ -7,14 +7,15 @@ use crate::{
 };
 use counterfoil_core::{
     DeviceId, GrantId, LicenseId, UserId,
-    wire::{Operation, RedeemResult},
+    wire::{self, Operation, RedeemResult},
 };
 use counterfoil_format::{
     envelope::Envelope,
-    grant::{GrantBox, GrantScope},
+    grant::{GrantBox, GrantScope, SealedBox},
     holder::{HolderKeys, HolderKind},
     secret::Random,
 };
+use std::sync::Arc;
 
 impl Terminal {
     /// Another device of the same user, with the same card; not registered yet.
@@ -27,6 +28,34 @@ impl Terminal {
             device_id: DeviceId::from_bytes(id),
             user: self.user,
         }
+    }
+
+    /// A card that is nobody's yet.
+    pub fn new_card(dice: &mut Dice) -> Arc<HolderKeys> {
+        HolderKeys::generate(HolderKind::Card, dice).into()
+    }
+
+    /// Has another card in it from now on; answers with the same device and the one before.
+    pub fn swap_card(&mut self, card: &Arc<HolderKeys>) -> Terminal {
+        let before = std::mem::replace(&mut self.card, card.clone());
+        Terminal { card: before, device: self.device.clone(), device_id: self.device_id, user: self.user }
+    }
+
+    /// The public halves of its card, as they travel.
+    pub fn card_keys(&self) -> wire::HolderKeys {
+        wire::HolderKeys { sign: self.card.public().signing.to_string(), seal: self.card.public().sealing.to_string() }
+    }
+
+    /// Opens a box to its card.
+    ///
+    /// # Errors
+    /// What does not fit.
+    pub fn open_box(&self, sealed: &serde_json::Value, purpose: &str) -> Result<String, Failure> {
+        let broken = |what: String| Failure::Broken(format!("a box to a card that does not open: {what}"));
+        let sealed: SealedBox = serde_json::from_value(sealed.clone()).map_err(|error| broken(error.to_string()))?;
+        let opened = sealed.open(&self.card.sealing_key(), &[purpose, &self.card_id().to_string()]);
+        let opened = opened.map_err(|error| broken(error.to_string()))?;
+        String::from_utf8(opened.to_vec()).map_err(|error| broken(error.to_string()))
     }
 
     /// Of the device.

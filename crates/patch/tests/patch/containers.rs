@@ -5,7 +5,7 @@ use std::path::Path;
 use counterfoil_patch::{ApplyError, Files, Limits, apply};
 use proptest::prelude::*;
 
-use crate::support::{Collect, Memory, applied, noise, patch};
+use crate::support::{Collect, applied, noise, patch};
 
 /// `tests/containers/make` says how each was made.
 fn container(name: &str, version: u32) -> Vec<u8> {
@@ -32,9 +32,9 @@ const ALL: [&str; 12] = [
 const SEEN: usize = 450;
 
 fn comes_back(old: Vec<u8>, new: Vec<u8>) -> usize {
-    let (old, new) = (Memory(vec![old]), Memory(vec![new]));
+    let (old, new) = (vec![old], vec![new]);
     let patch = patch(&old, &new);
-    assert!(applied(&old, &patch).unwrap() == new.0);
+    assert!(applied(&old, &patch).unwrap() == new);
     patch.len()
 }
 
@@ -54,9 +54,9 @@ fn every_container_comes_back_and_those_of_known_encoders_are_unwrapped() {
 
 #[test]
 fn a_container_beside_other_files_and_one_that_is_new() {
-    let old = Memory(vec![noise(1, 500), container("python-6.zip", 1), vec![], container("python.gz", 1)]);
-    let new = Memory(vec![container("python.gz", 2), noise(1, 499), container("nested.zip", 2), container("python-6.zip", 2), vec![]]);
-    assert!(applied(&old, &patch(&old, &new)).unwrap() == new.0);
+    let old = vec![noise(1, 500), container("python-6.zip", 1), vec![], container("python.gz", 1)];
+    let new = vec![container("python.gz", 2), noise(1, 499), container("nested.zip", 2), container("python-6.zip", 2), vec![]];
+    assert!(applied(&old, &patch(&old, &new)).unwrap() == new);
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn every_cut_of_a_container_comes_back() {
 
 #[test]
 fn a_patch_gives_no_more_than_is_allowed() {
-    let (old, new) = (Memory(vec![container("nested.zip", 1)]), Memory(vec![container("nested.zip", 2)]));
+    let (old, new) = (vec![container("nested.zip", 1)], vec![container("nested.zip", 2)]);
     let patch = patch(&old, &new);
     let with = |files, bytes| apply(&old, &patch, &Limits { files, bytes }, &mut Collect::default(), &mut |_| ());
     let length = new.length(0);
@@ -94,7 +94,7 @@ fn a_patch_gives_no_more_than_is_allowed() {
 
 #[test]
 fn a_flipped_bit_of_a_patch_for_containers_is_no_panic() {
-    let (old, new) = (Memory(vec![container("nested.zip", 1)]), Memory(vec![container("nested.zip", 2)]));
+    let (old, new) = (vec![container("nested.zip", 1)], vec![container("nested.zip", 2)]);
     let patch = patch(&old, &new);
     let mut errors = 0;
     for at in 0..patch.len() {

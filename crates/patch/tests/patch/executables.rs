@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use crate::support::{Memory, applied, noise, patch};
+use crate::support::{applied, noise, patch};
 
 /// Functions of an executable: some bytes, then calls of other functions and addresses of constants, then some bytes.
 struct Program {
@@ -76,9 +76,9 @@ fn what_only_moved_costs_nothing() {
     let new = program.elf();
     let changed = old.iter().zip(&new).filter(|(a, b)| a != b).count();
     assert!(changed > 50_000, "nearly everything differs at its place");
-    let patch = patch(&Memory(vec![old.clone()]), &Memory(vec![new.clone()]));
+    let patch = patch(&vec![old.clone()], &vec![new.clone()]);
     assert!(patch.len() < 400, "{}", patch.len());
-    assert!(applied(&Memory(vec![old]), &patch).unwrap() == [new]);
+    assert!(applied(&vec![old], &patch).unwrap() == [new]);
 }
 
 #[test]
@@ -88,8 +88,8 @@ fn several_executables_and_other_files_side_by_side() {
     one.functions[10].extend([0x41; 33]);
     two.functions.swap(7, 8);
     let new = vec![two.elf(), noise(3, 100), one.elf(), two.elf()];
-    let patch = patch(&Memory(old.clone()), &Memory(new.clone()));
-    assert!(applied(&Memory(old), &patch).unwrap() == new);
+    let patch = patch(&old, &new);
+    assert!(applied(&old, &patch).unwrap() == new);
 }
 
 proptest! {
@@ -107,9 +107,9 @@ proptest! {
             bad[at] = byte;
         }
         for (old, new) in [(&good, &bad), (&bad, &good)] {
-            let (old, new) = (Memory(vec![old.clone()]), Memory(vec![new.clone()]));
+            let (old, new) = (vec![old.clone()], vec![new.clone()]);
             let patch = patch(&old, &new);
-            prop_assert!(applied(&old, &patch).unwrap() == new.0);
+            prop_assert!(applied(&old, &patch).unwrap() == new);
             for at in 0..patch.len().min(120) {
                 let mut flipped = patch.clone();
                 flipped[at] ^= 1 << (at % 8);

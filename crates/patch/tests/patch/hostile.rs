@@ -3,16 +3,16 @@
 use counterfoil_patch::{ApplyError, Limits, apply};
 use proptest::prelude::*;
 
-use crate::support::{Collect, Memory, applied, noise, patch};
+use crate::support::{Collect, applied, noise, patch};
 
-fn pair() -> (Memory, Memory) {
+fn pair() -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
     let old = noise(7, 40_000);
     let mut new = [&old[..9_000], &old[20_000..], b"and something new that compresses, compresses, compresses"].concat();
     for at in (0..new.len()).step_by(211) {
         new[at] ^= 3;
     }
     let (one, two) = (new[..10].to_vec(), new[10..].to_vec());
-    (Memory(vec![old]), Memory(vec![one, vec![], two]))
+    (vec![old], vec![one, vec![], two])
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn a_patch_for_other_files_is_an_error() {
 fn limits_hold() {
     let (old, new) = pair();
     let patch = patch(&old, &new);
-    let total: u64 = new.0.iter().map(|file| file.len() as u64).sum();
+    let total: u64 = new.iter().map(|file| file.len() as u64).sum();
     let with = |files, bytes| apply(&old, &patch, &Limits { files, bytes }, &mut Collect::default(), &mut |_| ());
     with(3, total).unwrap();
     assert!(matches!(with(2, total), Err(ApplyError::Damaged(_))));

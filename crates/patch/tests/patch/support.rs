@@ -2,23 +2,7 @@
 
 use std::io;
 
-use counterfoil_patch::{ApplyError, Files, Limits, Options, Sink, apply, make};
-
-pub struct Memory(pub Vec<Vec<u8>>);
-
-impl Files for Memory {
-    fn count(&self) -> usize {
-        self.0.len()
-    }
-
-    fn length(&self, file: usize) -> u64 {
-        self.0[file].len() as u64
-    }
-
-    fn read_exact_at(&self, file: usize, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        counterfoil_patch::ReadAt::read_exact_at(&self.0[file], buffer, offset)
-    }
-}
+use counterfoil_patch::{ApplyError, Limits, Options, Sink, apply, make};
 
 /// Holds every file to the length that was announced.
 #[derive(Default)]
@@ -50,18 +34,18 @@ impl Collect {
     }
 }
 
-pub fn patch_with(old: &Memory, new: &Memory, options: &Options) -> Vec<u8> {
+pub fn patch_with(old: &Vec<Vec<u8>>, new: &Vec<Vec<u8>>, options: &Options) -> Vec<u8> {
     let mut patch = Vec::new();
     let made = make(old, new, options, &mut patch, &mut |_| ()).unwrap();
     assert_eq!(made.length, patch.len() as u64);
     patch
 }
 
-pub fn patch(old: &Memory, new: &Memory) -> Vec<u8> {
+pub fn patch(old: &Vec<Vec<u8>>, new: &Vec<Vec<u8>>) -> Vec<u8> {
     patch_with(old, new, &Options::default())
 }
 
-pub fn applied(old: &Memory, patch: &[u8]) -> Result<Vec<Vec<u8>>, ApplyError> {
+pub fn applied(old: &Vec<Vec<u8>>, patch: &[u8]) -> Result<Vec<Vec<u8>>, ApplyError> {
     let mut sink = Collect::default();
     apply(old, &patch.to_vec(), &Limits { files: 1000, bytes: 64 << 20 }, &mut sink, &mut |_| ())?;
     sink.full();

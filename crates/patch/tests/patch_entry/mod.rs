@@ -3,25 +3,9 @@
 
 use std::io;
 
-use counterfoil_patch::{Files, Limits, Sink, apply};
+use counterfoil_patch::{Limits, Sink, apply};
 
 const LIMITS: Limits = Limits { files: 16, bytes: 1 << 20 };
-
-struct Known(Vec<Vec<u8>>);
-
-impl Files for Known {
-    fn count(&self) -> usize {
-        self.0.len()
-    }
-
-    fn length(&self, file: usize) -> u64 {
-        self.0[file].len() as u64
-    }
-
-    fn read_exact_at(&self, file: usize, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        counterfoil_patch::ReadAt::read_exact_at(&self.0[file], buffer, offset)
-    }
-}
 
 #[derive(Default)]
 struct Count {
@@ -43,9 +27,9 @@ impl Sink for Count {
 }
 
 /// The old files: an executable and a text.
-fn known() -> Known {
+fn known() -> Vec<Vec<u8>> {
     let program = include_bytes!("../../../../fuzz/corpus/patch_program.elf");
-    Known(vec![program.to_vec(), b"all work and no play makes jack a dull boy\n".repeat(40)])
+    vec![program.to_vec(), b"all work and no play makes jack a dull boy\n".repeat(40)]
 }
 
 /// Applies it; tells whether it could be.

@@ -66,12 +66,18 @@ pub enum Why {
     /// A passkey.
     #[error("The passkey was not accepted.")]
     Passkey,
+    /// Staff who have a passkey and no codes: the password alone is not enough.
+    #[error("The password is not enough here. Sign in with your passkey.")]
+    PasskeyOnly,
     /// A passkey that is kept already.
     #[error("This passkey is kept already.")]
     PasskeyKept,
     /// A name for a passkey.
     #[error("A name has 1 to 60 characters.")]
     Name,
+    /// Staff would be left with a password alone.
+    #[error("This is the only second step that you have. Set up another one before you remove it.")]
+    OnlyStep,
     /// One-time codes are on, or off, already.
     #[error("This has been done already.")]
     Done,

@@ -18,9 +18,10 @@ use crate::store::{audit, user};
 /// # Errors
 /// Failures of the server; a refusal is no error.
 pub async fn run(app: &App, asked: &Asked, ask: &AddDevice, now: Timestamp) -> Result<Decided, Problem> {
-    if let Err((refusal, family)) = signed::admit(app, asked, ask.user_id, ask.device_id, Besides::Card(ask.card_id)).await? {
-        return asked::refuse(app, family, "add_device", "terminal", refusal, now).await;
-    }
+    let holder = match signed::admit(app, asked, ask.user_id, ask.device_id, Besides::Card(ask.card_id)).await? {
+        Ok(recipient) => recipient.holder.holder,
+        Err((refusal, family)) => return asked::refuse(app, family, "add_device", "terminal", refusal, now).await,
+    };
     let (user, asking, family) = (ask.user_id, ask.device_id, user::family(ask.user_id));
     let by = By { actor: asking.to_string(), now };
     let new = NewDevice { device_id: ask.new_device_id, maker: None, model: None, name: ask.name.clone() };
@@ -36,9 +37,12 @@ pub async fn run(app: &App, asked: &Asked, ask: &AddDevice, now: Timestamp) -> R
             let decided = match request::once(tx, &family, &request_id, &digest, now.0).await? {
                 Once::Repeat(_) => return Ok(Ok(result.clone())),
                 Once::Mismatch => Err(Code::RequestMismatch.into()),
-                // It may have been taken out of the entry since it was looked at.
-                Once::Fresh if user::device(tx, user, asking).await?.is_none() => Err(Code::DeviceNotRegistered.into()),
-                Once::Fresh => shop::announce_within(tx, user, &device, &policy, &by).await?,
+                // It may have been taken out of the entry since it was looked at, or the card replaced.
+                Once::Fresh => match user::presented(tx, user, Some(asking), None).await? {
+                    Some(presented) if presented.device.is_none() => Err(Code::DeviceNotRegistered.into()),
+                    Some(presented) if presented.entry.holder == holder => shop::announce_within(tx, user, &device, &policy, &by).await?,
+                    _ => Err(Code::UserInvalid.into()),
+                },
             };
             if let Err(refusal) = decided {
                 asked::audit_refusal(tx, &family, "add_device", &by.actor, refusal.code, now).await?;

@@ -3,10 +3,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use counterfoil_core::{Code, Refusal, RequestId, Timestamp};
+use counterfoil_core::rules::gateway::Pay;
+use counterfoil_core::{Code, Money, Refusal, RequestId, Timestamp};
 use counterfoil_format::jws::{General, Verifier};
 use counterfoil_format::secret::Secret;
-use counterfoil_format::sign::VerifyingKey;
+use counterfoil_format::signer::HolderVerifyingKey;
 use serde_json::json;
 
 use super::proof::Proven;
@@ -31,16 +32,46 @@ pub struct Asked {
     pub digest: [u8; 32],
     /// Whoever signed, as far as they say.
     pub proofs: General,
+    /// Which way it came.
+    pub through: Through,
     /// The medium that proved itself, once it has.
     proven: Mutex<Option<Proven>>,
     /// Whether that was counted.
     counted: AtomicBool,
 }
 
+/// Which way a request came, and who pays for what it asks for (C17).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Through {
+    /// From the terminal, or by a gateway that charges nothing for it.
+    #[default]
+    Direct,
+    /// By a gateway that charges for it, and has not: at one of these prices, where it is an order.
+    Owed(Vec<Money>),
+    /// By a gateway that has promised this charge.
+    Paid(Money),
+}
+
+impl Through {
+    /// How a key is paid for.
+    pub fn pay(&self) -> Pay {
+        match self {
+            Through::Direct => Pay::Nothing,
+            Through::Owed(_) => Pay::Owed,
+            Through::Paid(_) => Pay::Paid,
+        }
+    }
+}
+
 impl Asked {
     /// A request that came in an envelope.
     pub fn new(request_id: RequestId, digest: [u8; 32], proofs: General) -> Self {
-        Self { request_id, digest, proofs, proven: Mutex::new(None), counted: AtomicBool::new(false) }
+        Self { request_id, digest, proofs, through: Through::Direct, proven: Mutex::new(None), counted: AtomicBool::new(false) }
+    }
+
+    /// The exchange that it may have been paid for by: it has the request's own ID.
+    pub fn exchange(&self) -> Option<RequestId> {
+        (self.through != Through::Direct).then_some(self.request_id)
     }
 
     /// Whether no medium has proven itself in it before: a request may be looked at several times, and counts once.
@@ -58,13 +89,13 @@ impl Asked {
         self.proven.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Whether `kid` signed with an Ed25519 key.
-    pub fn signed(&self, kid: &str, key: &[u8; 32]) -> bool {
-        VerifyingKey::from_bytes(*key).is_ok_and(|key| self.proofs.verify(kid, Verifier::Key(&key)).is_ok())
+    /// Whether `kid` signed with a holder's key.
+    pub fn signed(&self, kid: &str, key: &HolderVerifyingKey) -> bool {
+        self.proofs.verify(kid, Verifier::Key(key)).is_ok()
     }
 
-    /// Whether anybody at all signed with an Ed25519 key, under whatever name.
-    pub fn signed_by(&self, key: &[u8; 32]) -> bool {
+    /// Whether anybody at all signed with a holder's key, under whatever name.
+    pub fn signed_by(&self, key: &HolderVerifyingKey) -> bool {
         self.proofs.signers().any(|(kid, _)| self.signed(kid, key))
     }
 

@@ -7,7 +7,7 @@
 
 use std::cell::Cell;
 
-use counterfoil_core::{Code, Refusal, Timestamp, UserId};
+use counterfoil_core::{Code, HolderId, Refusal, Timestamp, UserId};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -37,6 +37,8 @@ pub struct Turn {
     pub digest: [u8; 32],
     /// The device that has proven to ask, where a device does.
     pub device: Option<DeviceRow>,
+    /// Who held the keys of the entry then.
+    holder: Option<HolderId>,
     /// When.
     pub now: Timestamp,
     /// Where the family's audit log ended when the transaction began.
@@ -58,16 +60,28 @@ impl Turn {
     /// Of a device that has signed.
     pub fn of(asked: &Asked, operation: &'static str, user: UserId, recipient: &Recipient, now: Timestamp) -> Self {
         let (actor, request_id) = (user::family(user), asked.request_id.to_string());
-        Self { device: Some(recipient.device.clone()), ..Self::by(actor, operation, user, request_id, asked.digest, now) }
+        let (device, holder) = (Some(recipient.device.clone()), Some(recipient.holder.holder));
+        Self { device, holder, ..Self::by(actor, operation, user, request_id, asked.digest, now) }
     }
 
     /// Of somebody whose right to ask has been established.
     pub fn by(actor: String, operation: &'static str, user: UserId, request_id: String, digest: [u8; 32], now: Timestamp) -> Self {
-        Self { user, family: user::family(user), actor, operation, request_id, digest, device: None, now, begun: Cell::new(None) }
+        Self {
+            user,
+            family: user::family(user),
+            actor,
+            operation,
+            request_id,
+            digest,
+            device: None,
+            holder: None,
+            now,
+            begun: Cell::new(None),
+        }
     }
 
-    /// Looks whether the request was answered, and whether the device is still registered with the keys that it signed with: it may have
-    /// been taken out since.
+    /// Looks whether the request was answered, and whether the device is still registered with the keys that it signed with, and the card
+    /// still the entry's: the one may have been taken out since, and the other replaced.
     ///
     /// # Errors
     /// A failure of the database.
@@ -78,10 +92,15 @@ impl Turn {
             Once::Repeat(Recorded { answer, .. }) => return Ok(Begun::Repeat(answer)),
             Once::Fresh => {}
         }
-        if let Some(device) = &self.device
-            && user::device(tx, self.user, device.device).await?.is_none_or(|row| row.keys != device.keys)
-        {
-            return self.refuse(tx, Code::DeviceNotRegistered.into()).await.map(Begun::Refused);
+        if let Some(device) = &self.device {
+            let presented = user::presented(tx, self.user, Some(device.device), None).await?;
+            let (holder, row) = presented.map_or((None, None), |presented| (Some(presented.entry.holder), presented.device));
+            if row.is_none_or(|row| row.keys != device.keys) {
+                return self.refuse(tx, Code::DeviceNotRegistered.into()).await.map(Begun::Refused);
+            }
+            if holder != self.holder {
+                return self.refuse(tx, Code::UserInvalid.into()).await.map(Begun::Refused);
+            }
         }
         Ok(Begun::Fresh)
     }

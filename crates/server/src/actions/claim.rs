@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use counterfoil_core::rules::claim::{self, Claimant, Decision, EntryFacts};
 use counterfoil_core::rules::confirm::GrantState;
+use counterfoil_core::rules::gateway::{self, Pay};
 use counterfoil_core::rules::register::HolderFacts;
 use counterfoil_core::wire::{Claim, ClaimResult, GrantDocument};
 use counterfoil_core::{Code, GrantId, Refusal, Rights, Timestamp};
@@ -34,6 +35,7 @@ use crate::store::user::{self, Presented};
 
 use write::{GRANTED, Write, Written, commit};
 
+pub(super) mod foresee;
 mod write;
 
 /// What a claim is asked with, besides the medium.
@@ -46,16 +48,35 @@ struct Facts {
     batch: Option<Arc<Pressed>>,
     grants: Vec<GrantRow>,
     once: Once,
+    pay: Pay,
 }
 
 impl Facts {
     /// C7, C8: what the claim comes to, by these facts.
     fn decide(&self, claimant: &Claimant, rights: &Rights, now: Timestamp) -> Result<Decision, Refusal> {
-        claim::decide(claimant, &medium::claim_facts(self.row.as_ref(), rights, &self.grants), now)
+        let decided = claim::decide(claimant, &medium::claim_facts(self.row.as_ref(), rights, &self.grants), now);
+        paid_for(decided, self.is_paid_on_copy(), self.pay, &self.grants)
+    }
+
+    fn is_paid_on_copy(&self) -> bool {
+        self.known.as_ref().is_some_and(|known| known.paid_on_copy)
+    }
+
+    /// Of the entry that asks.
+    fn generation(&self) -> u32 {
+        self.presented.as_ref().map_or(0, |presented| presented.entry.generation)
     }
 
     fn titles(&self) -> &[PressedTitle] {
         self.batch.as_ref().map_or(&[], |batch| &batch.titles)
+    }
+}
+
+/// C18: a fresh copy is given where it is paid for, where it has to be; the same grants again cost nothing.
+fn paid_for(decided: Result<Decision, Refusal>, paid_on_copy: bool, pay: Pay, grants: &[GrantRow]) -> Result<Decision, Refusal> {
+    match decided? {
+        Decision::Issue => gateway::key(paid_on_copy, pay, grant::credit(grants).is_some()).map(|()| Decision::Issue),
+        again @ Decision::Again(_) => Ok(again),
     }
 }
 
@@ -68,45 +89,70 @@ pub async fn run(app: &App, asked: &Asked, ask: &Claim, now: Timestamp) -> Resul
     // known of the batch from before may be what did not fit.
     let mut batch = Batch::Remembered;
     for _ in 0..10 {
-        let facts = load(app, asked, ask, batch, now).await?;
-        let proof = proof::medium(app, asked, &ask.medium_id, facts.known.as_ref()).await?;
-        // Its batch may have been refreshed by another process. Where there is no such batch, the same work.
-        if proof == Proof::Unknown && batch == Batch::Remembered {
-            batch = Batch::Read;
-            continue;
-        }
+        let looked = look(app, asked, ask, batch, now).await?;
         batch = Batch::Read;
-        let claimant = match admit(asked, ask, &facts) {
-            Ok(claimant) => claimant,
-            Err(refusal) => return refuse(app, ask, &facts, proof, refusal, now).await,
-        };
-        let by = By { operation: OPERATION, actor: &actor(ask) };
-        match (proof, &facts.known) {
-            (Proof::Good(epoch), Some(known)) if epoch > known.epoch => {
-                proof::advance(app, "terminal", &ask.medium_id, known, epoch, now).await?;
-                continue;
-            }
-            (Proof::Good(_), _) => {}
-            (proof, known) => return Ok(Err(proof::refuse(app, by, &ask.medium_id, proof, known.as_ref(), now).await?)),
-        }
-        let Some(known) = facts.known.as_ref().filter(|_| !facts.titles().is_empty()) else {
-            return Err(Problem::internal(format!("the batch of {} holds no title with a release and its key", ask.medium_id)));
+        let Looked { facts, claimant, known } = match looked {
+            Look::Admitted(looked) => *looked,
+            Look::Answered(decided) => return Ok(decided),
+            Look::Again => continue,
         };
         if let Once::Repeat(recorded) = &facts.once {
             return repeat(app, asked, ask, &claimant, &facts, recorded, now).await;
         }
-        let mut prepared = prepare(app, ask, &claimant, &facts, known, now).await?;
-        let write = Write::new(asked, ask, claimant, &facts, known, &mut prepared, now);
+        let mut prepared = prepare(app, asked, ask, &claimant, &facts, &known, now).await?;
+        let write = Write::new(asked, ask, claimant, &facts, &known, &mut prepared, now);
         match commit(app, write).await? {
             Written::Granted => {
                 app.outbox.notify_one();
-                return granted(prepared.documents);
+                return granted(prepared.documents, facts.generation());
             }
             Written::Refused(refusal) => return Ok(Err(*refusal)),
             Written::Stale => {}
         }
     }
     Err(ApiCode::Overloaded.into())
+}
+
+/// What a look at a claim comes to.
+enum Look {
+    /// Who asks may, and what is asked of is what it says.
+    Admitted(Box<Looked>),
+    /// No, which is recorded.
+    Answered(Decided),
+    /// What was looked at is older than what is there.
+    Again,
+}
+
+struct Looked {
+    facts: Facts,
+    claimant: Claimant,
+    known: Known,
+}
+
+async fn look(app: &App, asked: &Asked, ask: &Claim, batch: Batch, now: Timestamp) -> Result<Look, Problem> {
+    let facts = load(app, asked, ask, batch, now).await?;
+    let proof = proof::medium(app, asked, &ask.medium_id, facts.known.as_ref()).await?;
+    // Its batch may have been refreshed by another process. Where there is no such batch, the same work.
+    if proof == Proof::Unknown && batch == Batch::Remembered {
+        return Ok(Look::Again);
+    }
+    let claimant = match admit(asked, ask, &facts) {
+        Ok(claimant) => claimant,
+        Err(refusal) => return refuse(app, ask, &facts, proof, refusal, now).await.map(Look::Answered),
+    };
+    let by = By { operation: OPERATION, actor: &actor(ask) };
+    match (proof, &facts.known) {
+        (Proof::Good(epoch), Some(known)) if epoch > known.epoch => {
+            proof::advance(app, "terminal", &ask.medium_id, known, epoch, now).await?;
+            return Ok(Look::Again);
+        }
+        (Proof::Good(_), _) => {}
+        (proof, known) => return Ok(Look::Answered(Err(proof::refuse(app, by, &ask.medium_id, proof, known.as_ref(), now).await?))),
+    }
+    let Some(known) = facts.known.clone().filter(|_| !facts.titles().is_empty()) else {
+        return Err(Problem::internal(format!("the batch of {} holds no title with a release and its key", ask.medium_id)));
+    };
+    Ok(Look::Admitted(Box::new(Looked { facts, claimant, known })))
 }
 
 const OPERATION: &str = "claim";
@@ -135,6 +181,7 @@ async fn refuse(app: &App, ask: &Claim, facts: &Facts, proof: Proof, refusal: Re
 
 async fn load(app: &App, asked: &Asked, ask: &Claim, from: Batch, now: Timestamp) -> Result<Facts, Problem> {
     let (app, ask, request_id, digest) = (app.clone(), ask.clone(), asked.request_id.to_string(), asked.digest);
+    let (exchange, pay) = (asked.exchange(), asked.through.pay());
     let db = app.db.clone();
     db.read("claim facts", async move |tx: &mut Tx| -> Result<Facts, Problem> {
         let presented = user::presented(tx, ask.user_id, ask.device_id, ask.drive_id).await?;
@@ -152,6 +199,11 @@ async fn load(app: &App, asked: &Asked, ask: &Claim, from: Batch, now: Timestamp
             row = medium::find(tx, &ask.medium_id).await?;
             grants = grant::of_user(tx, &ask.medium_id, &ask.user_id.to_string()).await?;
         }
+        // What an exchange has paid for is given once, also after the record of the request is gone.
+        let paid: Vec<GrantId> = grants.iter().filter(|row| exchange.is_some() && row.exchange == exchange).map(|row| row.grant).collect();
+        if once == Once::Fresh && !paid.is_empty() {
+            once = Once::Repeat(Recorded { status: GRANTED, answer: serde_json::to_vec(&paid).map_err(Problem::internal)? });
+        }
         let batch = match row.as_ref().map(|row| row.batch).or(ask.medium_id.batch_and_serial().map(|(batch, _)| batch)) {
             Some(batch) => {
                 if from == Batch::Read {
@@ -162,7 +214,7 @@ async fn load(app: &App, asked: &Asked, ask: &Claim, from: Batch, now: Timestamp
             None => None,
         };
         let known = batch.as_ref().and_then(|batch| medium::known_by(&ask.medium_id, row.as_ref(), batch));
-        Ok(Facts { presented, holder_dead, row, known, batch, grants, once })
+        Ok(Facts { presented, holder_dead, row, known, batch, grants, once, pay })
     })
     .await
 }
@@ -199,7 +251,15 @@ struct Prepared {
     rows: Vec<GrantRow>,
 }
 
-async fn prepare(app: &App, ask: &Claim, claimant: &Claimant, facts: &Facts, known: &Known, now: Timestamp) -> Result<Prepared, Problem> {
+async fn prepare(
+    app: &App,
+    asked: &Asked,
+    ask: &Claim,
+    claimant: &Claimant,
+    facts: &Facts,
+    known: &Known,
+    now: Timestamp,
+) -> Result<Prepared, Problem> {
     let expected = match &facts.once {
         Once::Fresh => facts.decide(claimant, &known.rights, now).ok(),
         _ => None,
@@ -208,6 +268,7 @@ async fn prepare(app: &App, ask: &Claim, claimant: &Claimant, facts: &Facts, kno
     match &prepared.expected {
         Some(Decision::Issue) => {
             let recipient = recipient(app, facts, claimant).await?;
+            let exchange = if facts.pay == Pay::Paid { asked.exchange() } else { grant::credit(&facts.grants) };
             for title in facts.titles() {
                 let id = GrantId::from_bytes(app.rng.bytes());
                 let place = Place::LibraryKey { medium: ask.medium_id.as_str(), grant: &id.to_string() };
@@ -227,6 +288,7 @@ async fn prepare(app: &App, ask: &Claim, claimant: &Claimant, facts: &Facts, kno
                     state: GrantState::Delivered,
                     library_key: wrapped,
                     issued_at: now,
+                    exchange,
                 });
             }
         }
@@ -292,14 +354,19 @@ async fn repeat(
     // A read may see what a crash of the database has shown too early, or what a server that is no longer the primary believes; a write
     // transaction that finds the same record vouches for it.
     let (family, request_id, digest) = (medium::family(&ask.medium_id), asked.request_id.to_string(), asked.digest);
+    let (exchange, medium) = (asked.exchange(), ask.medium_id.clone());
     let still = app.db.write("repeat claim", family.clone(), async move |tx: &mut Tx| -> Result<bool, DbError> {
-        Ok(matches!(request::once(tx, &family, &request_id, &digest, now.0).await?, Once::Repeat(_)))
+        let recorded = matches!(request::once(tx, &family, &request_id, &digest, now.0).await?, Once::Repeat(_));
+        Ok(match exchange {
+            Some(exchange) if !recorded => !grant::of_exchange(tx, &medium, exchange).await?.is_empty(),
+            _ => recorded,
+        })
     });
-    if still.await? { granted(documents) } else { Err(ApiCode::Unavailable.into()) }
+    if still.await? { granted(documents, facts.generation()) } else { Err(ApiCode::Unavailable.into()) }
 }
 
-fn granted(grants: Vec<GrantDocument>) -> Result<Decided, Problem> {
-    Ok(Ok(serde_json::to_value(ClaimResult { grants }).map_err(Problem::internal)?))
+fn granted(grants: Vec<GrantDocument>, generation: u32) -> Result<Decided, Problem> {
+    Ok(Ok(serde_json::to_value(ClaimResult { grants, generation }).map_err(Problem::internal)?))
 }
 
 fn actor(ask: &Claim) -> String {

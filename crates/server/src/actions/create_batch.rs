@@ -43,7 +43,8 @@ pub async fn run(app: &App, caller: &Caller, once: &Once, new: NewBatch) -> Resu
     let mut rng = app.rng.clone();
     let secret = Secret::<32>::random(&mut rng);
     let claim_key = app.keys.wrap(&Place::ClaimKey { batch: &id.to_string() }, secret.expose(), &mut rng)?;
-    let row = Batch { id, publisher, name: new.name, origin, count, rights: new.rights, claim_key, created_at: now.0, refreshes: 0 };
+    let (name, rights, paid_on_copy) = (new.name, new.rights, new.paid_on_copy);
+    let row = Batch { id, publisher, name, origin, count, rights, claim_key, created_at: now.0, refreshes: 0, paid_on_copy };
 
     press::check_size(app, &row, &titles, ClaimSecretKey::new(secret)).await?;
 
@@ -58,7 +59,8 @@ pub async fn run(app: &App, caller: &Caller, once: &Once, new: NewBatch) -> Resu
             batch::insert_title(tx, id, position, on).await?;
         }
         let on: Vec<_> = titles.iter().map(|on| json!({ "title": on.title, "version": on.version })).collect();
-        let detail = json!({ "batch": id, "origin": row.origin.as_str(), "count": row.count, "titles": on, "rights": row.rights });
+        let detail = json!({ "batch": id, "origin": row.origin.as_str(), "count": row.count, "titles": on, "rights": row.rights,
+            "paid_on_copy": row.paid_on_copy });
         audit::append(tx, &owner, now.0, &actor, "batch.made", &detail).await?;
         Ok(made)
     })

@@ -1,6 +1,6 @@
 //! Healing a damaged library: the keys of exactly the damaged chunks, to whom the grant belongs (decision 7).
 
-use counterfoil_core::rules::confirm::GrantFacts;
+use counterfoil_core::rules::confirm::{GrantFacts, GrantState};
 use counterfoil_core::rules::register::HolderFacts;
 use counterfoil_core::rules::{heal, rights};
 use counterfoil_core::wire::{Heal, HealResult, HolderKind};
@@ -8,7 +8,6 @@ use counterfoil_core::{Code, MediumId, Refusal, Rights, Timestamp};
 use counterfoil_format::content::{ChunkId, ContentKey};
 use counterfoil_format::encoding::from_base64url;
 use counterfoil_format::grant::{purpose, seal_box};
-use counterfoil_format::hpke::SealingPublicKey;
 use counterfoil_format::secret::Secret;
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -52,21 +51,32 @@ pub async fn run(app: &App, asked: &Asked, ask: &Heal, medium: &MediumId, now: T
     let place = Place::ContentKey { title: title.title.as_str(), generation: title.generation };
     let content: Secret<32> = app.keys.open(&app.db, &place, &title.content_key).await?;
     let keys = Zeroizing::new(ContentKey::new(content).keys_of(&chunks).iter().flat_map(|key| *key.expose()).collect::<Vec<u8>>());
-    let recipient = SealingPublicKey::from_bytes(&entry.keys.seal).map_err(Problem::internal)?;
     let sealed =
-        seal_box(&recipient, &[purpose::HEAL, &ask.grant_id.to_string()], &keys, &mut app.rng.clone()).map_err(Problem::internal)?;
+        seal_box(&entry.keys.seal, &[purpose::HEAL, &ask.grant_id.to_string()], &keys, &mut app.rng.clone()).map_err(Problem::internal)?;
     let result = HealResult { keys: serde_json::to_value(&sealed).map_err(Problem::internal)? };
 
-    let (family, actor) = (medium::family(medium), user::family(ask.user_id));
-    let detail = json!({ "grant": ask.grant_id, "chunks": ask.chunks.len() });
     // Durable before any key leaves.
+    if !record(app, ask.clone(), medium.clone(), now).await? {
+        return asked::refuse(app, medium::family(medium), "heal", "terminal", Code::GrantUnknown.into(), now).await;
+    }
+    Ok(Ok(serde_json::to_value(result).map_err(Problem::internal)?))
+}
+
+/// False where the grant was taken back since it was looked at (C14).
+async fn record(app: &App, ask: Heal, medium_id: MediumId, now: Timestamp) -> Result<bool, DbError> {
+    let (family, actor) = (medium::family(&medium_id), user::family(ask.user_id));
+    let detail = json!({ "grant": ask.grant_id, "chunks": ask.chunks.len() });
     app.db
-        .write("heal", family.clone(), async move |tx: &mut Tx| {
-            audit::append(tx, &family, now.0, &actor, "library.healed", &detail).await.map(drop)
+        .write("heal", family.clone(), async move |tx: &mut Tx| -> Result<bool, DbError> {
+            audit::hold(tx, &family).await?;
+            let grants = grant::of_user(tx, &medium_id, &ask.user_id.to_string()).await?;
+            if !grants.iter().any(|row| row.grant == ask.grant_id && row.state != GrantState::Revoked) {
+                return Ok(false);
+            }
+            audit::append(tx, &family, now.0, &actor, "library.healed", &detail).await?;
+            Ok(true)
         })
         .await
-        .map_err(|error: DbError| Problem::from(error))?;
-    Ok(Ok(serde_json::to_value(result).map_err(Problem::internal)?))
 }
 
 async fn load(app: &App, ask: &Heal, medium_id: &MediumId) -> Result<Facts, DbError> {

@@ -3,12 +3,12 @@
 use counterfoil_core::rules::freshness;
 use counterfoil_core::wire::{Answer, Inbox, InboxResult, Job, Operation, Outcome};
 use counterfoil_core::{Code, Refusal, RequestId, Timestamp};
-use counterfoil_format::envelope::{ANSWER_TYP, Envelope};
+use counterfoil_format::envelope::Envelope;
 use serde_json::json;
 
 use super::asked::{self, Asked, Decided};
 use super::by_device::Turn;
-use super::exchange;
+use super::exchange::{self, Reply};
 use super::signed::{self, Besides};
 use crate::app::App;
 use crate::db::{DbError, Tx};
@@ -80,6 +80,7 @@ async fn done(tx: &mut Tx, turn: &Turn, ask: &Inbox) -> Result<(), DbError> {
 pub struct Listener {
     app: App,
     request_id: RequestId,
+    reply: Reply,
     ask: Inbox,
     device: DeviceRow,
     listening: Listening,
@@ -92,17 +93,20 @@ pub struct Listener {
 pub struct Told {
     /// Names what there is to do: the same while that is the same.
     pub id: String,
-    /// Signed, a compact JWS.
+    /// Signed, a compact JWS; sealed, where the request asks for that.
     pub answer: String,
 }
 
 /// Opens an envelope as [`exchange::answer`] does. The first answer is there at once; where it is no refusal, more follow.
 ///
 /// # Errors
-/// As for `exchange::answer`; `overloaded` where too many listen.
-pub async fn listen(app: &App, envelope: &Envelope) -> Result<(Told, Option<Listener>), Problem> {
+/// As for `exchange::answer`; `overloaded` where too many listen; `envelope_invalid` for an answer that a gateway could read.
+pub async fn listen(app: &App, envelope: &Envelope, through_gateway: bool) -> Result<(Told, Option<Listener>), Problem> {
     let now = app.clock.now();
-    let (asked, request) = exchange::open(app, envelope, now).await?;
+    let (asked, request, reply) = exchange::open(app, envelope, now).await?;
+    if through_gateway && !reply.sealed {
+        return Err(Refusal::with(Code::EnvelopeInvalid, "through a gateway, answers are sealed: ask for that").into());
+    }
     exchange::is_ours(app, &request.operation)?;
     let Operation::Inbox(ask) = request.operation else {
         return Err(Problem::with(ApiCode::InvalidRequest, "only `inbox` is answered here; everything else at /v1/terminal/exchange"));
@@ -113,12 +117,13 @@ pub async fn listen(app: &App, envelope: &Envelope) -> Result<(Told, Option<List
     };
     let device = match admitted {
         Ok(device) => device,
-        Err(refusal) => return Ok((signed(app, asked.request_id, Outcome::Refusal(refusal), now)?, None)),
+        Err(refusal) => return Ok((said(app, &reply, asked.request_id, Outcome::Refusal(refusal), now)?, None)),
     };
     // Not before it is proven who listens, and before the look, so that nothing falls between the two.
     let listening = app.inbox.listen(ask.user_id, ask.device_id, app.config.limits.inbox_streams).ok_or(ApiCode::Overloaded)?;
     let jobs = jobs(app, &ask).await?;
-    let mut listener = Listener { app: app.clone(), request_id: asked.request_id, ask, device, listening, told: vec![], over: false };
+    let request_id = asked.request_id;
+    let mut listener = Listener { app: app.clone(), request_id, reply, ask, device, listening, told: vec![], over: false };
     Ok((listener.tell(jobs, now)?, Some(listener)))
 }
 
@@ -152,7 +157,7 @@ impl Listener {
         if row.is_none_or(|row| row.keys != self.device.keys) {
             // Taken out, or registered anew with other keys: whoever listens is nobody any more.
             self.over = true;
-            return signed(&self.app, self.request_id, Outcome::Refusal(Code::DeviceNotRegistered.into()), now).map(Some);
+            return self.say(Outcome::Refusal(Code::DeviceNotRegistered.into()), now).map(Some);
         }
         let news = jobs.iter().any(|job| !self.told.contains(job));
         if news { self.tell(jobs, now).map(Some) } else { Ok(None) }
@@ -160,12 +165,16 @@ impl Listener {
 
     fn tell(&mut self, jobs: Vec<Job>, now: Timestamp) -> Result<Told, Problem> {
         self.told.clone_from(&jobs);
-        signed(&self.app, self.request_id, Outcome::Result(told(jobs)?), now)
+        self.say(Outcome::Result(told(jobs)?), now)
+    }
+
+    fn say(&self, outcome: Outcome, now: Timestamp) -> Result<Told, Problem> {
+        said(&self.app, &self.reply, self.request_id, outcome, now)
     }
 }
 
-fn signed(app: &App, request_id: RequestId, outcome: Outcome, now: Timestamp) -> Result<Told, Problem> {
+fn said(app: &App, reply: &Reply, request_id: RequestId, outcome: Outcome, now: Timestamp) -> Result<Told, Problem> {
     let said = serde_json::to_vec(&outcome).map_err(Problem::internal)?;
     let id = blake3::hash(&said).to_hex()[..32].to_owned();
-    Ok(Told { id, answer: app.keys.sign(ANSWER_TYP, &Answer { request_id, server_time: now, refresh: None, outcome }, now)? })
+    Ok(Told { id, answer: reply.say(app, &Answer { request_id, server_time: now, refresh: None, outcome }, now)? })
 }

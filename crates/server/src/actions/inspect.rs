@@ -1,5 +1,6 @@
 //! Who or what is this, and what may it do? (A1, A3, A7, A11): a medium, a user, a device, each with its proof.
 
+use counterfoil_core::rules::confirm::GrantState;
 use counterfoil_core::wire::{DeviceVerdict, HolderKind, Inspect, InspectResult, MediumVerdict, TitleOnOffer, UserVerdict};
 use counterfoil_core::{BatchId, Channel, Code, DeviceId, MediumId, Refusal, Timestamp, UserId};
 use serde_json::json;
@@ -98,7 +99,13 @@ async fn of_medium(app: &App, asked: &Asked, id: &MediumId, user: Option<UserId>
     };
     let batch = known.batch;
     let titles = app.db.find_lagging("titles on offer", async move |tx: &mut Tx| titles_on_offer(tx, batch).await).await?;
-    let verdict = MediumVerdict { titles: titles.unwrap_or_default(), rights: known.rights.clone(), copies_left, yours };
+    let verdict = MediumVerdict {
+        titles: titles.unwrap_or_default(),
+        rights: known.rights.clone(),
+        copies_left,
+        yours,
+        paid_on_copy: known.paid_on_copy,
+    };
     Ok(Ok((known, verdict)))
 }
 
@@ -116,10 +123,10 @@ async fn titles_on_offer(tx: &mut Tx, batch: BatchId) -> Result<Option<Vec<Title
 /// How many copies are left, and whether one of them is this user's.
 async fn standing(tx: &mut Tx, id: &MediumId, known: &Known, user: Option<UserId>) -> Result<(u32, bool), DbError> {
     let row = medium::find(tx, id).await?;
-    let claimed = row.as_ref().map_or(0, |row| row.copies_claimed);
+    let claimed = row.as_ref().map_or(0, |row| row.copies_gone());
     let copies_left = if known.retired { 0 } else { known.rights.copies.saturating_sub(claimed) };
     let yours = match user {
-        Some(user) => !grant::of_user(tx, id, &user.to_string()).await?.is_empty(),
+        Some(user) => grant::of_user(tx, id, &user.to_string()).await?.iter().any(|row| row.state != GrantState::Revoked),
         None => false,
     };
     Ok((copies_left, yours))

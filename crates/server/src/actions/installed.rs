@@ -8,7 +8,6 @@ use counterfoil_core::{Code, DeviceId, Refusal, Timestamp, UserId};
 use counterfoil_format::content::{ChunkId, ContentKey};
 use counterfoil_format::encoding::from_base64url;
 use counterfoil_format::grant::{purpose, seal_box};
-use counterfoil_format::hpke::SealingPublicKey;
 use counterfoil_format::secret::Secret;
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -101,8 +100,8 @@ pub async fn heal(app: &App, asked: &Asked, ask: &Heal, now: Timestamp) -> Resul
     let place = Place::ContentKey { title: row.title.as_str(), generation };
     let content: Secret<32> = app.keys.open(&app.db, &place, &wrapped).await?;
     let keys = Zeroizing::new(ContentKey::new(content).keys_of(&chunks).iter().flat_map(|key| *key.expose()).collect::<Vec<u8>>());
-    let to = SealingPublicKey::from_bytes(&recipient.holder.keys.seal).map_err(Problem::internal)?;
-    let sealed = seal_box(&to, &[purpose::HEAL, &ask.grant_id.to_string()], &keys, &mut app.rng.clone()).map_err(Problem::internal)?;
+    let sealed = seal_box(&recipient.holder.keys.seal, &[purpose::HEAL, &ask.grant_id.to_string()], &keys, &mut app.rng.clone())
+        .map_err(Problem::internal)?;
     let result = HealResult { keys: serde_json::to_value(&sealed).map_err(Problem::internal)? };
 
     let detail = json!({ "grant": ask.grant_id, "chunks": ask.chunks.len(), "device": device });

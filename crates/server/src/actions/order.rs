@@ -1,16 +1,19 @@
 //! Orders (D2, D3): charge, order, entitlement and license come into being in one transaction of the user's family, or none of them does.
 
-use counterfoil_core::rules::order::{self, Decision, Facts, OrderKind, Owned, Payment, Wanted};
-use counterfoil_core::rules::refund::Why;
+use counterfoil_core::rules::gateway::{self, Pay};
+use counterfoil_core::rules::order::{self, Collection, Decision, Facts, OrderKind, Owned, Payment, Wanted};
+use counterfoil_core::rules::refund::{Why, refundable_until};
 use counterfoil_core::wire::{Order, OrderResult};
-use counterfoil_core::{Code, DeviceId, EntitlementId, LicenseId, OrderId, Refusal, Timestamp, TitleId, UserId};
+use counterfoil_core::{CardId, Code, DeviceId, EntitlementId, LicenseId, OrderId, Refusal, RequestId, Timestamp, TitleId, UserId};
 use serde_json::json;
 
-use super::asked::{self, Asked, Decided};
+use super::asked::{self, Asked, Decided, Through};
+use super::gateway::price::{self, Foreseen};
 use super::refund;
 use super::signed::{self, Besides};
 use crate::app::App;
 use crate::db::Tx;
+use crate::gateways::Caller;
 use crate::problem::Problem;
 use crate::store::balance::{Change, Reason};
 use crate::store::order::{Had, Placed};
@@ -48,17 +51,76 @@ pub struct Basket {
 /// # Errors
 /// Failures of the server; a refusal is no error.
 pub async fn run(app: &App, asked: &Asked, ask: &Order, now: Timestamp) -> Result<Decided, Problem> {
-    if let Err((refusal, family)) = signed::admit(app, asked, ask.user_id, ask.device_id, Besides::Card(ask.card_id)).await? {
-        return asked::refuse(app, family, "order", "terminal", refusal, now).await;
-    }
-    let buyer =
-        Buyer { user: ask.user_id, actor: ask.device_id.to_string(), request_id: asked.request_id.to_string(), digest: asked.digest };
-    let wanted = if ask.trial { Wanted::Trial } else { Wanted::Purchase(ask.price) };
-    let basket = Basket { title: ask.title.clone(), device: ask.device_id, wanted, tell_device: false };
-    let placed = place(app, &buyer, &basket, now).await?;
+    let (buyer, basket, card) = match admit(app, asked, ask, now).await? {
+        Ok(admitted) => admitted,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let placed = place_with(app, &buyer, &basket, card, &Terms::of(app, asked), now).await?;
     placed
         .map(|result| serde_json::to_value(result).map_err(Problem::internal))
         .map_or_else(|refusal| Ok(Err(refusal)), |value| Ok(Ok(value?)))
+}
+
+/// Who orders what with which card, once they have signed; a refusal is recorded.
+async fn admit(app: &App, asked: &Asked, ask: &Order, now: Timestamp) -> Result<Result<(Buyer, Basket, Option<CardId>), Refusal>, Problem> {
+    let card = match signed::admit(app, asked, ask.user_id, ask.device_id, Besides::Card(ask.card_id)).await? {
+        Ok(recipient) => recipient.card(),
+        Err((refusal, family)) => {
+            return Ok(asked::refuse(app, family, "order", "terminal", refusal.clone(), now).await?.and(Err(refusal)));
+        }
+    };
+    let buyer =
+        Buyer { user: ask.user_id, actor: ask.device_id.to_string(), request_id: asked.request_id.to_string(), digest: asked.digest };
+    let wanted = if ask.trial { Wanted::Trial } else { Wanted::Purchase(ask.price) };
+    Ok(Ok((buyer, Basket { title: ask.title.clone(), device: ask.device_id, wanted, tell_device: false }, card)))
+}
+
+/// At which prices an order is made, and who collects the charge.
+#[derive(Clone, Debug)]
+struct Terms {
+    through: Through,
+    collection: Collection,
+    exchange: Option<RequestId>,
+}
+
+impl Terms {
+    fn of(app: &App, asked: &Asked) -> Self {
+        let collection = if asked.through == Through::Direct { app.config.store.payment } else { Collection::Gateway };
+        Self { through: asked.through.clone(), collection, exchange: asked.exchange() }
+    }
+}
+
+/// Decides an order through a gateway as [`run`] does, and places none: what it would be charged for (C17).
+///
+/// # Errors
+/// Failures of the server; a refusal is no error.
+pub(super) async fn foresee(app: &App, gateway: &Caller, asked: &mut Asked, ask: &Order, now: Timestamp) -> Result<Foreseen, Problem> {
+    let (name, prices) = price::of_title(app, gateway, &ask.title).await?;
+    asked.through = Through::Owed(prices);
+    let (buyer, basket, card) = match admit(app, asked, ask, now).await? {
+        Ok(admitted) => admitted,
+        Err(refusal) => return Ok(Foreseen::Refused(refusal)),
+    };
+    let (terms, family, actor) = (Terms::of(app, asked), user::family(buyer.user), buyer.actor.clone());
+    let decided = app
+        .db
+        .read("foresee order", async move |tx: &mut Tx| -> Result<_, Problem> {
+            if once(tx, &buyer, &terms, now).await? != Once::Fresh {
+                return Ok(Ok(None));
+            }
+            let had = crate::store::order::had(tx, buyer.user, &basket.title, basket.device, now).await?;
+            let decided = decide(tx, &buyer, &basket, card, &had, &terms, now).await?;
+            Ok(decided.map(|decision| decision.charge.filter(|_| decision.payment == Payment::Gateway)))
+        })
+        .await?;
+    Ok(match decided {
+        Ok(None) => Foreseen::Free,
+        Ok(Some(price)) => Foreseen::Charged(price::charge(gateway, &ask.title, &name, price)?),
+        Err(refusal) => {
+            let _ = asked::refuse(app, family, "order", &actor, refusal.clone(), now).await?;
+            Foreseen::Refused(refusal)
+        }
+    })
 }
 
 /// What is drawn before the transaction, so that each run of it writes the same.
@@ -75,34 +137,49 @@ struct Fresh {
 /// # Errors
 /// Failures of the server; a refusal is no error.
 pub async fn place(app: &App, buyer: &Buyer, basket: &Basket, now: Timestamp) -> Result<Result<OrderResult, Refusal>, Problem> {
+    let terms = Terms { through: Through::Direct, collection: app.config.store.payment, exchange: None };
+    place_with(app, buyer, basket, None, &terms, now).await
+}
+
+/// The same, with the card that has signed: it may have been replaced since it was looked at.
+async fn place_with(
+    app: &App,
+    buyer: &Buyer,
+    basket: &Basket,
+    card: Option<CardId>,
+    terms: &Terms,
+    now: Timestamp,
+) -> Result<Result<OrderResult, Refusal>, Problem> {
     let fresh = Fresh {
         order: OrderId::from_bytes(app.rng.bytes()),
         entitlement: EntitlementId::from_bytes(app.rng.bytes()),
         license: LicenseId::from_bytes(app.rng.bytes()),
         entry: app.rng.bytes(),
     };
-    let (buyer, basket, collection) = (buyer.clone(), basket.clone(), app.config.store.payment);
+    let (buyer, basket, terms) = (buyer.clone(), basket.clone(), terms.clone());
     let (family, told) = (user::family(buyer.user), basket.tell_device.then_some((buyer.user, basket.device)));
     let placed = app
         .db
         .write("order", family.clone(), async move |tx: &mut Tx| -> Result<_, Problem> {
             // Two orders at once at two processes: the second one decides on what the first has left.
             audit::hold(tx, &family).await?;
-            let refused = match request::once(tx, &family, &buyer.request_id, &buyer.digest, now.0).await? {
-                Once::Repeat(recorded) => return serde_json::from_slice(&recorded.answer).map(Ok).map_err(Problem::internal),
+            let refused = match once(tx, &buyer, &terms, now).await? {
+                Once::Repeat(recorded) => return answered(&recorded),
                 Once::Mismatch => Code::RequestMismatch.into(),
                 Once::Fresh => {
                     let had = crate::store::order::had(tx, buyer.user, &basket.title, basket.device, now).await?;
-                    let facts = facts(tx, &buyer, &basket, &had).await?;
-                    match order::decide(&basket.wanted, &facts, collection, now) {
+                    match decide(tx, &buyer, &basket, card, &had, &terms, now).await? {
                         Err(refusal) => refusal,
+                        Ok(decision) if decision.payment == Payment::Gateway && terms.through.pay() != Pay::Paid => {
+                            Code::PaymentRequired.into()
+                        }
                         Ok(decision) if !charge(tx, &buyer, &decision, fresh, now).await? => {
                             let price = decision.charge.map(|price| format!("the balance holds less than {price}"));
                             Refusal { detail: price, ..Code::PaymentRefused.into() }
                         }
                         Ok(decision) => {
                             end_trials(tx, &buyer, &basket, &decision, &had, now).await?;
-                            return write(tx, &buyer, &basket, &decision, fresh, now).await.map(Ok);
+                            return write(tx, &buyer, &basket, &decision, &terms, fresh, now).await.map(Ok);
                         }
                     }
                 }
@@ -115,6 +192,72 @@ pub async fn place(app: &App, buyer: &Buyer, basket: &Basket, now: Timestamp) ->
         app.inbox.wake(user, device);
     }
     Ok(placed)
+}
+
+/// What is known of the request. What an exchange has paid for is made once, also after the record of the request is gone.
+async fn once(tx: &mut Tx, buyer: &Buyer, terms: &Terms, now: Timestamp) -> Result<Once, Problem> {
+    let once = request::once(tx, &user::family(buyer.user), &buyer.request_id, &buyer.digest, now.0).await?;
+    let (Once::Fresh, Some(exchange)) = (&once, terms.exchange) else { return Ok(once) };
+    let Some(id) = crate::store::order::of_exchange(tx, buyer.user, exchange).await? else { return Ok(once) };
+    let Some(made) = crate::store::order::find(tx, buyer.user, id).await? else { return Ok(once) };
+    let licenses = license::of_entitlement(tx, buyer.user, made.entitlement).await?;
+    let Some(license) = licenses.first() else { return Ok(Once::Repeat(refused(&Code::LicenseEnded.into())?)) };
+    let order = made.order;
+    let result = OrderResult {
+        order_id: id,
+        entitlement_id: made.entitlement,
+        license_id: license.license,
+        charged: order.charge,
+        expires_at: made.expires_at,
+        refundable_until: refundable_until(order.kind, made.policy.refund_days, order.created_at),
+    };
+    Ok(Once::Repeat(Recorded { status: PLACED, answer: serde_json::to_vec(&result).map_err(Problem::internal)? }))
+}
+
+/// Recorded answers of orders: what was placed. Refusals are kept only where an exchange ended by one.
+const PLACED: i64 = 200;
+const REFUSED: i64 = 403;
+
+/// As it is kept.
+pub(super) fn refused(refusal: &Refusal) -> Result<Recorded, Problem> {
+    Ok(Recorded { status: REFUSED, answer: serde_json::to_vec(refusal).map_err(Problem::internal)? })
+}
+
+fn answered(recorded: &Recorded) -> Result<Result<OrderResult, Refusal>, Problem> {
+    match recorded.status {
+        REFUSED => serde_json::from_slice(&recorded.answer).map(Err).map_err(Problem::internal),
+        _ => serde_json::from_slice(&recorded.answer).map(Ok).map_err(Problem::internal),
+    }
+}
+
+/// What an order comes to, by what is there now.
+async fn decide(
+    tx: &mut Tx,
+    buyer: &Buyer,
+    basket: &Basket,
+    card: Option<CardId>,
+    had: &[Had],
+    terms: &Terms,
+    now: Timestamp,
+) -> Result<Result<Decision, Refusal>, Problem> {
+    if card.is_some() && user::find(tx, buyer.user).await?.and_then(|entry| entry.card()) != card {
+        return Ok(Err(Code::UserInvalid.into()));
+    }
+    let mut facts = facts(tx, buyer, basket, had).await?;
+    let mut wanted = basket.wanted.clone();
+    if let (Some(offer), Wanted::Purchase(shown)) = (&mut facts.offer, &mut wanted) {
+        match &terms.through {
+            Through::Direct => {}
+            Through::Owed(prices) => match gateway::offered(prices, &offer.prices) {
+                // Who did not say a price has it shown by the gateway, and agrees to it there.
+                Ok(prices) => (*shown, offer.prices) = (shown.or(prices.first().copied()), prices),
+                Err(refusal) => return Ok(Err(refusal)),
+            },
+            // The price that the charge was promised at, whatever it costs by now.
+            Through::Paid(price) => (*shown, offer.prices) = (Some(*price), vec![*price]),
+        }
+    }
+    Ok(order::decide(&wanted, &facts, terms.collection, now))
 }
 
 async fn facts(tx: &mut Tx, buyer: &Buyer, basket: &Basket, had: &[Had]) -> Result<Facts, Problem> {
@@ -165,11 +308,13 @@ async fn write(
     buyer: &Buyer,
     basket: &Basket,
     decision: &Decision,
+    terms: &Terms,
     fresh: Fresh,
     now: Timestamp,
 ) -> Result<OrderResult, Problem> {
     let (user, family) = (buyer.user, user::family(buyer.user));
-    let placed = Placed { order: fresh.order, title: &basket.title, device: basket.device, actor: &buyer.actor };
+    let exchange = terms.exchange.filter(|_| decision.payment == Payment::Gateway);
+    let placed = Placed { order: fresh.order, title: &basket.title, device: basket.device, actor: &buyer.actor, exchange };
     if !crate::store::order::insert(tx, user, &placed, decision, now).await? {
         return Err(tx.conflict("a trial").into());
     }
@@ -192,7 +337,7 @@ async fn write(
         "payment": decision.payment, "entitlement": fresh.entitlement, "license": fresh.license,
     });
     audit::append(tx, &family, now.0, &buyer.actor, "order.placed", &detail).await?;
-    let recorded = Recorded { status: 200, answer: serde_json::to_vec(&result).map_err(Problem::internal)? };
+    let recorded = Recorded { status: PLACED, answer: serde_json::to_vec(&result).map_err(Problem::internal)? };
     request::record(tx, &family, &buyer.request_id, &buyer.digest, &recorded, now.0, asked::expires(now)).await?;
     Ok(result)
 }

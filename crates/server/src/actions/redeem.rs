@@ -20,7 +20,7 @@ use crate::problem::{ApiCode, Problem};
 use crate::store::license::{self, LicenseGrant, LicenseRow};
 use crate::store::medium::PressedTitle;
 use crate::store::user::{self, Recipient};
-use crate::store::{content_key, title};
+use crate::store::{content_key, repair, title};
 
 /// Decides the request and carries it out.
 ///
@@ -172,6 +172,10 @@ impl Write {
             Begun::Repeat(answer) => Some(serde_json::from_slice(&answer).map_err(Problem::internal)?),
             Begun::Refused(refusal) => return Ok(Written::Refused(Box::new(refusal))),
         };
+        // The drive may have been exchanged since it was looked at (C14).
+        if !repair::out(tx, ask.user_id, None, ask.drive_id).await?.is_empty() {
+            return Ok(Written::Refused(Box::new(turn.refuse(tx, Code::DeviceExchanged.into()).await?)));
+        }
         let row = license::of_transaction(tx, ask.user_id, ask.transaction_id).await?;
         let decided = rules::redeem(row.as_ref().map(LicenseRow::facts).as_ref(), ask.device_id, turn.now);
         // A request that was answered is never answered with another grant: the license was opened again since.

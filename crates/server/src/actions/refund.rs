@@ -1,12 +1,14 @@
 //! The end of an order: it is given back, or taken back, and exactly what came of it ends with it.
 
+use counterfoil_core::rules::order::OrderState;
 use counterfoil_core::rules::refund::{self, By, Facts, Why};
-use counterfoil_core::wire::{Refund, RefundResult};
-use counterfoil_core::{Code, EntitlementId, LicenseId, OrderId, Refusal, Timestamp, UserId};
+use counterfoil_core::wire::{Refund, RefundResult, UndoReason};
+use counterfoil_core::{CardId, Code, EntitlementId, LicenseId, OrderId, Refusal, Timestamp, UserId};
 use serde_json::json;
 
 use super::asked::{self, Asked, Decided};
 use super::checks::check_text;
+use super::gateway::undo::{self, ExchangeUndone};
 use super::order::Buyer;
 use super::signed::{self, Besides};
 use crate::api::orders::EndedLicense;
@@ -16,6 +18,7 @@ use crate::db::{DbError, Tx};
 use crate::idempotency::{self, Reply};
 use crate::problem::{ApiCode, Problem};
 use crate::store::balance::{Change, Reason};
+use crate::store::gateway_exchange::Effect;
 use crate::store::order::{self, Ordered};
 use crate::store::request::{self, Once, Recorded};
 use crate::store::{audit, balance, entitlement, inbox, license, user};
@@ -25,12 +28,13 @@ use crate::store::{audit, balance, entitlement, inbox, license, user};
 /// # Errors
 /// Failures of the server; a refusal is no error.
 pub async fn run(app: &App, asked: &Asked, ask: &Refund, now: Timestamp) -> Result<Decided, Problem> {
-    if let Err((refusal, family)) = signed::admit(app, asked, ask.user_id, ask.device_id, Besides::Card(ask.card_id)).await? {
-        return asked::refuse(app, family, "refund", "terminal", refusal, now).await;
-    }
+    let card = match signed::admit(app, asked, ask.user_id, ask.device_id, Besides::Card(ask.card_id)).await? {
+        Ok(recipient) => recipient.card(),
+        Err((refusal, family)) => return asked::refuse(app, family, "refund", "terminal", refusal, now).await,
+    };
     let buyer =
         Buyer { user: ask.user_id, actor: ask.device_id.to_string(), request_id: asked.request_id.to_string(), digest: asked.digest };
-    match give_back(app, &buyer, ask.order_id, now).await? {
+    match give_back_with(app, &buyer, ask.order_id, card, now).await? {
         Ok(result) => Ok(Ok(serde_json::to_value(result).map_err(Problem::internal)?)),
         Err(refusal) => Ok(Err(refusal)),
     }
@@ -41,6 +45,17 @@ pub async fn run(app: &App, asked: &Asked, ask: &Refund, now: Timestamp) -> Resu
 /// # Errors
 /// Failures of the server; a refusal is no error.
 pub async fn give_back(app: &App, buyer: &Buyer, order: OrderId, now: Timestamp) -> Result<Result<RefundResult, Refusal>, Problem> {
+    give_back_with(app, buyer, order, None, now).await
+}
+
+/// The same, with the card that has signed: it may have been replaced since it was looked at.
+async fn give_back_with(
+    app: &App,
+    buyer: &Buyer,
+    order: OrderId,
+    card: Option<CardId>,
+    now: Timestamp,
+) -> Result<Result<RefundResult, Refusal>, Problem> {
     let (buyer, entry) = (buyer.clone(), app.rng.bytes());
     let (user, family) = (buyer.user, user::family(buyer.user));
     let decided = app
@@ -50,6 +65,9 @@ pub async fn give_back(app: &App, buyer: &Buyer, order: OrderId, now: Timestamp)
             let decided = match request::once(tx, &family, &buyer.request_id, &buyer.digest, now.0).await? {
                 Once::Repeat(recorded) => return serde_json::from_slice(&recorded.answer).map(Ok).map_err(Problem::internal),
                 Once::Mismatch => Err(Code::RequestMismatch.into()),
+                Once::Fresh if card.is_some() && user::find(tx, buyer.user).await?.and_then(|entry| entry.card()) != card => {
+                    Err(Code::UserInvalid.into())
+                }
                 Once::Fresh => {
                     let ending = Ending { user: buyer.user, order, by: By::User, why: Why::Refund, actor: &buyer.actor, note: "", entry };
                     end_order(tx, &ending, now).await?
@@ -101,6 +119,28 @@ pub async fn by_operator(
         .await?;
     wake(app, user).await;
     Ok(reply)
+}
+
+/// Ends an order for the gateway that it was paid through; one that has ended before stays as it is.
+///
+/// # Errors
+/// `not_found`; failures of the server.
+pub async fn by_gateway(app: &App, actor: String, (user, order): (UserId, OrderId), why: Why, note: String) -> Result<(), Problem> {
+    let (now, entry) = (app.clock.now(), app.rng.bytes());
+    let family = user::family(user);
+    app.db
+        .write("undo order", family.clone(), async move |tx: &mut Tx| -> Result<(), Problem> {
+            audit::hold(tx, &family).await?;
+            let found = order::find(tx, user, order).await?.ok_or(ApiCode::NotFound)?;
+            if found.order.state != OrderState::Ended {
+                let ending = Ending { user, order, by: By::Operator, why, actor: &actor, note: &note, entry };
+                end_order(tx, &ending, now).await??;
+            }
+            Ok(())
+        })
+        .await?;
+    wake(app, user).await;
+    Ok(())
 }
 
 /// Ends one license for the operator, and frees its place for another device.
@@ -171,6 +211,11 @@ async fn end_order(tx: &mut Tx, ending: &Ending<'_>, now: Timestamp) -> Result<R
     let ended = end_entitlement(tx, user, ordered.entitlement, now).await?;
     for license in &ended {
         inbox::end(tx, user, license.device, license.license, &license.title, now).await?;
+    }
+    if let Some(exchange) = ordered.order.exchange {
+        let why = if why == Why::Chargeback { UndoReason::Chargeback } else { UndoReason::Refund };
+        let undone = ExchangeUndone { exchange, effect: Effect::Order(id), why, actor: actor.to_owned() };
+        undo::tell(tx, &user::family(user), &undone, now).await?;
     }
     let ended: Vec<LicenseId> = ended.into_iter().map(|row| row.license).collect();
     let detail = json!({ "order": id, "why": why, "credited": credited, "licenses": ended, "note": note });

@@ -14,6 +14,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::asked::{self, Asked, Decided};
+use super::repair::turned_up;
 use crate::app::App;
 use crate::db::{DbError, Tx};
 use crate::keys::Place;
@@ -22,7 +23,7 @@ use crate::store::device_info::{self, DeviceInfo};
 use crate::store::holder::{self, Public};
 use crate::store::request::{self, Once, Recorded};
 use crate::store::user::{self, DeviceRow, EntryRow};
-use crate::store::{audit, person};
+use crate::store::{audit, person, repair};
 
 /// Longest name of a device, in characters.
 const NAME: usize = 100;
@@ -67,7 +68,7 @@ fn read(asked: &Asked, ask: &Register) -> Result<Registrant, Refusal> {
     let kind = combination.holder().ok_or_else(|| Refusal::with(Code::RegistrationNotAllowed, "a card, a device or a drive"))?;
     let invalid = |what: &str| Refusal::with(Code::ProofInvalid, what.to_owned());
     let signed = |kid: &str, keys: &HolderPublic, what: &str| {
-        if asked.signed(kid, keys.signing.as_bytes()) { Ok(()) } else { Err(invalid(what)) }
+        if asked.signed(kid, &keys.signing) { Ok(()) } else { Err(invalid(what)) }
     };
     let mut holder: Option<(String, HolderPublic)> = None;
     if let Some(keys) = &ask.card {
@@ -78,11 +79,11 @@ fn read(asked: &Asked, ask: &Register) -> Result<Registrant, Refusal> {
     }
     let mut device = None;
     if let Some(given) = &ask.device {
-        let keys = parse(&given.keys).ok_or_else(|| invalid("the device's keys"))?;
+        let keys = in_file(&given.keys).ok_or_else(|| invalid("the device's keys"))?;
         let kid = given.id.to_string();
         signed(&kid, &keys, "the device")?;
         let secret = from_base64url(&given.secret).map(Zeroizing::new).and_then(|bytes| Secret::from_slice(&bytes));
-        device = Some((public(&keys), secret.ok_or_else(|| invalid("the device's secret"))?));
+        device = Some((keys.into(), secret.ok_or_else(|| invalid("the device's secret"))?));
         holder.get_or_insert((kid, keys));
         if given.name.as_ref().is_some_and(|name| name.chars().count() > NAME || name.chars().any(char::is_control)) {
             return Err(Refusal::with(Code::RegistrationNotAllowed, "the device's name: at most 100 characters, no control characters"));
@@ -91,13 +92,13 @@ fn read(asked: &Asked, ask: &Register) -> Result<Registrant, Refusal> {
     if let Some(given) = &ask.drive
         && let Some(keys) = &given.keys
     {
-        let keys = parse(keys).ok_or_else(|| invalid("the drive's keys"))?;
+        let keys = in_file(keys).ok_or_else(|| invalid("the drive's keys"))?;
         let kid = given.id.to_string();
         signed(&kid, &keys, "the drive")?;
         holder.get_or_insert((kid, keys));
     }
     let (kid, keys) = holder.ok_or_else(|| invalid("a drive alone holds its own keys"))?;
-    Ok(Registrant { combination, kind, holder: HolderId::from_bytes(keys.id()), keys: public(&keys), kid, seal: keys.sealing, device })
+    Ok(Registrant { combination, kind, holder: HolderId::from_bytes(keys.id()), keys: keys.into(), kid, seal: keys.sealing, device })
 }
 
 /// Nothing can be sealed to a point of low order, and who registers one would be answered by a failure, after every write.
@@ -108,16 +109,14 @@ fn openable(app: &App, registrant: Registrant) -> Result<Registrant, Refusal> {
     }
 }
 
-fn parse(keys: &HolderKeys) -> Option<HolderPublic> {
-    let sealing: SealingPublicKey = keys.seal.parse().ok()?;
-    // 32 bytes: the database knows X25519 only, so far.
-    (sealing.as_bytes().len() == 32).then_some(())?;
-    Some(HolderPublic { signing: keys.sign.parse().ok()?, sealing })
+/// The keys of a card as they travel, in a file or in a token or TPM.
+pub(super) fn parse(keys: &HolderKeys) -> Option<HolderPublic> {
+    HolderPublic::new(keys.sign.parse().ok()?, keys.seal.parse().ok()?).ok()
 }
 
-fn public(keys: &HolderPublic) -> Public {
-    let seal = keys.sealing.as_bytes().try_into().expect("`parse` takes keys of 32 bytes only");
-    Public { sign: *keys.signing.as_bytes(), seal }
+/// Those of a device or drive: they have nothing but a file.
+fn in_file(keys: &HolderKeys) -> Option<HolderPublic> {
+    parse(keys).filter(|keys| keys.signing.is_ed25519())
 }
 
 /// First step, in the holder's family. A repeat finds its own reservation.
@@ -165,10 +164,10 @@ async fn enter(
     let sealed: SealedBox = sealed.map_err(Problem::internal)?;
     let card_id = (registrant.kind == HolderKind::Card).then(|| registrant.holder.into());
     let user_box = serde_json::to_value(&sealed).map_err(Problem::internal)?;
-    let answer = serde_json::to_value(RegisterResult { holder: registrant.kind, user: user_box, card_id }).map_err(Problem::internal)?;
+    let answer = RegisterResult { holder: registrant.kind, user: user_box, card_id, generation: 0 };
     let new = New {
         user,
-        entry: EntryRow { holder: registrant.holder, holder_kind: registrant.kind, keys: registrant.keys },
+        entry: EntryRow { holder: registrant.holder, holder_kind: registrant.kind, keys: registrant.keys, generation: 0 },
         device: device_row(app, ask, registrant, user, now)?,
         drive: ask.drive.as_ref().map(|drive| drive.id),
     };
@@ -188,6 +187,10 @@ async fn enter(
                 }
             };
             match decided {
+                Err(refusal) if refusal.code == Code::DeviceExchanged => {
+                    turned_up::at_registration(tx, user, new.device_id(), new.drive, &actor, now).await?;
+                    Ok(Err(refusal))
+                }
                 Err(refusal) => {
                     asked::audit_refusal(tx, &family, "register", &actor, refusal.code, now).await?;
                     Ok(Err(refusal))
@@ -197,9 +200,11 @@ async fn enter(
                     let EntryDecision { create, add_device, add_drive } = decision;
                     let detail = json!({ "created": create, "device": add_device, "drive": add_drive });
                     audit::append(tx, &family, now.0, &actor, "user.registered", &detail).await?;
+                    let generation = user::find(tx, user).await?.map_or(0, |entry| entry.generation);
+                    let answer = serde_json::to_value(RegisterResult { generation, ..answer.clone() }).map_err(Problem::internal)?;
                     let recorded = Recorded { status: 200, answer: answer.to_string().into_bytes() };
                     request::record(tx, &family, &request_id, &digest, &recorded, now.0, asked::expires(now)).await?;
-                    Ok(Ok(answer.clone()))
+                    Ok(Ok(answer))
                 }
             }
         })
@@ -247,6 +252,7 @@ impl New {
             has_device: self.device.as_ref().is_some_and(|new| devices.iter().any(|row| row.device == new.device && row.keys == new.keys)),
             expected: this.is_some_and(DeviceInfo::is_expected),
             retired: this.is_some_and(|info| info.retired_at.is_some()),
+            exchanged: !repair::out(tx, user, self.device_id(), self.drive).await?.is_empty(),
             has_drive: self.drive.is_some_and(|drive| drives.contains(&drive)),
             devices: count(others.count()),
             drives: count(drives.len()),

@@ -18,8 +18,8 @@ pub struct Recipient {
     pub holder: HolderId,
     /// What holds the keys.
     pub kind: HolderKind,
-    /// Its X25519 key.
-    pub seal: [u8; 32],
+    /// Its sealing key.
+    pub seal: SealingPublicKey,
     /// The device, with its secret, where one is registered.
     pub device: Option<(DeviceId, Secret<32>)>,
     /// The drive, where one is registered.
@@ -32,7 +32,7 @@ impl Recipient {
     /// # Errors
     /// A secret that does not open.
     pub async fn of(app: &App, user: UserId, facts: &user::Recipient, drive: Option<DriveId>) -> Result<Self, KeysError> {
-        let user::Recipient { holder: EntryRow { holder, holder_kind, keys }, device, .. } = facts;
+        let user::Recipient { holder: EntryRow { holder, holder_kind, keys, .. }, device, .. } = facts;
         let place = Place::DeviceSecret { user: &user.to_string(), device: &device.device.to_string() };
         let secret = app.keys.open(&app.db, &place, &device.secret).await?;
         Ok(Self { holder: *holder, kind: *holder_kind, seal: keys.seal, device: Some((device.device, secret)), drive })
@@ -54,31 +54,57 @@ pub struct Sealing<'a> {
 /// Seals one grant (C7).
 ///
 /// # Errors
-/// A content key that does not open; a public key that is none.
+/// A content key that does not open.
 pub async fn grant(app: &App, to: &Recipient, sealing: &Sealing<'_>) -> Result<GrantDocument, Problem> {
     let title = sealing.title;
     let place = Place::ContentKey { title: title.title.as_str(), generation: title.generation };
     let content_key: Secret<32> = app.keys.open(&app.db, &place, &title.content_key).await?;
-    let (grant, device) = (sealing.grant.to_string(), to.device.as_ref().map(|(id, _)| id.to_string()).unwrap_or_default());
-    let scope = GrantScope { title: title.title.as_str(), grant: &grant, device: &device };
-    let recipient = SealingPublicKey::from_bytes(&to.seal).map_err(Problem::internal)?;
-    let rng = &mut app.rng.clone();
-    let secret = to.device.as_ref().map(|(_, secret)| secret);
-    let keys = seal_grant(&recipient, secret, &scope, sealing.library_key, Some(&content_key), rng).map_err(Problem::internal)?;
-    let binding =
-        HardwareBinding { device_id: to.device.as_ref().map(|(id, _)| id.to_string()), drive_id: to.drive.map(|id| id.to_string()) };
-    let bound = binding.device_id.is_some() || binding.drive_id.is_some();
-    Ok(GrantDocument {
-        grant_id: sealing.grant,
-        title: title.title.clone(),
-        generation: title.generation,
-        holder: to.kind,
-        with_device: to.device.is_some(),
-        keys: serde_json::to_value(&keys).map_err(Problem::internal)?,
-        // An entry of a card alone is bound to no hardware, and there is nothing to compare (C5).
-        binding: if bound { seal_binding(sealing.library_key, &binding, rng) } else { String::new() },
-        issued_at: sealing.issued_at,
-    })
+    let boxes = Boxes { title: &title.title, generation: title.generation, content_key: Some(&content_key) };
+    boxes.seal(app, to, sealing.grant, sealing.library_key, sealing.issued_at)
+}
+
+/// What goes into the boxes of a grant besides its library key.
+pub struct Boxes<'a> {
+    /// What it opens.
+    pub title: &'a TitleId,
+    /// Which of the title's content keys.
+    pub generation: u32,
+    /// That key; absent where the copy is complete.
+    pub content_key: Option<&'a Secret<32>>,
+}
+
+impl Boxes<'_> {
+    /// Seals them.
+    ///
+    /// # Errors
+    /// A public key that is none.
+    pub fn seal(
+        &self,
+        app: &App,
+        to: &Recipient,
+        grant_id: GrantId,
+        library_key: &Secret<32>,
+        issued_at: Timestamp,
+    ) -> Result<GrantDocument, Problem> {
+        let (grant, device) = (grant_id.to_string(), to.device.as_ref().map(|(id, _)| id.to_string()));
+        let scope = GrantScope { title: self.title.as_str(), grant: &grant, device: device.as_deref().unwrap_or_default() };
+        let rng = &mut app.rng.clone();
+        let secret = to.device.as_ref().map(|(_, secret)| secret);
+        let keys = seal_grant(&to.seal, secret, &scope, library_key, self.content_key, rng).map_err(Problem::internal)?;
+        let binding = HardwareBinding { device_id: device, drive_id: to.drive.map(|id| id.to_string()) };
+        let bound = binding.device_id.is_some() || binding.drive_id.is_some();
+        Ok(GrantDocument {
+            grant_id,
+            title: self.title.clone(),
+            generation: self.generation,
+            holder: to.kind,
+            with_device: to.device.is_some(),
+            keys: serde_json::to_value(&keys).map_err(Problem::internal)?,
+            // An entry of a card alone is bound to no hardware, and there is nothing to compare (C5).
+            binding: if bound { seal_binding(library_key, &binding, rng) } else { String::new() },
+            issued_at,
+        })
+    }
 }
 
 /// A fresh library key, and the same wrapped for the row of its grant.

@@ -4,7 +4,7 @@
 //! request use as well.
 
 use counterfoil_core::rules::register::{self, Policy};
-use counterfoil_core::{DeviceId, Refusal, Timestamp, UserId};
+use counterfoil_core::{Code, DeviceId, Refusal, Timestamp, UserId};
 use serde_json::json;
 
 use super::checks::{check_name, check_text};
@@ -16,7 +16,7 @@ use crate::idempotency::{Once, Reply};
 use crate::problem::{ApiCode, Problem};
 use crate::store::device_info::{self, Described};
 use crate::store::person::{self, PersonRow};
-use crate::store::{audit, user};
+use crate::store::{audit, repair, user};
 
 /// Longest name of a device, in characters; as at registration.
 const DEVICE_NAME: usize = 100;
@@ -79,8 +79,11 @@ pub async fn announce(app: &App, caller: &Caller, once: &Once, user: UserId, new
 /// `conflict` where the user ID is somebody else's; as [`announce_within`].
 pub async fn assign_within(tx: &mut Tx, user: UserId, new: &Checked, policy: &Policy, by: &By) -> Result<bool, Problem> {
     if !person::insert(tx, user, &new.person, &by.actor, by.now).await? {
-        let same = person::find(tx, user).await?.is_some_and(|known| known == new.person);
-        return if same { Ok(false) } else { Err(Problem::with(ApiCode::Conflict, "this user ID is somebody else's")) };
+        return match person::find(tx, user).await? {
+            Some(known) if known == new.person => Ok(false),
+            Some(_) => Err(Problem::with(ApiCode::Conflict, "this user ID is somebody else's")),
+            None => Err(Problem::with(ApiCode::Conflict, "the data of the person of this user ID was deleted on request")),
+        };
     }
     // Who it is stays where it can be corrected and deleted, and out of a log that cannot.
     audit::append(tx, &user::family(user), by.now.0, &by.actor, "user.assigned", &json!({})).await?;
@@ -91,7 +94,7 @@ pub async fn assign_within(tx: &mut Tx, user: UserId, new: &Checked, policy: &Po
 }
 
 /// Within a transaction of the user's family; says whether the device is in the entry already, which is no reason to refuse. A refusal is
-/// [`counterfoil_core::Code::TooManyDevices`], and nothing has been written then.
+/// [`Code::TooManyDevices`] or [`Code::DeviceExchanged`], and nothing has been written then.
 ///
 /// # Errors
 /// `not_found` for a user whom nobody knows; a failure of the database.
@@ -106,6 +109,10 @@ pub async fn announce_within(
     audit::hold(tx, &user::family(user)).await?;
     if person::find(tx, user).await?.is_none() && user::find(tx, user).await?.is_none() {
         return Err(ApiCode::NotFound.into());
+    }
+    // What was exchanged comes back by the repair centre alone.
+    if !repair::out(tx, user, Some(device.device), None).await?.is_empty() {
+        return Ok(Err(Code::DeviceExchanged.into()));
     }
     let devices = device_info::all(tx, user).await?;
     let known = devices.iter().find(|info| info.described.device == device.device);
@@ -140,6 +147,11 @@ impl Checked {
             return wrong("address: at most 1000 characters");
         }
         Ok(Self { person, device: new.device.map(described).transpose()? })
+    }
+
+    /// Who it is.
+    pub fn person(&self) -> &PersonRow {
+        &self.person
     }
 
     fn device_id(&self) -> Option<DeviceId> {

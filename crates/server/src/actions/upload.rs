@@ -97,7 +97,7 @@ async fn begin(
         Err(refusal) => return Ok(Err(turn.refuse(tx, refusal).await?)),
     };
     let row = row(ask, version, fresh, turn.now)?;
-    let detail = json!({ "upload": row.upload, "title": row.title, "slot": row.slot, "version": version, "object": row.object,
+    let detail = json!({ "upload": row.upload, "title": row.title, "version": version, "object": row.object,
         "length": row.length, "device": row.device });
     turn.note(tx, "upload.begun", &detail).await?;
     for old in &superseded {

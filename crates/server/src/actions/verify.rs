@@ -87,7 +87,8 @@ impl Judge {
             Err(error) => return Ok(Err(Refusal::with(Code::EnvelopeInvalid, error.to_string()))),
         };
         match exchange::open(app, &envelope, self.now).await {
-            Ok(opened) => Ok(Ok(opened)),
+            // The provider is answered, and not whoever sealed it.
+            Ok((asked, request, _)) => Ok(Ok((asked, request))),
             // Sealed for somebody else, or changed: that is no failure here.
             Err(problem) if problem.code == Code::EnvelopeInvalid.as_str() => {
                 Ok(Err(Refusal { detail: problem.detail, ..Code::EnvelopeInvalid.into() }))

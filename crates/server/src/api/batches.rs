@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::page::{Page, PageQuery, rfc3339};
+use super::people::DryRun;
 use crate::actions::{create_batch, import_media, press};
 use crate::app::App;
 use crate::auth::Caller;
@@ -37,6 +38,9 @@ pub struct NewBatch {
     #[serde(default)]
     #[schema(value_type = RightsDocument)]
     pub rights: Rights,
+    /// The media are given away: their keys are paid for when they are copied, at a gateway that sells them (C18). It cannot be changed later.
+    #[serde(default)]
+    pub paid_on_copy: bool,
 }
 
 /// A title on the media of a batch.
@@ -109,6 +113,8 @@ pub struct BatchDocument {
     pub rights: Rights,
     /// Refreshes that were ordered of all of them.
     pub refreshes: u32,
+    /// Whether their keys are paid for when they are copied.
+    pub paid_on_copy: bool,
     /// Since when.
     pub created_at: String,
 }
@@ -136,6 +142,7 @@ impl BatchDocument {
             titles: titles.iter().map(|on| BatchTitleDocument { title: on.title.clone(), version: on.version.clone() }).collect(),
             rights: row.rights,
             refreshes: row.refreshes,
+            paid_on_copy: row.paid_on_copy,
             created_at: rfc3339(row.created_at),
         }
     }
@@ -216,13 +223,20 @@ pub struct RejectedLine {
 /// Hands in IDs of media that were made elsewhere: one JSON object a line, `{"medium_id": "…"}`, at most 10,000 lines.
 #[utoipa::path(
     post, path = "/v1/batches/{batch}/media", tag = "batches", operation_id = "import_media",
-    params(("batch" = String, Path, description = "Its ID")),
+    params(("batch" = String, Path, description = "Its ID"), DryRun),
     request_body(content = String, content_type = "application/x-ndjson"),
     responses((status = 200, body = Imported), (status = 404), (status = 413), (status = 422)),
 )]
-pub async fn import(State(app): State<App>, caller: Caller, once: Once, Path(id): Path<String>, body: Bytes) -> Result<Reply, Problem> {
+pub async fn import(
+    State(app): State<App>,
+    caller: Caller,
+    once: Once,
+    Path(id): Path<String>,
+    Query(query): Query<DryRun>,
+    body: Bytes,
+) -> Result<Reply, Problem> {
     let id: BatchId = id.parse().map_err(|_| ApiCode::NotFound)?;
-    import_media::run(&app, &caller, &once, id, &body).await
+    import_media::run(&app, &caller, &once, id, &body, query.dry_run).await
 }
 
 /// Which identities.

@@ -4,13 +4,13 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::header::{ACCEPT, CACHE_CONTROL};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use counterfoil_core::{Code, Refusal};
 use counterfoil_format::envelope::Envelope;
 use futures_util::{StreamExt as _, stream};
@@ -18,6 +18,7 @@ use serde_json::json;
 
 use crate::actions::inbox::{self, Listener, Told};
 use crate::app::App;
+use crate::gateways;
 use crate::problem::{Problem, ProblemDetails};
 
 /// How often a stream says that it is still there, while there is nothing to say.
@@ -28,16 +29,21 @@ const WAIT: Duration = Duration::from_secs(25);
 /// What a poll has been told before, and need not be told again (as WHATWG HTML §9.2.4 has it for streams).
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// Takes a sealed envelope with the operation `inbox` and answers with a stream: each event is a signed answer, a compact JWS as at
-/// `/v1/terminal/exchange`. The first is sent at once, the next ones when there is something new to do. A refusal ends the stream.
+/// Takes a sealed envelope with the operation `inbox` and answers with a stream: each event is a signed answer, a compact JWS, sealed where the
+/// request says so, as at `/v1/terminal/exchange`. The first is sent at once, the next ones when there is something new to do. A refusal ends the stream.
 ///
 /// Asked with `Accept: application/json`, it gives one answer, as `{"answer": …, "id": …}`: at once, or where `Last-Event-ID` names what there
 /// is to do already, when that changes, or after 25 seconds.
 #[utoipa::path(post, path = "/v1/terminal/inbox", tag = "terminal", request_body(content = Object, description = "A sealed envelope: kid, enc, ct"),
     responses((status = 200, content((String = "text/event-stream"), (Object = "application/json"))), (status = 400, body = ProblemDetails), (status = 503, body = ProblemDetails)))]
-pub async fn listen(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Result<Response, Problem> {
+pub async fn listen(
+    State(app): State<App>,
+    through: Option<Extension<gateways::Caller>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
     let envelope = Envelope::parse(&body).map_err(|error| Refusal::with(Code::EnvelopeInvalid, error.to_string()))?;
-    let (first, listener) = inbox::listen(&app, &envelope).await?;
+    let (first, listener) = inbox::listen(&app, &envelope, through.is_some()).await?;
     let mut response = if is_poll(&headers) {
         let known = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok());
         // No longer than any request may take.

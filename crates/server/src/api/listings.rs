@@ -140,10 +140,10 @@ pub async fn put_picture(
     let media_type = TYPES
         .into_iter()
         .find(|known| given.eq_ignore_ascii_case(known))
-        .ok_or_else(|| Problem { hint: format!("Send one of {}.", TYPES.join(", ")), ..ApiCode::UnsupportedMediaType.into() })?;
+        .ok_or_else(|| Problem { hint: format!("Send one of {}.", TYPES.join(", ")).into(), ..ApiCode::UnsupportedMediaType.into() })?;
     let bytes = axum::body::to_bytes(request.into_body(), MOST_BYTES).await.map_err(|_| {
         let detail = format!("a picture has at most {MOST_BYTES} bytes");
-        Problem { hint: "Make it smaller.".to_owned(), ..Problem::with(ApiCode::TooLarge, detail) }
+        Problem { hint: "Make it smaller.".into(), ..Problem::with(ApiCode::TooLarge, detail) }
     })?;
     listing::put_picture(&app, &caller, &once, (id, position), (media_type, query.alt), bytes).await
 }

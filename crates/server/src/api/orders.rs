@@ -1,15 +1,10 @@
 //! Orders and their charges, for the operator who collects them; balances, for whoever takes money in (D3).
 
 use axum::Json;
-use axum::body::Body as HttpBody;
 use axum::extract::{Path, Query, State};
-use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
-use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use counterfoil_core::rules::order::OrderState;
 use counterfoil_core::rules::refund::Why;
 use counterfoil_core::{Currency, DeviceId, LicenseId, Money, OrderId, Timestamp, TitleId, UserId};
-use futures_util::{Stream, stream};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -22,9 +17,6 @@ use crate::idempotency::{Once, Reply};
 use crate::problem::{ApiCode, Body, Problem};
 use crate::store::order::{self, OrderRow};
 
-/// Orders that are read at a time for a table.
-const BLOCK: i64 = 500;
-
 /// Which orders.
 #[derive(Clone, Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -33,10 +25,6 @@ pub struct OrdersQuery {
     #[serde(default)]
     #[param(value_type = Option<String>)]
     state: Option<OrderState>,
-    /// `csv` for all of them from `after` on as one table (RFC 4180).
-    #[serde(default)]
-    #[param(value_type = Option<String>)]
-    format: Option<Format>,
     /// `next` of the page before.
     #[serde(default)]
     after: Option<String>,
@@ -44,14 +32,6 @@ pub struct OrdersQuery {
     #[serde(default)]
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
-}
-
-/// How a list is written.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Format {
-    Json,
-    Csv,
 }
 
 /// An order, and its charge.
@@ -111,24 +91,17 @@ impl From<OrderRow> for OrderDocument {
     }
 }
 
-/// Orders in the order in which they were made: a page as JSON, or all of them as a table.
+/// Orders in the order in which they were made.
 #[utoipa::path(
     get, path = "/v1/orders", tag = "orders", operation_id = "list_orders", params(OrdersQuery),
-    responses((status = 200, content((Page<OrderDocument> = "application/json"), (String = "text/csv"))), (status = 400)),
+    responses((status = 200, body = Page<OrderDocument>), (status = 400)),
 )]
-pub async fn list(State(app): State<App>, Query(query): Query<OrdersQuery>) -> Result<Response, Problem> {
+pub async fn list(State(app): State<App>, Query(query): Query<OrdersQuery>) -> Result<Json<Page<OrderDocument>>, Problem> {
     let after = cursor(query.after.as_deref().unwrap_or_default())?;
-    if matches!(query.format, Some(Format::Csv)) {
-        // The first rows before the status, so that a failure is told as one.
-        let first = load(&app, query.state, after, BLOCK).await?;
-        let headers =
-            [(CONTENT_TYPE, "text/csv; charset=utf-8; header=present"), (CONTENT_DISPOSITION, "attachment; filename=\"orders.csv\"")];
-        return Ok((headers, HttpBody::from_stream(table(app, query.state, first))).into_response());
-    }
     let page = PageQuery { after: None, limit: query.limit };
     let rows = load(&app, query.state, after, page.rows()).await?;
     let named = |row: &OrderRow| format!("{}.{}", row.created_at.0, row.order);
-    Ok(Json(Page::of(rows, &page, named, OrderDocument::from)).into_response())
+    Ok(Json(Page::of(rows, &page, named, OrderDocument::from)))
 }
 
 /// A time and an ID, as `next` named them.
@@ -143,49 +116,6 @@ fn cursor(text: &str) -> Result<(Timestamp, String), Problem> {
 
 async fn load(app: &App, state: Option<OrderState>, after: (Timestamp, String), rows: i64) -> Result<Vec<OrderRow>, Problem> {
     Ok(app.db.read("list_orders", async move |tx: &mut Tx| order::list(tx, state, &after, rows).await).await?)
-}
-
-/// A table of these orders and all that follow, block by block.
-fn table(app: App, state: Option<OrderState>, first: Vec<OrderRow>) -> impl Stream<Item = Result<Bytes, Problem>> {
-    stream::try_unfold((Some(first), true), move |(block, head)| {
-        let app = app.clone();
-        async move {
-            let Some(rows) = block else { return Ok(None) };
-            let last = rows.last().map(|row| (row.created_at, row.order.to_string()));
-            let written = write(rows, head)?;
-            let next = match last {
-                Some(after) => Some(load(&app, state, after, BLOCK).await?).filter(|rows| !rows.is_empty()),
-                None => None,
-            };
-            Ok(Some((written, (next, false))))
-        }
-    })
-}
-
-fn write(rows: Vec<OrderRow>, head: bool) -> Result<Bytes, Problem> {
-    let mut table = csv::WriterBuilder::new().has_headers(false).terminator(csv::Terminator::CRLF).from_writer(vec![]);
-    if head {
-        let names = [
-            "order_id",
-            "user_id",
-            "title",
-            "device_id",
-            "kind",
-            "currency",
-            "amount",
-            "payment",
-            "state",
-            "created_at",
-            "paid_at",
-            "ended_at",
-            "reason",
-        ];
-        table.write_record(names).map_err(Problem::internal)?;
-    }
-    for row in rows {
-        table.serialize(OrderDocument::from(row)).map_err(Problem::internal)?;
-    }
-    table.into_inner().map(Bytes::from).map_err(Problem::internal)
 }
 
 /// Why something is done, for the audit log.

@@ -14,7 +14,8 @@ use crate::problem::{Problem, ProblemDetails};
 /// What came of a request, granted or refused.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct Answer {
-    /// Compact JWS, `typ: counterfoil-answer+jwt`; every secret in it is sealed to the holder that may open it.
+    /// Compact JWS, `typ: counterfoil-answer+jwt`; every secret in it is sealed to the holder that may open it. Where the request says
+    /// `seal_answer`, all of it is sealed besides, and this begins with `sealed.`.
     answer: String,
 }
 

@@ -113,7 +113,7 @@ fn problem(error: &Error) -> Problem {
         Error::Method => ApiCode::MethodNotAllowed,
         Error::ContentType => {
             let hint = format!("Send `Content-Type: {}`.", counterfoil_tus::BODY_TYPE);
-            return Problem { hint, ..ApiCode::UnsupportedMediaType.into() };
+            return Problem { hint: hint.into(), ..ApiCode::UnsupportedMediaType.into() };
         }
         Error::Offset { .. } => ApiCode::UploadOffset,
         Error::TooLarge { .. } => ApiCode::TooLarge,

@@ -13,19 +13,19 @@ use crate::db::{Db, DbError, Query, Tx};
 pub(super) const ROWS: usize = 500;
 
 /// One sentence about two families.
-struct Across {
-    sentence: &'static str,
+pub(super) struct Across {
+    pub sentence: &'static str,
     /// Rows after the key ($1, $2), as many as $3: the key in two parts, and three texts that must be found over there.
-    page: &'static str,
+    pub page: &'static str,
     /// Those of them that are there. The first braces take the first texts, the second the second.
-    found: LazyLock<String>,
+    pub found: LazyLock<String>,
     /// Whether the second texts are asked for.
-    pairs: bool,
+    pub pairs: bool,
     /// The part of the key that names what breaks it: 0 or 1.
-    subject: usize,
+    pub subject: usize,
 }
 
-static ALL: [Across; 4] = [
+static ALL: [Across; 6] = [
     Across {
         sentence: "a grant belongs to a user who is registered",
         page: "SELECT medium_id, grant_id, user_id, '', '' FROM grants WHERE (medium_id, grant_id) > ($1, $2) ORDER BY medium_id, grant_id LIMIT $3",
@@ -51,6 +51,26 @@ static ALL: [Across; 4] = [
         subject: 1,
     },
     Across {
+        sentence: "what a user owns no more is taken back at its medium, or about to be",
+        page: "SELECT e.user_id, e.entitlement_id, e.medium_id, e.entitlement_id, 'revoked' FROM entitlement e
+               WHERE (e.user_id, e.entitlement_id) > ($1, $2) AND e.source = 'medium' AND e.state = 'ended'
+                 AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.family = e.user_id AND o.kind = 'free_copies')
+               ORDER BY e.user_id, e.entitlement_id LIMIT $3",
+        found: LazyLock::new(|| with_places("SELECT medium_id, grant_id, state FROM grants WHERE medium_id IN ({}) AND grant_id IN ({})")),
+        pairs: true,
+        subject: 1,
+    },
+    Across {
+        sentence: "what was taken back at its medium is nobody's any more",
+        page: "SELECT g.medium_id, g.grant_id, g.user_id, g.grant_id, 'ended' FROM grants g
+               WHERE (g.medium_id, g.grant_id) > ($1, $2) AND g.state = 'revoked'
+                 AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.family = g.medium_id AND o.operation_id = g.grant_id)
+               ORDER BY g.medium_id, g.grant_id LIMIT $3",
+        found: LazyLock::new(|| with_places("SELECT user_id, entitlement_id, state FROM entitlement WHERE user_id IN ({}) AND entitlement_id IN ({})")),
+        pairs: true,
+        subject: 1,
+    },
+    Across {
         sentence: "the holder of an entry is that user's, and nobody else's",
         page: "SELECT user_id, '', holder_id, '', user_id FROM user_entry WHERE user_id > $1 AND CAST($2 AS TEXT) IS NOT NULL ORDER BY user_id LIMIT $3",
         found: LazyLock::new(|| with_places("SELECT holder_id, '', user_id FROM holder WHERE user_id IS NOT NULL AND holder_id IN ({})")),
@@ -66,8 +86,13 @@ pub(super) fn sentences() -> impl Iterator<Item = &'static str> {
 
 /// What breaks them.
 pub(super) async fn check(db: &Db) -> Result<Vec<Violation>, DbError> {
+    check_all(db, &ALL).await
+}
+
+/// What breaks these.
+pub(super) async fn check_all(db: &Db, all: &'static [Across]) -> Result<Vec<Violation>, DbError> {
     let mut violations = Vec::new();
-    for across in &ALL {
+    for across in all {
         let broken = db.snapshot("audit", async move |tx: &mut Tx| -> Result<Vec<String>, DbError> { across.broken(tx).await }).await?;
         violations.extend(broken.into_iter().map(|subject| Violation { invariant: across.sentence, subject }));
     }

@@ -3,9 +3,11 @@
 /// As those of [`super`]: each query answers with what breaks the sentence beside it.
 pub(super) const INVARIANTS: &[(&str, &str)] = &[
     (
-        "a license that has not ended is at a registered device of its user",
+        "a license that has not ended is at a registered device of its user, or at one that took another's place and is expected",
         "SELECT l.license_id FROM license l WHERE l.state <> 'ended' AND NOT EXISTS (SELECT 1 FROM user_device d
-           WHERE d.user_id = l.user_id AND d.device_id = l.device_id) LIMIT $1",
+           WHERE d.user_id = l.user_id AND d.device_id = l.device_id)
+           AND NOT (l.grant_id IS NULL AND EXISTS (SELECT 1 FROM repair r JOIN device_info i ON i.user_id = r.user_id AND i.device_id = r.new_id
+             WHERE r.user_id = l.user_id AND r.new_id = l.device_id AND r.kind = 'device' AND i.retired_at IS NULL)) LIMIT $1",
     ),
     (
         "a license that has not ended is by an active entitlement to its title",
@@ -32,6 +34,6 @@ pub(super) const INVARIANTS: &[(&str, &str)] = &[
         "SELECT l.user_id FROM license l WHERE l.grant_id IS NOT NULL GROUP BY l.user_id HAVING COUNT(*) > COALESCE((SELECT COUNT(*)
            FROM audit a WHERE a.family = l.user_id AND a.event = 'license.delivered' GROUP BY a.family), 0)
          UNION ALL SELECT l.user_id FROM license l WHERE l.moves > 0 AND NOT EXISTS (SELECT 1 FROM audit a
-           WHERE a.family = l.user_id AND a.event = 'license.transferred') LIMIT $1",
+           WHERE a.family = l.user_id AND a.event IN ('license.transferred', 'user.exchanged')) LIMIT $1",
     ),
 ];

@@ -20,13 +20,16 @@ use crate::keys::{Keys, RootSource};
 use crate::roles::ServerRole;
 use crate::store::lease;
 
+mod gateways;
+
 /// Days before the end of a certificate at which one is warned.
 const SOON: i64 = 30;
 /// No clock shows a time before this program was written: 2025-01-01.
 const WRITTEN: i64 = 1_735_689_600_000;
 
+/// One line of what was found.
 #[derive(Serialize)]
-struct Check {
+pub(super) struct Check {
     what: &'static str,
     verdict: Verdict,
     found: String,
@@ -42,15 +45,15 @@ enum Verdict {
     Wrong,
 }
 
-fn good(what: &'static str, found: impl Into<String>) -> Check {
+pub(super) fn good(what: &'static str, found: impl Into<String>) -> Check {
     Check { what, verdict: Verdict::Good, found: found.into(), remedy: None }
 }
 
-fn wrong(what: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Check {
+pub(super) fn wrong(what: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Check {
     Check { what, verdict: Verdict::Wrong, found: found.into(), remedy: Some(remedy.into()) }
 }
 
-fn warning(what: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Check {
+pub(super) fn warning(what: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Check {
     Check { verdict: Verdict::Warning, ..wrong(what, found, remedy) }
 }
 
@@ -72,6 +75,11 @@ pub async fn run(global: &Global) -> Result<(), Failure> {
     checks.extend(tls(&config, now));
     checks.push(address(&config));
     checks.extend(others(&config));
+    report(&checks, global)
+}
+
+/// Prints what was found, and fails where something is wrong.
+pub(super) fn report(checks: &[Check], global: &Global) -> Result<(), Failure> {
     let wrong = checks.iter().filter(|check| check.verdict == Verdict::Wrong).count();
     global.print(&checks, |checks| checks.iter().map(line).collect::<Vec<_>>().join("\n"))?;
     if wrong == 0 {
@@ -147,10 +155,13 @@ async fn database(config: &Config, checks: &mut Vec<Check>) -> Option<Timestamp>
         Ok(()) | Err(_) => {}
     }
     match Keys::load(&db, config.root_source()).await {
-        Ok(keys) => match keys.sign("counterfoil-doctor+jwt", &"", Clock::System.now()) {
-            Ok(_) => checks.push(good("keys", "the root key opens them all")),
-            Err(error) => checks.push(wrong("keys", error.to_string(), "Run `counterfoild keys rotate --what signing`.")),
-        },
+        Ok(keys) => {
+            match keys.sign("counterfoil-doctor+jwt", &"", Clock::System.now()) {
+                Ok(_) => checks.push(good("keys", "the root key opens them all")),
+                Err(error) => checks.push(wrong("keys", error.to_string(), "Run `counterfoild keys rotate --what signing`.")),
+            }
+            checks.extend(gateways::check(config, &db, &keys, Clock::System.now()).await);
+        }
         Err(error) => checks.push(wrong("keys", error.to_string(), "Use the root key that this database was made with.")),
     }
     match jobs(&db, config).await {

@@ -125,7 +125,7 @@ impl From<StartError> for Failure {
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
         let status = if problem.status.is_server_error() { 3 } else { 1 };
-        let hint = (!problem.hint.is_empty()).then(|| problem.hint.clone());
+        let hint = (!problem.hint.is_empty()).then(|| problem.hint.to_string());
         Self { status, fact: problem.to_string(), hint }
     }
 }

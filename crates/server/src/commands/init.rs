@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
-use super::{Failure, Global, at, tls};
-use crate::actions::token;
+use super::{Failure, Global, at, staff, tls};
+use crate::actions::{staff as console, token};
 use crate::auth::Role;
 use crate::clock::{Clock, Rng};
 use crate::config::Config;
@@ -57,6 +57,8 @@ struct Made {
     ca_file: Option<PathBuf>,
     url: String,
     token: String,
+    /// To the console, once.
+    console_link: String,
 }
 
 impl Init {
@@ -75,16 +77,17 @@ impl Init {
         let staged = data.join(".counterfoild.toml.partial");
         fs::write(&staged, &text).map_err(at(&staged))?;
         let config = Config::load(&staged)?;
-        let (authority, token) = self.make_authority(&config).await?;
+        let (authority, token, link) = self.make_authority(&config).await?;
         fs::create_dir_all(&config.contents.dir).map_err(at(&config.contents.dir))?;
         fs::rename(&staged, &path).map_err(at(&path))?;
-        let scheme = if config.has_tls() { "https" } else { "http" };
+        let url = staff::address(&config);
         let made = Made {
             authority,
             database: config.database_url()?.to_string(),
             root_key_file: config.root_key.file.clone(),
             ca_file,
-            url: config.server.public_urls.first().cloned().unwrap_or_else(|| format!("{scheme}://{}", config.server.listen)),
+            console_link: link.reveal(&url),
+            url,
             config: path,
             token,
         };
@@ -97,12 +100,7 @@ impl Init {
         }
         let directory = data.join("tls");
         make_directory(&directory)?;
-        let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
-        if !self.listen.ip().is_unspecified() && !self.listen.ip().is_loopback() {
-            names.push(self.listen.ip().to_string());
-        }
-        names.extend(self.tls_name.iter().cloned());
-        tls::make(&directory, names, Clock::System.now()).map(Some)
+        tls::make(&directory, tls::names(self.listen, &self.tls_name), Clock::System.now()).map(Some)
     }
 
     /// The example with the lines changed that were asked for.
@@ -123,7 +121,7 @@ impl Init {
         Ok(text)
     }
 
-    async fn make_authority(&self, config: &Config) -> Result<(String, String), Failure> {
+    async fn make_authority(&self, config: &Config) -> Result<(String, String, console::Link), Failure> {
         let (now, rng) = (Clock::System.now(), Rng::System);
         let url = config.database_url()?;
         let db = Db::open_with(&url, config.database_options()?).await?;
@@ -151,8 +149,9 @@ impl Init {
             })
             .await?;
         db.write("make token", tokens::FAMILY, async move |tx| token::make(tx, &row, "operator").await).await??;
+        let link = console::first_link(&db, &rng, now).await?;
         db.close().await;
-        Ok((name, prepared.token))
+        Ok((name, prepared.token, link))
     }
 }
 
@@ -167,7 +166,7 @@ fn made_up(rng: &Rng) -> String {
 }
 
 /// A directory that nobody else can look into.
-fn make_directory(path: &Path) -> Result<(), Failure> {
+pub(super) fn make_directory(path: &Path) -> Result<(), Failure> {
     if path.as_os_str().is_empty() || path.is_dir() {
         return Ok(());
     }
@@ -191,7 +190,8 @@ fn told(made: &Made) -> String {
         text += &format!("  certificate    signed by {}\n", ca.display());
     }
     let trust = made.ca_file.as_ref().map(|ca| format!(" --ca {}", ca.display())).unwrap_or_default();
-    text += &format!("\nOperator token, shown this once:\n\n  {}\n\nNext:\n", made.token);
+    text += &format!("\nOperator token, shown this once:\n\n  {}\n", made.token);
+    text += &format!("\nLink to the console, good once, for 24 hours, while the server runs:\n\n  {}\n\nNext:\n", made.console_link);
     text += "  1. Keep a copy of the root key apart from the database: without it no key in the database can be opened.\n";
     text += &format!("  2. counterfoild serve --data {data}\n");
     text += &format!("  3. counterfoil publisher login --server {}{trust}     (asks for a token)\n", made.url);

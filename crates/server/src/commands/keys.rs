@@ -7,7 +7,9 @@ use serde_json::json;
 use super::{Failure, Global};
 use crate::clock::rfc3339;
 use crate::db::DbError;
+use crate::gateways::issuer::Issuers;
 use crate::keys::{Purpose, rotate};
+use crate::store::gateway::issuer;
 use crate::store::key;
 
 /// What to do with keys.
@@ -36,6 +38,8 @@ pub enum What {
     Signing,
     /// The key that envelopes are sealed to; the old one opens for another seven days
     Sealing,
+    /// What certificates for gateways are signed with; the old one signs for another 30 days
+    Gateways,
 }
 
 #[derive(Serialize)]
@@ -59,7 +63,9 @@ impl Command {
 
 async fn list(global: &Global) -> Result<(), Failure> {
     let (_, db) = global.database().await?;
-    let (keks, keys) = db.read("keys", async |tx| Ok::<_, DbError>((key::keks(tx).await?, key::authority_keys(tx).await?))).await?;
+    let (keks, keys, issuers) = db
+        .read("keys", async |tx| Ok::<_, DbError>((key::keks(tx).await?, key::authority_keys(tx).await?, issuer::all(tx).await?)))
+        .await?;
     let mut all: Vec<Listed> = keks
         .into_iter()
         .map(|row| Listed {
@@ -72,6 +78,12 @@ async fn list(global: &Global) -> Result<(), Failure> {
     all.extend(keys.into_iter().map(|row| Listed {
         what: row.purpose,
         name: row.kid,
+        created_at: rfc3339(row.created_at),
+        retired_at: row.retired_at.map(rfc3339),
+    }));
+    all.extend(issuers.into_iter().map(|row| Listed {
+        what: "gateways".into(),
+        name: row.id,
         created_at: rfc3339(row.created_at),
         retired_at: row.retired_at.map(rfc3339),
     }));
@@ -100,6 +112,12 @@ async fn rotate(global: &Global, what: Option<What>) -> Result<(), Failure> {
             let kid = rotate::authority_key(&app.db, &app.keys, kind, now, &app.rng).await?;
             done.push(json!({ "what": kind.as_str(), "name": kid }));
         }
+    }
+    // Where there are none, nobody needs one.
+    let gateways = app.db.read("gateway issuers", async |tx| issuer::all(tx).await).await?;
+    if what == Some(What::Gateways) || (what.is_none() && !gateways.is_empty()) {
+        let name = Issuers::rotate(&app.db, &app.keys, &app.name, now, &app.rng).await?;
+        done.push(json!({ "what": "gateways", "name": name }));
     }
     if wanted(What::Root) {
         let version = rotate::root(&app.db, &source, now, &app.rng).await?;

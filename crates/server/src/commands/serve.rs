@@ -8,6 +8,8 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Failure, Global, at, logs, say};
+use crate::actions::staff::{self, Entrance};
+use crate::app::App;
 use crate::config;
 use crate::roles::ServerRole;
 use crate::server::{self, Running};
@@ -50,6 +52,7 @@ impl Serve {
         }
         say(&if global.json { ready } else { format!("listening on {url}, serving {roles}") })?;
         tell(&running);
+        let_in(&running.app, global).await?;
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
@@ -78,6 +81,29 @@ fn tell(running: &Running) {
     }
 }
 
+/// Where nobody can get into the console, and no link is good any more, there is a new one. It is a secret: shown, and not logged.
+async fn let_in(app: &App, global: &Global) -> Result<(), Failure> {
+    if !app.config.server.roles.has(ServerRole::Console) || !app.config.server.roles.need_database() {
+        return Ok(());
+    }
+    match staff::entrance(&app.db, app.clock.now()).await? {
+        Entrance::Open => {}
+        Entrance::Linked => {
+            tracing::info!("nobody has set up the console yet: open the link that was shown, or run `counterfoild staff link`")
+        }
+        Entrance::Closed if global.json => tracing::info!("nobody can get into the console: `counterfoild staff link` makes a link"),
+        Entrance::Closed => {
+            let link = staff::first_link(&app.db, &app.rng, app.clock.now()).await?;
+            let base = app.urls.first().map_or("", String::as_str);
+            say(&format!(
+                "nobody can get into the console yet; this link lets an operator in, once, for 24 hours:\n  {}",
+                link.reveal(base)
+            ))?;
+        }
+    }
+    Ok(())
+}
+
 /// Roles that neither this process has nor any address is configured for.
 pub fn missing_addresses(server: &config::Server) -> Vec<String> {
     let others =
@@ -87,7 +113,7 @@ pub fn missing_addresses(server: &config::Server) -> Vec<String> {
 }
 
 /// Whoever waits for the file never sees half of it.
-fn write_at_once(path: &Path, text: &str) -> std::io::Result<()> {
+pub(super) fn write_at_once(path: &Path, text: &str) -> std::io::Result<()> {
     let mut partial = path.as_os_str().to_owned();
     partial.push(".partial");
     std::fs::write(&partial, text)?;

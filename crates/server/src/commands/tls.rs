@@ -1,6 +1,7 @@
 //! A certificate authority of one's own, and a certificate by it, for servers that have no other.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use counterfoil_core::Timestamp;
@@ -11,6 +12,16 @@ use crate::keys::root::write_private;
 
 /// How long the certificate authority and the certificate are good, in days.
 const DAYS: (i64, i64) = (3650, 397);
+
+/// What a certificate is for: this host, the address that is listened on, and names besides.
+pub fn names(listen: SocketAddr, more: &[String]) -> Vec<String> {
+    let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+    if !listen.ip().is_unspecified() && !listen.ip().is_loopback() {
+        names.push(listen.ip().to_string());
+    }
+    names.extend(more.iter().cloned());
+    names
+}
 
 /// Makes `ca.pem`, `ca.key`, `server.pem` and `server.key` in a directory, unless they are all there. Answers with the place of `ca.pem`.
 pub fn make(directory: &Path, names: Vec<String>, now: Timestamp) -> Result<PathBuf, Failure> {

@@ -5,7 +5,7 @@ use tokio_postgres::SimpleQueryMessage;
 
 use super::error::DbError;
 use super::url::Target;
-use super::{Db, postgres, sqlite};
+use super::{Db, Schema, postgres, sqlite};
 
 pub use distribute::Distribution;
 pub(super) use distribute::distribute;
@@ -26,6 +26,24 @@ mod for_sqlite {
 
 mod for_postgres {
     refinery::embed_migrations!("src/migrations/postgres");
+}
+
+mod gateway_for_sqlite {
+    refinery::embed_migrations!("src/gateway/migrations/sqlite");
+}
+
+mod gateway_for_postgres {
+    refinery::embed_migrations!("src/gateway/migrations/postgres");
+}
+
+/// The migrations of a schema, for the engine of a database.
+fn runner_of(db: &Db) -> Runner {
+    match (db.settings().schema, db.target()) {
+        (Schema::Authority, Target::Sqlite(_)) => for_sqlite::migrations::runner(),
+        (Schema::Authority, Target::Postgres(_)) => for_postgres::migrations::runner(),
+        (Schema::Gateway, Target::Sqlite(_)) => gateway_for_sqlite::migrations::runner(),
+        (Schema::Gateway, Target::Postgres(_)) => gateway_for_postgres::migrations::runner(),
+    }
 }
 
 /// Where the schema stands.
@@ -56,10 +74,12 @@ impl MigrationStatus {
 
 /// Says what stands in the database and what in the program.
 pub(super) async fn status(db: &Db) -> Result<MigrationStatus, DbError> {
-    let (runner, version) = match db.target() {
+    let runner = runner_of(db);
+    let version = match db.target() {
         Target::Sqlite(path) => {
             let path = path.clone();
-            let version = blocking(move || {
+            let runner = runner_of(db);
+            blocking(move || {
                 let mut connection = sqlite::open_writer(&path)?;
                 // refinery fails where its own table is missing, and an empty database has none.
                 let begun =
@@ -67,15 +87,14 @@ pub(super) async fn status(db: &Db) -> Result<MigrationStatus, DbError> {
                 if !begun {
                     return Ok(0);
                 }
-                let applied = for_sqlite::migrations::runner().get_applied_migrations(&mut connection).map_err(explain)?;
+                let applied = runner.get_applied_migrations(&mut connection).map_err(explain)?;
                 Ok(applied.iter().map(version_of).max().unwrap_or(0))
             })
-            .await?;
-            (for_sqlite::migrations::runner(), version)
+            .await?
         }
         Target::Postgres(target) => {
             let client = postgres::connect(&target.primary(), db.settings()).await?;
-            (for_postgres::migrations::runner(), version_on_postgres(&client).await.map_err(|error| DbError::Migration(error.to_string()))?)
+            version_on_postgres(&client).await.map_err(|error| DbError::Migration(error.to_string()))?
         }
     };
     Ok(compare(&runner, version))
@@ -104,10 +123,10 @@ pub(super) async fn migrate(db: &Db) -> Result<MigrationStatus, DbError> {
     }
     match db.target() {
         Target::Sqlite(path) => {
-            let path = path.clone();
+            let (path, runner) = (path.clone(), runner_of(db));
             blocking(move || {
                 let mut connection = sqlite::open_writer(&path)?;
-                for_sqlite::migrations::runner().run(&mut connection).map(drop).map_err(explain)
+                runner.run(&mut connection).map(drop).map_err(explain)
             })
             .await?;
         }
@@ -115,7 +134,7 @@ pub(super) async fn migrate(db: &Db) -> Result<MigrationStatus, DbError> {
             let mut client = postgres::connect(&target.primary(), db.settings()).await?;
             // Two servers that start together must not both create a table. The number only has to be nobody else's.
             client.batch_execute("SELECT pg_advisory_lock(4849190327)").await.map_err(cannot)?;
-            for_postgres::migrations::runner().run_async(&mut client).await.map(drop).map_err(explain)?;
+            runner_of(db).run_async(&mut client).await.map(drop).map_err(explain)?;
             client.batch_execute("SELECT pg_advisory_unlock(4849190327)").await.map_err(cannot)?;
         }
     }

@@ -8,6 +8,17 @@ use super::faults::Faults;
 use super::instant;
 use super::meter::Statistics;
 use super::url::{DbUrl, Target};
+use super::watched::Watched;
+
+/// Whose tables are in a database.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Schema {
+    /// The authority's.
+    #[default]
+    Authority,
+    /// A gateway's (C16).
+    Gateway,
+}
 
 /// How many of what, and how long.
 ///
@@ -15,6 +26,8 @@ use super::url::{DbUrl, Target};
 /// start, to migrate, and for each `Db::snapshot` (audits).
 #[derive(Clone, Debug)]
 pub struct DbOptions {
+    /// Whose tables.
+    pub schema: Schema,
     /// Connections that write (PostgreSQL; SQLite has one writer).
     pub writers: usize,
     /// Connections that read.
@@ -43,6 +56,7 @@ pub struct DbOptions {
 impl Default for DbOptions {
     fn default() -> Self {
         Self {
+            schema: Schema::Authority,
             writers: 2,
             readers: 2,
             named_statements: true,
@@ -74,6 +88,7 @@ impl DbOptions {
 /// The options as every thread holds them.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
+    pub(super) schema: Schema,
     pub(super) named_statements: bool,
     pub(super) replica_rest: Duration,
     pub(super) batch: usize,
@@ -83,11 +98,13 @@ pub(super) struct Settings {
     pub(super) connect_for: Duration,
     pub(super) faults: Option<Arc<Faults>>,
     pub(super) statistics: Arc<Statistics>,
+    pub(super) watched: Watched,
 }
 
 impl Settings {
     pub(super) fn new(options: &DbOptions) -> Self {
         Self {
+            schema: options.schema,
             named_statements: options.named_statements,
             replica_rest: options.replica_rest,
             batch: options.batch.max(1),
@@ -97,6 +114,7 @@ impl Settings {
             connect_for: options.connect_for,
             faults: options.faults.clone(),
             statistics: Arc::default(),
+            watched: Watched::default(),
         }
     }
 

@@ -192,7 +192,7 @@ struct Ran {
 async fn run(session: &Rc<Session>, chain: Chain<'_>, settings: &Settings) -> Vec<Ran> {
     let mut ran = Vec::with_capacity(chain.len());
     for (place, job) in chain {
-        let mut tx = Tx::new(Engine::Postgres(Rc::clone(session)), settings.faults.clone());
+        let mut tx = Tx::new(Engine::Postgres(Rc::clone(session)), settings.faults.clone()).watched_by(&settings.watched);
         let attempt = attempt(job.as_mut(), &mut tx).await;
         ran.push(Ran { place, attempt, wrote: tx.wrote(), changed: tx.changed() });
     }

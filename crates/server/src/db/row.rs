@@ -26,6 +26,13 @@ impl Row {
         T::from_value(value).map_err(|reason| self.complain(reason))
     }
 
+    /// All columns that are left, as they are.
+    pub(crate) fn rest(&mut self) -> Vec<Value<'static>> {
+        let values: Vec<_> = self.values.by_ref().collect();
+        self.column += values.len();
+        values
+    }
+
     /// Reads the whole row; columns that nobody reads are an error, because statement and type have drifted apart.
     pub(crate) fn read<R: FromRow>(mut self) -> Result<R, DbError> {
         let read = R::from_row(&mut self)?;

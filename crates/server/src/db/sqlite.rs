@@ -27,9 +27,9 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, DbError> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
         .map_err(|error| cannot(&error))?;
     prepare(&connection).map_err(|error| cannot(&error))?;
-    // FULL: in WAL mode, a commit is on the disk when COMMIT returns.
+    // FULL: in WAL mode, a commit is on the disk when COMMIT returns. What is deleted is overwritten: people may ask for that.
     connection
-        .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON")
+        .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON")
         .map_err(|error| cannot(&error))?;
     Ok(connection)
 }
@@ -98,7 +98,7 @@ fn together(connection: &Rc<Connection>, jobs: &mut [Box<dyn Job>], settings: &S
         let mut attempts = Vec::with_capacity(jobs.len());
         for job in jobs {
             control(connection, "SAVEPOINT action")?;
-            let mut tx = Tx::new(Engine::Sqlite(Rc::clone(connection)), settings.faults.clone());
+            let mut tx = Tx::new(Engine::Sqlite(Rc::clone(connection)), settings.faults.clone()).watched_by(&settings.watched);
             let result = attempt(job.as_mut(), &mut tx).now_or_never().unwrap_or_else(|| Attempt::Failed(DbError::Stalled(job.name())));
             match result {
                 Attempt::Done => {}

@@ -8,6 +8,7 @@ use super::error::DbError;
 use super::faults::Faults;
 use super::row::{FromRow, Row};
 use super::value::Value;
+use super::watched::Watched;
 use super::{postgres, sqlite};
 
 /// One transaction of an action, on either engine.
@@ -22,6 +23,7 @@ pub struct Tx {
     wrote: bool,
     changed: bool,
     waiting: Rc<Cell<bool>>,
+    watched: Watched,
 }
 
 #[derive(Debug)]
@@ -32,7 +34,17 @@ pub(super) enum Engine {
 
 impl Tx {
     pub(super) fn new(engine: Engine, faults: Option<Arc<Faults>>) -> Self {
-        Self { engine, faults, failure: None, wrote: false, changed: false, waiting: Rc::default() }
+        Self { engine, faults, failure: None, wrote: false, changed: false, waiting: Rc::default(), watched: Watched::default() }
+    }
+
+    /// One whose records somebody may want to be told of.
+    pub(super) fn watched_by(self, watched: &Watched) -> Self {
+        Self { watched: watched.clone(), ..self }
+    }
+
+    /// Whether somebody outside wants to be told of this record of the audit log; costs nothing.
+    pub fn is_watched(&self, record: &str) -> bool {
+        self.watched.wants(record)
     }
 
     /// Begins a statement. The text is a literal, so that no input can become part of it; `$1` is what is bound first.

@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use counterfoil_core::{GrantId, MediumId, Timestamp, TitleId, UserId};
+use counterfoil_core::wire::{BURY_HOLDER, BuryHolder, FREE_COPIES, FreeCopies, REBIND_GRANTS, RebindGrants};
+use counterfoil_core::{DeviceId, DriveId, GrantId, HolderId, MediumId, Timestamp, TitleId, UserId};
 use serde::{Deserialize, Serialize};
 
+use crate::actions::erase::{self, RELEASE_NAME, ReleaseName};
+use crate::actions::gateway::undo::{self, END_COPIES, EXCHANGE_UNDONE, EndCopies, ExchangeUndone};
+use crate::actions::repair::{bury, entitle, free, rebind};
 use crate::app::App;
 use crate::db::{DbError, Tx};
 use crate::store::outbox::{self, Operation};
-use crate::store::user;
+use crate::store::{audit, gateway_exchange, holder, medium, user};
 
 /// Outbox: a grant was issued, and its user's family learns of the entitlement.
 pub const ENTITLEMENT: &str = "entitlement";
@@ -29,6 +33,70 @@ pub struct Entitlement {
     pub title: TitleId,
     /// Since when.
     pub at: Timestamp,
+    /// Whom the keys were sealed to; a server of an earlier version did not say, nor what follows.
+    #[serde(default)]
+    pub holder: Option<HolderId>,
+    /// Bound to which device.
+    #[serde(default)]
+    pub device: Option<DeviceId>,
+    /// Bound to which drive.
+    #[serde(default)]
+    pub drive: Option<DriveId>,
+}
+
+/// What one family tells another.
+#[derive(Clone, Debug)]
+enum Message {
+    Entitlement(Entitlement),
+    Free(FreeCopies),
+    Rebind(RebindGrants),
+    Bury(BuryHolder),
+    Release(ReleaseName),
+    Undone(ExchangeUndone),
+    EndCopies(EndCopies),
+}
+
+impl Message {
+    fn read(operation: &Operation) -> Result<Self, String> {
+        let text = &operation.payload;
+        let read = match operation.kind.as_str() {
+            ENTITLEMENT => serde_json::from_str(text).map(Message::Entitlement),
+            FREE_COPIES => serde_json::from_str(text).map(Message::Free),
+            REBIND_GRANTS => serde_json::from_str(text).map(Message::Rebind),
+            BURY_HOLDER => serde_json::from_str(text).map(Message::Bury),
+            RELEASE_NAME => serde_json::from_str(text).map(Message::Release),
+            EXCHANGE_UNDONE => serde_json::from_str(text).map(Message::Undone),
+            END_COPIES => serde_json::from_str(text).map(Message::EndCopies),
+            other => return Err(format!("nobody delivers {other:?}")),
+        };
+        read.map_err(|error| error.to_string())
+    }
+
+    /// Whom it is for.
+    fn family(&self) -> String {
+        match self {
+            Message::Entitlement(told) => user::family(told.user),
+            Message::Free(told) => medium::family(&told.medium),
+            Message::Rebind(told) => medium::family(&told.medium),
+            Message::Bury(told) => holder::family(told.holder),
+            Message::Release(told) => told.name.clone(),
+            Message::Undone(told) => gateway_exchange::family(told.exchange),
+            Message::EndCopies(told) => user::family(told.user),
+        }
+    }
+
+    /// Its effect, which a second time is none.
+    async fn take_effect(&self, tx: &mut Tx, now: Timestamp) -> Result<(), DbError> {
+        match self {
+            Message::Entitlement(told) => entitle::take_effect(tx, told, now).await,
+            Message::Free(told) => free::take_effect(tx, told, now).await,
+            Message::Rebind(told) => rebind::take_effect(tx, told, now).await,
+            Message::Bury(told) => bury::take_effect(tx, told, now).await,
+            Message::Release(told) => erase::release(tx, told, now).await,
+            Message::Undone(told) => undo::undone_takes_effect(tx, told, now).await,
+            Message::EndCopies(told) => undo::copies_end(tx, told, now).await,
+        }
+    }
 }
 
 /// Delivers what is due now, at most one batch; answers with how many messages there were.
@@ -41,18 +109,36 @@ pub struct Entitlement {
 pub async fn deliver(app: &App) -> Result<usize, DbError> {
     let now = app.clock.now();
     let due = outbox::due(&app.db, now.0, BATCH).await?;
-    let count = due.len();
     let oldest = due.iter().map(|operation| now.0 - operation.created_at).max().unwrap_or(0);
     metrics::gauge!("counterfoil_outbox_lag_seconds").set(oldest as f64 / 1000.0);
-    let mut by_user = BTreeMap::<UserId, Vec<(Operation, Entitlement)>>::new();
+    deliver_these(app, due, now).await
+}
+
+/// Delivers what a family has to tell of repairs, at once and not when the leader comes to it: who waits for the effect has it with the
+/// answer. Where that fails, it is delivered a moment later, as all else is.
+pub async fn deliver_of(app: &App, family: &str) {
+    let now = app.clock.now();
+    let delivered = match outbox::due_of(&app.db, family, now.0, BATCH).await {
+        Ok(due) => deliver_these(app, due, now).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = delivered {
+        tracing::warn!(%error, "what a repair has to tell could not be delivered at once");
+    }
+    app.outbox.notify_one();
+}
+
+async fn deliver_these(app: &App, due: Vec<Operation>, now: Timestamp) -> Result<usize, DbError> {
+    let count = due.len();
+    let mut by_target = BTreeMap::<String, Vec<(Operation, Message)>>::new();
     let mut ended = vec![];
     for operation in due {
-        match read(&operation) {
-            Ok(told) => by_user.entry(told.user).or_default().push((operation, told)),
+        match Message::read(&operation) {
+            Ok(message) => by_target.entry(message.family()).or_default().push((operation, message)),
             Err(reason) => ended.push((operation, Err(reason))),
         }
     }
-    let told = by_user.into_iter().map(|(user, messages)| tell(app, user, messages));
+    let told = by_target.into_iter().map(|(family, messages)| tell(app, family, messages, now));
     ended.extend(futures_util::future::join_all(told).await.into_iter().flatten());
 
     let mut by_family = BTreeMap::<String, Vec<(Operation, Outcome)>>::new();
@@ -66,31 +152,35 @@ pub async fn deliver(app: &App) -> Result<usize, DbError> {
 /// Delivered, or why not.
 pub(crate) type Outcome = Result<(), String>;
 
-fn read(operation: &Operation) -> Result<Entitlement, String> {
-    match operation.kind.as_str() {
-        ENTITLEMENT => serde_json::from_str(&operation.payload).map_err(|error| error.to_string()),
-        other => Err(format!("nobody delivers {other:?}")),
-    }
-}
-
-/// Tells a user's family of all its entitlements at once; where that fails, of each by itself, so that one does not hold the others up.
-async fn tell(app: &App, user: UserId, messages: Vec<(Operation, Entitlement)>) -> Vec<(Operation, Outcome)> {
+/// Tells a family of everything at once; where that fails, of each by itself, so that one does not hold the others up.
+async fn tell(app: &App, family: String, messages: Vec<(Operation, Message)>, now: Timestamp) -> Vec<(Operation, Outcome)> {
     let (operations, told): (Vec<_>, Vec<_>) = messages.into_iter().unzip();
-    let together = entitle(app, user, told.clone()).await;
+    let together = take_effect(app, &family, told.clone(), now).await;
     let alone = told.len() > 1 && together.is_err();
     let mut ended = Vec::with_capacity(operations.len());
     for (operation, told) in operations.into_iter().zip(told) {
-        let outcome = if alone { entitle(app, user, vec![told]).await } else { together.clone() };
+        let outcome = if alone { take_effect(app, &family, vec![told], now).await } else { together.clone() };
         ended.push((operation, outcome.map_err(|error| error.to_string())));
     }
     ended
 }
 
-async fn entitle(app: &App, user: UserId, told: Vec<Entitlement>) -> Result<(), DbError> {
+async fn take_effect(app: &App, family: &str, mut told: Vec<Message>, now: Timestamp) -> Result<(), DbError> {
+    for message in &mut told {
+        if let Message::Entitlement(told) = message {
+            entitle::complete(app, told).await?;
+        }
+    }
+    let of_copies = told.iter().any(|message| matches!(message, Message::Entitlement(_)));
+    let target = family.to_owned();
     app.db
-        .write("entitle", user::family(user), async move |tx: &mut Tx| {
-            for Entitlement { grant, medium, title, at, .. } in &told {
-                user::entitle(tx, user, *grant, medium, title, *at).await?;
+        .write("outbox effect", family, async move |tx: &mut Tx| {
+            // What is told of a copy is judged by the entry: nothing of that may be exchanged between the look and the end.
+            if of_copies {
+                audit::hold(tx, &target).await?;
+            }
+            for message in &told {
+                message.take_effect(tx, now).await?;
             }
             Ok(())
         })

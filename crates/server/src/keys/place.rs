@@ -15,7 +15,7 @@ pub enum Purpose {
     Claim,
     /// Secrets that people and their devices are told from others by.
     Device,
-    /// The authority's signing and sealing keys.
+    /// The authority's signing and sealing keys, and what it signs to webhooks with.
     Authority,
 }
 
@@ -102,6 +102,18 @@ pub enum Place<'a> {
         /// Of what.
         purpose: &'a str,
     },
+    /// `webhook_secret.wrapped`
+    WebhookSecret {
+        /// Webhook ID.
+        webhook: &'a str,
+        /// Which of its secrets.
+        number: u32,
+    },
+    /// `gateway_issuer.wrapped`
+    GatewayIssuer {
+        /// Its name.
+        issuer: &'a str,
+    },
     /// `authority_key.wrapped`
     AuthorityKey {
         /// Its name.
@@ -119,7 +131,7 @@ impl Place<'_> {
             Self::DeviceSecret { .. } | Self::TotpSecret { .. } | Self::MailedTicket { .. } | Self::Between { .. } | Self::UploadTicket => {
                 Purpose::Device
             }
-            Self::AuthorityKey { .. } => Purpose::Authority,
+            Self::AuthorityKey { .. } | Self::WebhookSecret { .. } | Self::GatewayIssuer { .. } => Purpose::Authority,
         }
     }
 
@@ -145,6 +157,11 @@ impl Place<'_> {
                 then(&RowId { table: "outbox", key: &[user, operation], column: "payload", version: 0 })
             }
             Self::Between { purpose } => then(&RowId { table: "", key: &[purpose], column: "", version: 0 }),
+            Self::WebhookSecret { webhook, number } => {
+                let text = number.to_string();
+                then(&RowId { table: "webhook_secret", key: &[webhook, &text], column: "wrapped", version: *number })
+            }
+            Self::GatewayIssuer { issuer } => then(&RowId { table: "gateway_issuer", key: &[issuer], column: "wrapped", version: 0 }),
             Self::AuthorityKey { kid } => then(&RowId { table: "authority_key", key: &[kid], column: "wrapped", version: 0 }),
         }
     }

@@ -174,13 +174,22 @@ fn kept_under(purpose: Purpose) -> &'static [Kept] {
             Kept { table: key::DEVICE_SECRETS, place: |row| Ok(Place::DeviceSecret { user: &row.family, device: &row.second }) },
             Kept { table: key::TOTP_SECRETS, place: |row| Ok(Place::TotpSecret { user: &row.family }) },
         ],
-        Purpose::Authority => &[Kept { table: key::AUTHORITY_KEYS, place: |row| Ok(Place::AuthorityKey { kid: &row.family }) }],
+        Purpose::Authority => &[
+            Kept { table: key::AUTHORITY_KEYS, place: |row| Ok(Place::AuthorityKey { kid: &row.family }) },
+            Kept { table: key::WEBHOOK_SECRETS, place: webhook_secret },
+            Kept { table: key::GATEWAY_ISSUERS, place: |row| Ok(Place::GatewayIssuer { issuer: &row.family }) },
+        ],
     }
 }
 
 fn content_key(row: &WrappedRow) -> Result<Place<'_>, KeysError> {
     let generation = row.second.parse().map_err(|_| KeysError::Root(format!("generation {:?} of {}", row.second, row.family)))?;
     Ok(Place::ContentKey { title: &row.family, generation })
+}
+
+fn webhook_secret(row: &WrappedRow) -> Result<Place<'_>, KeysError> {
+    let number = row.second.parse().map_err(|_| KeysError::Root(format!("number {:?} of {}", row.second, row.family)))?;
+    Ok(Place::WebhookSecret { webhook: &row.family, number })
 }
 
 /// A new root key in the file; the key-encryption keys are wrapped under it in one transaction. Running servers go on with the keys in memory,

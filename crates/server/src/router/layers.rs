@@ -12,8 +12,8 @@ use tower::layer::util::{Identity, Stack};
 use tower_http::request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
 use tower_http::trace::TraceLayer;
 
-use crate::app::App;
 use crate::clock::Rng;
+use crate::config;
 use crate::limits::crowd::{self, Crowd};
 use crate::limits::{self, Limits, Rate};
 use crate::problem::{ApiCode, Problem};
@@ -25,8 +25,7 @@ const UPLOADS: &str = "/v1/uploads/";
 const MAX_REQUEST_ID: usize = 128;
 
 /// Limits and logs, inside of the layer that renders problems.
-pub fn around(routes: Router, app: &App) -> Router {
-    let limits = &app.config.limits;
+pub fn around(routes: Router, limits: &config::Limits) -> Router {
     let address = Rate { per_second: limits.requests_per_second, burst: limits.burst };
     let token = Rate { per_second: limits.token_requests_per_second, burst: limits.token_burst };
     routes

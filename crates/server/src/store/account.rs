@@ -4,26 +4,48 @@ use counterfoil_core::{Timestamp, UserId};
 
 use crate::db::{DbError, FromRow, Row, Tx};
 
+/// Where somebody signs in. Each has names of its own, and sessions that are good nowhere else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Realm {
+    /// `/account`: users, for their own things.
+    Users,
+    /// `/console`: who works for the operator or a publisher.
+    Staff,
+}
+
 /// An e-mail address as people sign in with it: trimmed, lower case, something before and behind one `@`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Email(String);
+pub struct Email {
+    text: String,
+    realm: Realm,
+}
 
 impl Email {
-    /// Reads what somebody typed; `None` is no address that mail can be sent to (RFC 5321 §4.5.3.1: at most 254 octets).
+    /// Reads what a user typed; `None` is no address that mail can be sent to (RFC 5321 §4.5.3.1: at most 254 octets).
     pub fn parse(text: &str) -> Option<Self> {
+        Self::parse_in(Realm::Users, text)
+    }
+
+    /// The same, of whoever signs in there.
+    pub fn parse_in(realm: Realm, text: &str) -> Option<Self> {
         let text = text.trim().to_lowercase();
         let known: lettre::Address = text.parse().ok()?;
-        (text.len() <= 254 && known.domain().contains('.') || known.domain() == "localhost").then_some(Self(text))
+        (text.len() <= 254 && known.domain().contains('.') || known.domain() == "localhost").then_some(Self { text, realm })
     }
 
     /// As it is written.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 
-    /// Its family, and the row that it is found by: nobody who reads the table reads addresses.
+    /// Its family, and the row that it is found by: nobody who reads the table reads addresses. Whoever is both user and staff has two.
     pub fn family(&self) -> String {
-        format!("/sign-in/{}", blake3::hash(self.0.as_bytes()).to_hex())
+        let prefix = match self.realm {
+            Realm::Users => "",
+            // No address holds a space.
+            Realm::Staff => "staff ",
+        };
+        format!("/sign-in/{}", blake3::hash(format!("{prefix}{}", self.text).as_bytes()).to_hex())
     }
 }
 
@@ -284,7 +306,7 @@ pub async fn end_sessions(tx: &mut Tx, user: UserId, now: Timestamp) -> Result<(
 
 #[cfg(test)]
 mod tests {
-    use super::Email;
+    use super::{Email, Realm};
 
     #[test]
     fn addresses_are_read_as_people_type_them() {
@@ -300,5 +322,7 @@ mod tests {
         }
         let same = [Email::parse("ADA@example.org"), Email::parse("ada@example.org")];
         assert_eq!(same[0].as_ref().map(Email::family), same[1].as_ref().map(Email::family));
+        let of_staff = Email::parse_in(Realm::Staff, "ada@example.org");
+        assert_ne!(of_staff.as_ref().map(Email::family), same[0].as_ref().map(Email::family), "a name of staff is no user's");
     }
 }

@@ -10,6 +10,7 @@
 //! - root, context `counterfoil audit root v1`: for each entry, sorted by family: family · seq · hash (32 bytes).
 //! - checkpoint, context `counterfoil audit checkpoint v1`: number · at · entries · root · prev; the first one's prev is zero.
 
+use super::webhook;
 use crate::db::{Db, DbError, Tx};
 
 pub use checkpoint::{Checkpoint, checkpoint, last_checkpoint_at};
@@ -38,7 +39,8 @@ struct Said<'a> {
     detail: &'a str,
 }
 
-/// Appends a row to the family's chain: when (milliseconds), who, what, and the particulars. No secret belongs in it.
+/// Appends a row to the family's chain: when (milliseconds), who, what, and the particulars. No secret belongs in it. Webhooks that want to
+/// know of it are told, if this transaction commits.
 ///
 /// # Errors
 /// A failure of the database. When another process appended meanwhile, the action is run again.
@@ -154,6 +156,7 @@ async fn insert(tx: &mut Tx, family: &str, entry: Entry, prev: &[u8; 32], said: 
         .bind(entry.hash)
         .execute()
         .await?;
+    webhook::tell(tx, family, entry.seq, said.at, said.event, said.detail).await?;
     Ok(entry)
 }
 

@@ -44,3 +44,34 @@ pub async fn page(tx: &mut Tx, family: &str, after: i64, limit: i64) -> Result<V
         .all()
         .await
 }
+
+/// Up to `limit` records of a family, newest first, before a place in its chain.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn newest(tx: &mut Tx, family: &str, before: i64, limit: i64) -> Result<Vec<Record>, DbError> {
+    tx.query("SELECT seq, at, actor, event, detail, hash FROM audit WHERE family = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3")
+        .bind(family)
+        .bind(before)
+        .bind(limit)
+        .all()
+        .await
+}
+
+/// As [`newest`], of those whose particulars name something by an ID.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn naming(tx: &mut Tx, family: &str, id: &str, before: i64, limit: i64) -> Result<Vec<Record>, DbError> {
+    tx.query(
+        "SELECT seq, at, actor, event, detail, hash FROM audit
+         WHERE family = $1 AND seq < $2 AND detail LIKE $3 ORDER BY seq DESC LIMIT $4",
+    )
+    .bind(family)
+    .bind(before)
+    // IDs are letters, digits and hyphens.
+    .bind(format!("%\"{id}\"%"))
+    .bind(limit)
+    .all()
+    .await
+}

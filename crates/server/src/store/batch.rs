@@ -56,6 +56,8 @@ pub struct Batch {
     pub created_at: i64,
     /// Refreshes that were ordered of all its media.
     pub refreshes: u32,
+    /// Whether their keys are paid for when they are copied (C18): so it is from the beginning, for good.
+    pub paid_on_copy: bool,
 }
 
 impl FromRow for Batch {
@@ -70,6 +72,7 @@ impl FromRow for Batch {
             claim_key: row.column()?,
             created_at: row.column()?,
             refreshes: row.column()?,
+            paid_on_copy: row.column::<i64>()? != 0,
         })
     }
 }
@@ -86,13 +89,22 @@ pub fn family(batch: BatchId) -> String {
 pub async fn get(tx: &mut Tx, scope: &Scope, id: BatchId) -> Result<Option<Batch>, DbError> {
     let batch: Option<Batch> = tx
         .query(
-            "SELECT batch_id, publisher_id, name, origin, count, rights, claim_key, created_at, refreshes
+            "SELECT batch_id, publisher_id, name, origin, count, rights, claim_key, created_at, refreshes, paid_on_copy
          FROM batch WHERE batch_id = $1",
         )
         .bind(id.to_string())
         .opt()
         .await?;
     Ok(batch.filter(|batch| scope.covers(batch.publisher.as_str())))
+}
+
+/// Whose a batch is.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn owner(tx: &mut Tx, id: BatchId) -> Result<Option<PublisherId>, DbError> {
+    let found: Option<(PublisherId,)> = tx.query("SELECT publisher_id FROM batch WHERE batch_id = $1").bind(id.to_string()).opt().await?;
+    Ok(found.map(|(publisher,)| publisher))
 }
 
 /// Up to `limit` batches in the order of their IDs, after `after`.
@@ -103,7 +115,7 @@ pub async fn list(tx: &mut Tx, scope: &Scope, after: &str, limit: i64) -> Result
     match scope {
         Scope::Publisher(publisher) => {
             tx.query(
-                "SELECT batch_id, publisher_id, name, origin, count, rights, claim_key, created_at, refreshes
+                "SELECT batch_id, publisher_id, name, origin, count, rights, claim_key, created_at, refreshes, paid_on_copy
                  FROM batch WHERE publisher_id = $1 AND batch_id > $2 ORDER BY batch_id LIMIT $3",
             )
             .bind(publisher)
@@ -114,7 +126,7 @@ pub async fn list(tx: &mut Tx, scope: &Scope, after: &str, limit: i64) -> Result
         }
         Scope::All => {
             tx.query(
-                "SELECT batch_id, publisher_id, name, origin, count, rights, claim_key, created_at, refreshes
+                "SELECT batch_id, publisher_id, name, origin, count, rights, claim_key, created_at, refreshes, paid_on_copy
                  FROM batch WHERE batch_id > $1 ORDER BY batch_id LIMIT $2",
             )
             .bind(after)
@@ -133,8 +145,8 @@ pub async fn insert(tx: &mut Tx, batch: &Batch) -> Result<bool, DbError> {
     let rights = serde_json::to_string(&batch.rights).expect("rights have text for keys, so they are JSON");
     let changed = tx
         .query(
-            "INSERT INTO batch (batch_id, publisher_id, name, origin, count, rights, claim_key, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (batch_id) DO NOTHING",
+            "INSERT INTO batch (batch_id, publisher_id, name, origin, count, rights, claim_key, created_at, paid_on_copy)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (batch_id) DO NOTHING",
         )
         .bind(batch.id.to_string())
         .bind(batch.publisher.as_str())
@@ -144,6 +156,7 @@ pub async fn insert(tx: &mut Tx, batch: &Batch) -> Result<bool, DbError> {
         .bind(rights)
         .bind(&batch.claim_key)
         .bind(batch.created_at)
+        .bind(i64::from(batch.paid_on_copy))
         .execute()
         .await?;
     Ok(changed == 1)

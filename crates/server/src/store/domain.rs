@@ -5,8 +5,9 @@ use std::str::FromStr;
 use counterfoil_core::rules::confirm::GrantState;
 use counterfoil_core::wire::HolderKind;
 use counterfoil_core::{
-    BatchId, CardId, Channel, ContentsServerId, Currency, DeviceId, DriveId, EntitlementId, GrantId, HolderId, JobId, Kind, LicenseId,
-    MediumId, OrderId, Policy, ProviderId, ReleaseVersion, Rights, Timestamp, TitleId, TransactionId, UploadId, UserId,
+    AccountId, BatchId, CardId, Channel, ContentsServerId, Currency, DeliveryId, DeviceId, DriveId, EntitlementId, GatewayId, GrantId,
+    HolderId, JobId, Kind, LicenseId, MediumId, OrderId, Policy, PostingId, ProviderId, ReissueId, ReleaseVersion, RepairId, RequestId,
+    Rights, Timestamp, TitleId, TransactionId, UploadId, UserId, WebhookId,
 };
 
 use crate::auth::Role;
@@ -36,7 +37,14 @@ from_text!(
     JobId,
     ContentsServerId,
     ProviderId,
+    GatewayId,
+    AccountId,
+    PostingId,
     UploadId,
+    RepairId,
+    ReissueId,
+    WebhookId,
+    DeliveryId,
     Currency,
     MediumId,
     BatchId,
@@ -45,6 +53,12 @@ from_text!(
     Channel,
     Kind
 );
+
+impl FromValue for RequestId {
+    fn from_value(value: Value<'static>) -> Result<Self, String> {
+        String::from_value(value)?.parse().map(RequestId).map_err(|error: uuid::Error| error.to_string())
+    }
+}
 
 impl FromValue for Timestamp {
     fn from_value(value: Value<'static>) -> Result<Self, String> {

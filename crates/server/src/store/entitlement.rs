@@ -4,7 +4,7 @@
 //! Those that came from media are told by the medium's family, and are [`super::user`]'s.
 
 use counterfoil_core::rules::license::Places;
-use counterfoil_core::{EntitlementId, OrderId, Policy, Timestamp, TitleId, UserId};
+use counterfoil_core::{EntitlementId, GrantId, MediumId, OrderId, Policy, Timestamp, TitleId, UserId};
 
 use crate::db::{DbError, FromRow, Row, Tx};
 
@@ -206,4 +206,28 @@ pub async fn end(tx: &mut Tx, user: UserId, entitlement: EntitlementId, now: Tim
         .execute()
         .await?;
     Ok(changed == 1)
+}
+
+/// What a user holds from media, by medium and grant, after `after`.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn of_media(
+    tx: &mut Tx,
+    user: UserId,
+    after: Option<&(MediumId, GrantId)>,
+    limit: i64,
+) -> Result<Vec<(MediumId, GrantId)>, DbError> {
+    tx.query(
+        "SELECT medium_id, entitlement_id FROM entitlement
+         WHERE user_id = $1 AND source = 'medium' AND state = 'active'
+           AND (medium_id > $2 OR (medium_id = $2 AND entitlement_id > $3))
+         ORDER BY medium_id, entitlement_id LIMIT $4",
+    )
+    .bind(user.to_string())
+    .bind(after.map_or("", |(medium, _)| medium.as_str()))
+    .bind(after.map(|(_, grant)| grant.to_string()).unwrap_or_default())
+    .bind(limit)
+    .all()
+    .await
 }

@@ -3,7 +3,7 @@
 use counterfoil_core::rules::claim::{Claimant, OpenClaim};
 use counterfoil_core::rules::confirm::{GrantFacts, GrantState};
 use counterfoil_core::wire::HolderKind;
-use counterfoil_core::{DeviceId, DriveId, GrantId, HolderId, MediumId, Timestamp, TitleId, UserId};
+use counterfoil_core::{DeviceId, DriveId, GrantId, HolderId, MediumId, RequestId, Timestamp, TitleId, UserId};
 
 use crate::db::{DbError, FromRow, Row, Tx};
 
@@ -37,6 +37,8 @@ pub struct GrantRow {
     pub library_key: Vec<u8>,
     /// When.
     pub issued_at: Timestamp,
+    /// The exchange through a gateway that paid for it (C17).
+    pub exchange: Option<RequestId>,
 }
 
 impl FromRow for GrantRow {
@@ -54,6 +56,7 @@ impl FromRow for GrantRow {
             state: row.column()?,
             library_key: row.column()?,
             issued_at: row.column()?,
+            exchange: row.column()?,
         })
     }
 }
@@ -72,7 +75,8 @@ impl GrantRow {
 /// A failure of the database.
 pub async fn of_user(tx: &mut Tx, medium: &MediumId, user: &str) -> Result<Vec<GrantRow>, DbError> {
     tx.query(
-        "SELECT grant_id, copy, title_id, generation, user_id, holder_id, holder_kind, device_id, drive_id, state, library_key, issued_at
+        "SELECT grant_id, copy, title_id, generation, user_id, holder_id, holder_kind, device_id, drive_id, state, library_key, issued_at,
+                exchange_id
          FROM grants WHERE medium_id = $1 AND user_id = $2 ORDER BY copy DESC, grant_id LIMIT $3",
     )
     .bind(medium.as_str())
@@ -97,6 +101,39 @@ pub fn open_claims(grants: &[GrantRow]) -> Vec<OpenClaim> {
     claims.into_iter().map(|(_, claim)| claim).collect()
 }
 
+/// The exchange that a user paid for a copy by which was taken back at a repair, and that no other copy has taken the place of since (C14). Of
+/// grants of one user on one medium.
+pub fn credit(grants: &[GrantRow]) -> Option<RequestId> {
+    let standing = |exchange| grants.iter().any(|row| row.exchange == Some(exchange) && row.state != GrantState::Revoked);
+    grants.iter().filter_map(|row| row.exchange).find(|exchange| !standing(*exchange))
+}
+
+/// The grants that an exchange paid for, taken back or not.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn of_exchange(tx: &mut Tx, medium: &MediumId, exchange: RequestId) -> Result<Vec<GrantRow>, DbError> {
+    tx.query(
+        "SELECT grant_id, copy, title_id, generation, user_id, holder_id, holder_kind, device_id, drive_id, state, library_key, issued_at,
+                exchange_id
+         FROM grants WHERE medium_id = $1 AND exchange_id = $2 ORDER BY copy DESC, grant_id LIMIT $3",
+    )
+    .bind(medium.as_str())
+    .bind(exchange.to_string())
+    .bind(MOST)
+    .all()
+    .await
+}
+
+/// The money for an exchange has gone back: nothing takes the place of what it paid for.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn forget_exchange(tx: &mut Tx, medium: &MediumId, exchange: RequestId) -> Result<(), DbError> {
+    let sql = "UPDATE grants SET exchange_id = NULL WHERE medium_id = $1 AND exchange_id = $2";
+    tx.query(sql).bind(medium.as_str()).bind(exchange.to_string()).execute().await.map(drop)
+}
+
 /// What `confirm` is decided on.
 ///
 /// # Errors
@@ -113,8 +150,8 @@ pub async fn confirm_facts(tx: &mut Tx, medium: &MediumId, user: &str) -> Result
 pub async fn insert(tx: &mut Tx, medium: &MediumId, copy: u32, row: &GrantRow) -> Result<(), DbError> {
     tx.query(
         "INSERT INTO grants (medium_id, grant_id, copy, title_id, generation, user_id, holder_id, holder_kind, device_id, drive_id,
-                             state, library_key, issued_at, settled_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, NULL)",
+                             state, library_key, issued_at, settled_at, exchange_id)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, NULL, $14)",
     )
     .bind(medium.as_str())
     .bind(row.grant.to_string())
@@ -129,6 +166,7 @@ pub async fn insert(tx: &mut Tx, medium: &MediumId, copy: u32, row: &GrantRow) -
     .bind(row.state.as_str())
     .bind(&row.library_key)
     .bind(row.issued_at.0)
+    .bind(row.exchange.map(|id| id.to_string()))
     .execute()
     .await
     .map(drop)
@@ -152,6 +190,39 @@ pub async fn settle(tx: &mut Tx, medium: &MediumId, grant: GrantId, now: Timesta
     if changed == 1 { Ok(()) } else { Err(tx.conflict("the grant")) }
 }
 
+/// Takes a grant back: its keys are given to nobody any more.
+///
+/// # Errors
+/// A failure of the database; `Conflict` where it was taken back meanwhile.
+pub async fn revoke(tx: &mut Tx, medium: &MediumId, grant: GrantId) -> Result<(), DbError> {
+    let changed = tx
+        .query("UPDATE grants SET state = 'revoked' WHERE medium_id = $1 AND grant_id = $2 AND state <> 'revoked'")
+        .bind(medium.as_str())
+        .bind(grant.to_string())
+        .execute()
+        .await?;
+    if changed == 1 { Ok(()) } else { Err(tx.conflict("the grant")) }
+}
+
+/// Has a grant that was not taken back go on with another card (C15). False where it is with that one already, or was taken back.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn rebind(tx: &mut Tx, medium: &MediumId, grant: GrantId, old: HolderId, new: HolderId) -> Result<bool, DbError> {
+    let changed = tx
+        .query(
+            "UPDATE grants SET holder_id = $4, holder_kind = 'card'
+             WHERE medium_id = $1 AND grant_id = $2 AND holder_id = $3 AND state <> 'revoked'",
+        )
+        .bind(medium.as_str())
+        .bind(grant.to_string())
+        .bind(old.to_string())
+        .bind(new.to_string())
+        .execute()
+        .await?;
+    Ok(changed == 1)
+}
+
 /// The user who has all copies of a medium that were claimed and not taken back; nobody where there are none, or several people have one.
 ///
 /// # Errors
@@ -166,4 +237,20 @@ pub async fn only_user(tx: &mut Tx, medium: &MediumId) -> Result<Option<UserId>,
         [(user,)] => Some(user),
         _ => None,
     })
+}
+
+/// One grant.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn find(tx: &mut Tx, medium: &MediumId, grant: GrantId) -> Result<Option<GrantRow>, DbError> {
+    tx.query(
+        "SELECT grant_id, copy, title_id, generation, user_id, holder_id, holder_kind, device_id, drive_id, state, library_key, issued_at,
+                exchange_id
+         FROM grants WHERE medium_id = $1 AND grant_id = $2",
+    )
+    .bind(medium.as_str())
+    .bind(grant.to_string())
+    .opt()
+    .await
 }

@@ -3,8 +3,11 @@
 use counterfoil_core::rules::register::HolderFacts;
 use counterfoil_core::wire::HolderKind;
 use counterfoil_core::{HolderId, Timestamp, UserId};
+use counterfoil_format::holder::HolderPublic;
+use counterfoil_format::hpke::SealingPublicKey;
+use counterfoil_format::signer::HolderVerifyingKey;
 
-use crate::db::{DbError, Tx};
+use crate::db::{DbError, FromRow, FromValue, Row, Tx, Value};
 
 /// The family of a holder.
 pub fn family(holder: HolderId) -> String {
@@ -40,8 +43,8 @@ pub async fn reserve(tx: &mut Tx, holder: HolderId, kind: HolderKind, keys: &Pub
         )
         .bind(holder.to_string())
         .bind(kind.as_str())
-        .bind(keys.sign)
-        .bind(keys.seal)
+        .bind(keys.sign.as_bytes())
+        .bind(keys.seal.as_bytes())
         .bind(user.to_string())
         .bind(now.0)
         .execute()
@@ -52,16 +55,40 @@ pub async fn reserve(tx: &mut Tx, holder: HolderId, kind: HolderKind, keys: &Pub
 /// The public halves of a holder's keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Public {
-    /// Ed25519.
-    pub sign: [u8; 32],
-    /// X25519.
-    pub seal: [u8; 32],
+    /// Ed25519, or P-256 where a token or TPM holds it.
+    pub sign: HolderVerifyingKey,
+    /// X25519, or P-256.
+    pub seal: SealingPublicKey,
+}
+
+impl From<HolderPublic> for Public {
+    fn from(HolderPublic { signing, sealing }: HolderPublic) -> Self {
+        Self { sign: signing, seal: sealing }
+    }
+}
+
+impl FromRow for Public {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self { sign: row.column()?, seal: row.column()? })
+    }
+}
+
+impl FromValue for HolderVerifyingKey {
+    fn from_value(value: Value<'static>) -> Result<Self, String> {
+        Self::from_bytes(&Vec::<u8>::from_value(value)?).map_err(|error| error.to_string())
+    }
+}
+
+impl FromValue for SealingPublicKey {
+    fn from_value(value: Value<'static>) -> Result<Self, String> {
+        Self::from_bytes(&Vec::<u8>::from_value(value)?).map_err(|error| error.to_string())
+    }
 }
 
 impl Public {
     /// The ID that follows from the keys.
     pub fn holder(&self) -> HolderId {
-        HolderId::from_bytes(counterfoil_format::holder::id_of(&self.sign, &self.seal))
+        HolderId::from_bytes(HolderPublic { signing: self.sign, sealing: self.seal }.id())
     }
 }
 
@@ -82,6 +109,17 @@ pub async fn issue(tx: &mut Tx, card: HolderId, now: Timestamp) -> Result<bool, 
     Ok(changed == 1)
 }
 
+/// The keys that a holder was registered with; nothing where it never was.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn keys(tx: &mut Tx, holder: HolderId) -> Result<Option<Public>, DbError> {
+    tx.query("SELECT sign_key, seal_key FROM holder WHERE holder_id = $1 AND sign_key IS NOT NULL AND seal_key IS NOT NULL")
+        .bind(holder.to_string())
+        .opt()
+        .await
+}
+
 /// Declares a holder dead: lost, replaced or revoked. Says whether it was known and alive.
 ///
 /// # Errors
@@ -90,4 +128,35 @@ pub async fn kill(tx: &mut Tx, holder: HolderId) -> Result<bool, DbError> {
     let changed =
         tx.query("UPDATE holder SET state = 'dead' WHERE holder_id = $1 AND state <> 'dead'").bind(holder.to_string()).execute().await?;
     Ok(changed == 1)
+}
+
+/// A card that has been registered, alive or dead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegisteredCard {
+    /// Whose it is, or was.
+    pub user: UserId,
+    /// Its public keys.
+    pub keys: Public,
+    /// Whether it has been declared dead.
+    pub dead: bool,
+}
+
+impl FromRow for RegisteredCard {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self { user: row.column()?, keys: Public::from_row(row)?, dead: row.column::<String>()? == "dead" })
+    }
+}
+
+/// Whose a card is; nobody's where it was never registered.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn registered_card(tx: &mut Tx, card: HolderId) -> Result<Option<RegisteredCard>, DbError> {
+    tx.query(
+        "SELECT user_id, sign_key, seal_key, state FROM holder
+         WHERE holder_id = $1 AND kind = 'card' AND user_id IS NOT NULL AND sign_key IS NOT NULL AND seal_key IS NOT NULL",
+    )
+    .bind(card.to_string())
+    .opt()
+    .await
 }

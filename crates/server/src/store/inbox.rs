@@ -145,6 +145,20 @@ pub async fn withdraw(tx: &mut Tx, user: UserId, device: DeviceId, license: Lice
     close_all(tx, user, device, None, now, &|waiting| is_by(waiting, license)).await
 }
 
+/// Closes everything that waits at a device, because it is gone (C14).
+///
+/// # Errors
+/// A failure of the database.
+pub async fn close_device(tx: &mut Tx, user: UserId, device: DeviceId, now: Timestamp) -> Result<(), DbError> {
+    tx.query("UPDATE inbox SET done_at = $3, failed = 'exchanged' WHERE user_id = $1 AND device_id = $2 AND done_at IS NULL")
+        .bind(user.to_string())
+        .bind(device.to_string())
+        .bind(now.0)
+        .execute()
+        .await
+        .map(drop)
+}
+
 fn is_by(work: &Work, license: LicenseId) -> bool {
     match work {
         Work::Install { license_id, .. } | Work::End { license_id, .. } => *license_id == license,

@@ -206,6 +206,18 @@ pub const AUTHORITY_KEYS: WrappedTable = WrappedTable {
     page: "SELECT kid, '', wrapped FROM authority_key WHERE kid > $1 AND CAST($2 AS TEXT) IS NOT NULL ORDER BY kid LIMIT $3",
     put: "UPDATE authority_key SET wrapped = $3 WHERE kid = $1 AND CAST($2 AS TEXT) IS NOT NULL AND wrapped = $4",
 };
+/// What certificates for gateways are signed with.
+pub const GATEWAY_ISSUERS: WrappedTable = WrappedTable {
+    page: "SELECT issuer_id, '', wrapped FROM gateway_issuer
+           WHERE issuer_id > $1 AND CAST($2 AS TEXT) IS NOT NULL ORDER BY issuer_id LIMIT $3",
+    put: "UPDATE gateway_issuer SET wrapped = $3 WHERE issuer_id = $1 AND CAST($2 AS TEXT) IS NOT NULL AND wrapped = $4",
+};
+/// What is signed to webhooks with.
+pub const WEBHOOK_SECRETS: WrappedTable = WrappedTable {
+    page: "SELECT webhook_id, CAST(number AS TEXT), wrapped FROM webhook_secret
+           WHERE webhook_id > $1 OR (webhook_id = $1 AND number > CAST(CAST($2 AS TEXT) AS BIGINT)) ORDER BY webhook_id, number LIMIT $3",
+    put: "UPDATE webhook_secret SET wrapped = $3 WHERE webhook_id = $1 AND number = CAST(CAST($2 AS TEXT) AS BIGINT) AND wrapped = $4",
+};
 
 impl WrappedTable {
     /// The next rows after `after`.

@@ -8,7 +8,7 @@ use counterfoil_core::{DeviceId, DriveId, EntitlementId, GrantId, HolderId, Lice
 
 use crate::db::{DbError, FromRow, FromValue, Row, Tx, Value};
 
-pub use steps::{choose, deliver, deliver_again, end, issue, move_to, renew, reopen, settle};
+pub use steps::{choose, deliver, deliver_again, end, issue, leave_drive, move_to, rebind, renew, reopen, settle};
 
 mod steps;
 
@@ -240,6 +240,26 @@ pub async fn of_entitlement(tx: &mut Tx, user: UserId, entitlement: EntitlementI
     .bind(user.to_string())
     .bind(entitlement.to_string())
     .bind(MOST)
+    .all()
+    .await
+}
+
+/// The user's licenses whose keys are out, after `after` in the order of their IDs.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn fetched(tx: &mut Tx, user: UserId, after: Option<LicenseId>, limit: i64) -> Result<Vec<LicenseRow>, DbError> {
+    tx.query(
+        "SELECT l.license_id, l.entitlement_id, l.title_id, l.device_id, l.state, l.transaction_id, l.moves, l.generation, l.grant_id,
+                l.holder_id, l.holder_kind, l.drive_id, l.library_key, l.issued_at, l.lease_until,
+                e.state, e.policy, e.expires_at, e.transfers, e.transfers_since, o.kind
+         FROM license l JOIN entitlement e ON e.user_id = l.user_id AND e.entitlement_id = l.entitlement_id
+         LEFT JOIN orders o ON o.user_id = e.user_id AND o.order_id = e.order_id
+         WHERE l.user_id = $1 AND l.license_id > $2 AND l.grant_id IS NOT NULL AND l.state <> 'ended' ORDER BY l.license_id LIMIT $3",
+    )
+    .bind(user.to_string())
+    .bind(after.map(|license| license.to_string()).unwrap_or_default())
+    .bind(limit)
     .all()
     .await
 }

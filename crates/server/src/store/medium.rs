@@ -36,9 +36,23 @@ pub struct MediumRow {
     pub refreshes: u32,
     /// Changes of its own rights.
     pub revision: i64,
+    /// Copies that were taken back after a repair (C14); those that there are now come on top.
+    pub copies_freed: u32,
+    /// Of those, copies that nobody can claim again: the bank took the money for them back (C18).
+    pub copies_lost: u32,
 }
 
 impl MediumRow {
+    /// Copies that are gone: claimed, or lost.
+    pub fn copies_gone(&self) -> u32 {
+        self.copies_claimed + self.copies_lost
+    }
+
+    /// The number of the next copy: one that no other copy of this medium ever had.
+    pub fn next_copy(&self) -> u32 {
+        self.copies_claimed + self.copies_freed + 1
+    }
+
     /// Taken out of use.
     pub fn is_retired(&self) -> bool {
         self.state == RETIRED
@@ -56,6 +70,8 @@ impl FromRow for MediumRow {
             rights: row.column()?,
             refreshes: row.column()?,
             revision: row.column()?,
+            copies_freed: row.column()?,
+            copies_lost: row.column()?,
         })
     }
 }
@@ -79,6 +95,8 @@ pub struct Known {
     pub claim_key: Vec<u8>,
     /// Of its batch, when this was read.
     pub revision: i64,
+    /// Whether its key is paid for when it is copied (C18).
+    pub paid_on_copy: bool,
 }
 
 impl Known {
@@ -93,6 +111,7 @@ impl Known {
             retired: row.is_some_and(MediumRow::is_retired),
             claim_key: batch.claim_key.to_vec(),
             revision: batch.revision,
+            paid_on_copy: batch.paid_on_copy,
         }
     }
 }
@@ -104,6 +123,7 @@ struct OfBatch<'a> {
     claim_key: &'a [u8],
     refreshes: u32,
     revision: i64,
+    paid_on_copy: bool,
 }
 
 /// The row of a medium, if anybody has touched it.
@@ -111,10 +131,13 @@ struct OfBatch<'a> {
 /// # Errors
 /// A failure of the database.
 pub async fn find(tx: &mut Tx, medium: &MediumId) -> Result<Option<MediumRow>, DbError> {
-    tx.query("SELECT batch_id, serial, state, copies_claimed, epoch, rights, refreshes, revision FROM medium WHERE medium_id = $1")
-        .bind(medium.as_str())
-        .opt()
-        .await
+    tx.query(
+        "SELECT batch_id, serial, state, copies_claimed, epoch, rights, refreshes, revision, copies_freed, copies_lost
+         FROM medium WHERE medium_id = $1",
+    )
+    .bind(medium.as_str())
+    .opt()
+    .await
 }
 
 /// What is known of a medium, from its row and its batch. A pressed one needs no row: its batch says that it exists.
@@ -128,8 +151,9 @@ pub fn known_by(medium: &MediumId, row: Option<&MediumRow>, batch: &Pressed) -> 
         Some(row) => row.serial,
         None => i64::try_from(pressed?.1).ok().filter(|serial| (1..=batch.count.unwrap_or(0)).contains(serial))?,
     };
-    let Pressed { batch, rights, claim_key, refreshes, revision, .. } = batch;
-    Some(Known::of(serial, row, &OfBatch { batch: *batch, rights, claim_key, refreshes: *refreshes, revision: *revision }))
+    let Pressed { batch, rights, claim_key, refreshes, revision, paid_on_copy, .. } = batch;
+    let (batch, refreshes, revision, paid_on_copy) = (*batch, *refreshes, *revision, *paid_on_copy);
+    Some(Known::of(serial, row, &OfBatch { batch, rights, claim_key, refreshes, revision, paid_on_copy }))
 }
 
 /// What is known of a medium. A pressed one needs no row: its batch says that it exists. An imported one has had its row since it was imported.
@@ -144,17 +168,17 @@ pub async fn known(tx: &mut Tx, medium: &MediumId) -> Result<Option<Known>, DbEr
         (None, Some((batch, serial))) => (batch, i64::try_from(serial).unwrap_or(i64::MAX), "pressed"),
         (None, None) => return Ok(None),
     };
-    let found: Option<(i64, Rights, Vec<u8>, u32, i64)> = tx
-        .query("SELECT count, rights, claim_key, refreshes, revision FROM batch WHERE batch_id = $1 AND origin = $2")
+    let found: Option<(i64, Rights, Vec<u8>, u32, i64, i64)> = tx
+        .query("SELECT count, rights, claim_key, refreshes, revision, paid_on_copy FROM batch WHERE batch_id = $1 AND origin = $2")
         .bind(batch.to_string())
         .bind(origin)
         .opt()
         .await?;
-    let Some((count, rights, claim_key, refreshes, revision)) = found else { return Ok(None) };
+    let Some((count, rights, claim_key, refreshes, revision, paid)) = found else { return Ok(None) };
     if row.is_none() && !(1..=count).contains(&serial) {
         return Ok(None);
     }
-    let of = OfBatch { batch, rights: &rights, claim_key: &claim_key, refreshes, revision };
+    let of = OfBatch { batch, rights: &rights, claim_key: &claim_key, refreshes, revision, paid_on_copy: paid != 0 };
     Ok(Some(Known::of(serial, row.as_ref(), &of)))
 }
 
@@ -182,7 +206,7 @@ pub fn claim_facts(row: Option<&MediumRow>, batch_rights: &Rights, grants: &[Gra
     claim::MediumFacts {
         retired: row.is_some_and(MediumRow::is_retired),
         rights: row.and_then(|row| row.rights.clone()).unwrap_or_else(|| batch_rights.clone()),
-        copies_claimed: row.map_or(0, |row| row.copies_claimed),
+        copies_claimed: row.map_or(0, MediumRow::copies_gone),
         unsettled: grant::open_claims(grants),
     }
 }
@@ -211,7 +235,7 @@ pub async fn claim_first(tx: &mut Tx, medium: &MediumId, known: &Known, now: Tim
 }
 
 /// Flags one more copy as claimed (C7): the one row that decides. False where it, or its batch, is not as it was `seen`: somebody else was
-/// first, it was retired, its rights were changed, or a refresh has moved its claim secret on since it proved itself.
+/// first, a copy was taken back, it was retired, its rights were changed, or a refresh has moved its claim secret on since it proved itself.
 ///
 /// # Errors
 /// A failure of the database.
@@ -219,7 +243,7 @@ pub async fn claim_next(tx: &mut Tx, medium: &MediumId, seen: &MediumRow, of_bat
     let changed = tx
         .query(
             "UPDATE medium SET copies_claimed = copies_claimed + 1, state = 'claimed'
-             WHERE medium_id = $1 AND copies_claimed = $2 AND epoch = $3 AND revision = $4 AND state <> 'retired'
+             WHERE medium_id = $1 AND copies_claimed = $2 AND epoch = $3 AND revision = $4 AND copies_freed = $6 AND state <> 'retired'
                AND EXISTS (SELECT 1 FROM batch b WHERE b.batch_id = medium.batch_id AND b.revision = $5)",
         )
         .bind(medium.as_str())
@@ -227,9 +251,37 @@ pub async fn claim_next(tx: &mut Tx, medium: &MediumId, seen: &MediumRow, of_bat
         .bind(seen.epoch)
         .bind(seen.revision)
         .bind(of_batch)
+        .bind(seen.copies_freed)
         .execute()
         .await?;
     Ok(changed == 1)
+}
+
+/// Takes so many copies back (C14): their flags are free again, and a medium without copies is claimed by nobody.
+///
+/// # Errors
+/// A failure of the database; `Conflict` where it has fewer.
+pub async fn free_copies(tx: &mut Tx, medium: &MediumId, copies: u32) -> Result<(), DbError> {
+    let changed = tx
+        .query(
+            "UPDATE medium SET copies_claimed = copies_claimed - $2, copies_freed = copies_freed + $2,
+               state = CASE WHEN state = 'claimed' AND copies_claimed = $2 THEN 'unclaimed' ELSE state END
+             WHERE medium_id = $1 AND copies_claimed >= $2",
+        )
+        .bind(medium.as_str())
+        .bind(copies)
+        .execute()
+        .await?;
+    if changed == 1 { Ok(()) } else { Err(tx.conflict("the medium")) }
+}
+
+/// Of the copies that were taken back, so many are lost: nobody can claim them again (C18).
+///
+/// # Errors
+/// A failure of the database.
+pub async fn lose_copies(tx: &mut Tx, medium: &MediumId, copies: u32) -> Result<(), DbError> {
+    let sql = "UPDATE medium SET copies_lost = copies_lost + $2 WHERE medium_id = $1";
+    tx.query(sql).bind(medium.as_str()).bind(copies).execute().await.map(drop)
 }
 
 /// Moves a medium on to a newer claim secret, under which it has proven itself (B7). False where that, or a newer one, was seen before.

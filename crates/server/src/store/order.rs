@@ -2,7 +2,7 @@
 
 use counterfoil_core::rules::order::{Decision, Offer, OrderKind, OrderState, Payment};
 use counterfoil_core::rules::refund::Why;
-use counterfoil_core::{Currency, DeviceId, EntitlementId, Money, OrderId, Policy, Timestamp, TitleId, UserId};
+use counterfoil_core::{Currency, DeviceId, EntitlementId, Money, OrderId, Policy, RequestId, Timestamp, TitleId, UserId};
 
 use crate::db::{DbError, FromRow, FromValue, Row, Tx, Value};
 
@@ -51,6 +51,8 @@ pub struct OrderRow {
     pub ended_at: Option<Timestamp>,
     /// By what.
     pub reason: Option<String>,
+    /// The exchange through a gateway that paid for it (C17).
+    pub exchange: Option<RequestId>,
 }
 
 impl FromRow for OrderRow {
@@ -72,6 +74,7 @@ impl FromRow for OrderRow {
             paid_at: row.column()?,
             ended_at: row.column()?,
             reason: row.column()?,
+            exchange: row.column()?,
         })
     }
 }
@@ -174,6 +177,8 @@ pub struct Placed<'a> {
     pub device: DeviceId,
     /// Who makes it.
     pub actor: &'a str,
+    /// The exchange that pays for it.
+    pub exchange: Option<RequestId>,
 }
 
 /// Keeps an order; false where it is a trial, and another process has kept one of this title meanwhile.
@@ -183,8 +188,9 @@ pub struct Placed<'a> {
 pub async fn insert(tx: &mut Tx, user: UserId, placed: &Placed<'_>, decision: &Decision, now: Timestamp) -> Result<bool, DbError> {
     let changed = tx
         .query(
-            "INSERT INTO orders (user_id, order_id, title_id, device_id, kind, currency, amount, payment, state, actor, created_at, paid_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING",
+            "INSERT INTO orders (user_id, order_id, title_id, device_id, kind, currency, amount, payment, state, actor, created_at, paid_at,
+                                 exchange_id)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING",
         )
         .bind(user.to_string())
         .bind(placed.order.to_string())
@@ -198,6 +204,7 @@ pub async fn insert(tx: &mut Tx, user: UserId, placed: &Placed<'_>, decision: &D
         .bind(placed.actor)
         .bind(now.0)
         .bind((decision.state == OrderState::Paid).then_some(now.0))
+        .bind(placed.exchange.map(|id| id.to_string()))
         .execute()
         .await?;
     Ok(changed == 1)
@@ -232,7 +239,7 @@ impl FromRow for Ordered {
 pub async fn find(tx: &mut Tx, user: UserId, order: OrderId) -> Result<Option<Ordered>, DbError> {
     tx.query(
         "SELECT o.user_id, o.order_id, o.title_id, o.device_id, o.kind, o.currency, o.amount, o.payment, o.state, o.actor, o.created_at,
-                o.paid_at, o.ended_at, o.reason, t.name, e.entitlement_id, e.policy, e.expires_at
+                o.paid_at, o.ended_at, o.reason, o.exchange_id, t.name, e.entitlement_id, e.policy, e.expires_at
          FROM orders o JOIN entitlement e ON e.user_id = o.user_id AND e.order_id = o.order_id JOIN title t ON t.title_id = o.title_id
          WHERE o.user_id = $1 AND o.order_id = $2",
     )
@@ -242,6 +249,16 @@ pub async fn find(tx: &mut Tx, user: UserId, order: OrderId) -> Result<Option<Or
     .await
 }
 
+/// The order that an exchange paid for.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn of_exchange(tx: &mut Tx, user: UserId, exchange: RequestId) -> Result<Option<OrderId>, DbError> {
+    let sql = "SELECT order_id FROM orders WHERE user_id = $1 AND exchange_id = $2";
+    let found: Option<(OrderId,)> = tx.query(sql).bind(user.to_string()).bind(exchange.to_string()).opt().await?;
+    Ok(found.map(|(order,)| order))
+}
+
 /// The orders of a user, newest first: the newest thousand.
 ///
 /// # Errors
@@ -249,7 +266,7 @@ pub async fn find(tx: &mut Tx, user: UserId, order: OrderId) -> Result<Option<Or
 pub async fn of_user(tx: &mut Tx, user: UserId) -> Result<Vec<Ordered>, DbError> {
     tx.query(
         "SELECT o.user_id, o.order_id, o.title_id, o.device_id, o.kind, o.currency, o.amount, o.payment, o.state, o.actor, o.created_at,
-                o.paid_at, o.ended_at, o.reason, t.name, e.entitlement_id, e.policy, e.expires_at
+                o.paid_at, o.ended_at, o.reason, o.exchange_id, t.name, e.entitlement_id, e.policy, e.expires_at
          FROM orders o JOIN entitlement e ON e.user_id = o.user_id AND e.order_id = o.order_id JOIN title t ON t.title_id = o.title_id
          WHERE o.user_id = $1 ORDER BY o.created_at DESC, o.order_id LIMIT $2",
     )
@@ -265,7 +282,8 @@ pub async fn of_user(tx: &mut Tx, user: UserId) -> Result<Vec<Ordered>, DbError>
 /// A failure of the database.
 pub async fn list(tx: &mut Tx, state: Option<OrderState>, after: &(Timestamp, String), limit: i64) -> Result<Vec<OrderRow>, DbError> {
     tx.query(
-        "SELECT user_id, order_id, title_id, device_id, kind, currency, amount, payment, state, actor, created_at, paid_at, ended_at, reason
+        "SELECT user_id, order_id, title_id, device_id, kind, currency, amount, payment, state, actor, created_at, paid_at, ended_at, reason,
+                exchange_id
          FROM orders WHERE (created_at, order_id) > ($1, $2) AND ($3 = '' OR state = $3) ORDER BY created_at, order_id LIMIT $4",
     )
     .bind(after.0.0)

@@ -61,7 +61,7 @@ pub async fn enqueue(
     Ok(written == 1)
 }
 
-/// Up to `limit` messages to other families that are due at `now`, oldest first; mail goes its own way, for it may take long. One process delivers at a time; where two do for a moment, both may get the
+/// Up to `limit` messages to other families that are due at `now`, oldest first; mail goes its own way, for it may take long, and so do events ([`super::webhook::waiting`]). One process delivers at a time; where two do for a moment, both may get the
 /// same message, and its operation ID tells whoever receives it.
 ///
 /// # Errors
@@ -69,9 +69,29 @@ pub async fn enqueue(
 pub async fn due(db: &Db, now: i64, limit: i64) -> Result<Vec<Operation>, DbError> {
     db.read("find due messages", async move |tx| {
         tx.query(
-            "SELECT family, operation_id, kind, payload, created_at, attempts FROM outbox WHERE due_at <= $1 AND kind <> 'mail'
+            "SELECT family, operation_id, kind, payload, created_at, attempts FROM outbox WHERE due_at <= $1 AND kind <> 'mail' AND kind <> 'event'
              ORDER BY due_at LIMIT $2",
         )
+        .bind(now)
+        .bind(limit)
+        .all()
+        .await
+    })
+    .await
+}
+
+/// As [`due`], of one family, and only what tells of a repair or reissue.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn due_of(db: &Db, family: &str, now: i64, limit: i64) -> Result<Vec<Operation>, DbError> {
+    let family = family.to_owned();
+    db.read("find due messages of a family", async move |tx| {
+        tx.query(
+            "SELECT family, operation_id, kind, payload, created_at, attempts FROM outbox
+             WHERE family = $1 AND due_at <= $2 AND kind IN ('free_copies', 'rebind_grants', 'bury_holder') ORDER BY due_at LIMIT $3",
+        )
+        .bind(&family)
         .bind(now)
         .bind(limit)
         .all()

@@ -1,5 +1,8 @@
 //! The person behind a user ID, as the shop has written them down (D1). There may be no user entry yet.
 
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
 use counterfoil_core::{Timestamp, UserId};
 
 use crate::db::{DbError, FromRow, Row, Tx};
@@ -42,10 +45,51 @@ pub async fn insert(tx: &mut Tx, user: UserId, person: &PersonRow, actor: &str, 
     Ok(written == 1)
 }
 
-/// Who it is, where a shop has written them down.
+/// Who it is, where a shop has written them down and their data was not deleted since.
 ///
 /// # Errors
 /// A failure of the database.
 pub async fn find(tx: &mut Tx, user: UserId) -> Result<Option<PersonRow>, DbError> {
-    tx.query("SELECT name, email, address FROM user_info WHERE user_id = $1").bind(user.to_string()).opt().await
+    tx.query("SELECT name, email, address FROM user_info WHERE user_id = $1 AND erased_at IS NULL").bind(user.to_string()).opt().await
+}
+
+/// What is known under a user ID.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// Somebody.
+    As(PersonRow),
+    /// Somebody whose data was deleted.
+    Erased,
+}
+
+/// Rows of one statement.
+const ROWS: usize = 100;
+
+/// Who is written down under these IDs; those of nobody are not in it.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn many(tx: &mut Tx, users: &[UserId]) -> Result<BTreeMap<UserId, Known>, DbError> {
+    static SELECT: LazyLock<String> = LazyLock::new(|| {
+        let places: Vec<_> = (1..=ROWS).map(|place| format!("${place}")).collect();
+        format!("SELECT name, email, address, user_id, erased_at FROM user_info WHERE user_id IN ({})", places.join(", "))
+    });
+    struct Found(PersonRow, UserId, Option<Timestamp>);
+    impl FromRow for Found {
+        fn from_row(row: &mut Row) -> Result<Self, DbError> {
+            Ok(Self(PersonRow::from_row(row)?, row.column()?, row.column()?))
+        }
+    }
+    let mut known = BTreeMap::new();
+    for page in users.chunks(ROWS) {
+        let mut query = tx.query(&SELECT);
+        // The last one again and again makes no difference.
+        for user in page.iter().chain(std::iter::repeat(page.last()).flatten()).take(ROWS) {
+            query = query.bind(user.to_string());
+        }
+        for Found(person, user, erased) in query.all().await? {
+            known.insert(user, if erased.is_some() { Known::Erased } else { Known::As(person) });
+        }
+    }
+    Ok(known)
 }

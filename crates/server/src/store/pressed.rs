@@ -26,6 +26,8 @@ pub struct Pressed {
     pub revision: i64,
     /// Claim key, wrapped.
     pub claim_key: Vec<u8>,
+    /// Whether its keys are paid for when they are copied (C18).
+    pub paid_on_copy: bool,
     /// In the order of the identity area.
     pub titles: Vec<PressedTitle>,
 }
@@ -40,6 +42,9 @@ pub struct Pressed {
 #[derive(Debug, Default)]
 pub struct Batches(Mutex<HashMap<BatchId, Arc<Pressed>>>);
 
+/// Origin, count, rights, claim key, refreshes, revision, and whether it is paid for when it is copied.
+type Columns = (String, i64, Rights, Vec<u8>, u32, i64, i64);
+
 impl Batches {
     /// The batch, from memory or else from the database; what does not exist, or holds nothing, is not kept.
     ///
@@ -49,15 +54,16 @@ impl Batches {
         if let Some(known) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&batch) {
             return Ok(Some(Arc::clone(known)));
         }
-        let row: Option<(String, i64, Rights, Vec<u8>, u32, i64)> = tx
-            .query("SELECT origin, count, rights, claim_key, refreshes, revision FROM batch WHERE batch_id = $1")
+        let row: Option<Columns> = tx
+            .query("SELECT origin, count, rights, claim_key, refreshes, revision, paid_on_copy FROM batch WHERE batch_id = $1")
             .bind(batch.to_string())
             .opt()
             .await?;
-        let Some((origin, count, rights, claim_key, refreshes, revision)) = row else { return Ok(None) };
+        let Some((origin, count, rights, claim_key, refreshes, revision, paid_on_copy)) = row else { return Ok(None) };
         let titles = medium::titles(tx, batch).await?;
         let count = (origin == "pressed").then_some(count);
-        let found = Arc::new(Pressed { batch, count, rights, refreshes, revision, claim_key, titles });
+        let paid_on_copy = paid_on_copy != 0;
+        let found = Arc::new(Pressed { batch, count, rights, refreshes, revision, claim_key, paid_on_copy, titles });
         if found.titles.is_empty() {
             return Ok(Some(found));
         }

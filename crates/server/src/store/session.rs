@@ -4,21 +4,30 @@ use counterfoil_core::{Timestamp, UserId};
 use counterfoil_format::encoding::{from_base64url, to_base64url};
 use counterfoil_format::secret::{Random, Secret};
 
+use super::account::Realm;
 use crate::db::{DbError, FromRow, Row, Tx};
 
 const HASH: &str = "counterfoil 2026-11 hash of a session";
+const STAFF_HASH: &str = "counterfoil 2026-11 hash of a session of staff";
+const ANSWERS: &str = "counterfoil 2026-11 recorded answers to a session's forms";
 const FORM: &str = "counterfoil 2026-11 token of a session's forms";
 
-/// How long a session is good.
+/// How long a user's session is good.
 pub const LIFE: i64 = 30 * Timestamp::DAY;
+/// How long one of staff is good: a working day.
+pub const STAFF_LIFE: i64 = 12 * 60 * 60 * 1000;
+/// What the cookie of staff begins with: no user ID does.
+const STAFF: &str = "staff.";
 /// Sessions that one account has at most: with one more the oldest ends.
 const MOST: i64 = 50;
 /// How exact `used_at` is kept: not every request writes.
 const USED: i64 = 5 * 60 * 1000;
 
-/// A session as a browser presents it: `<user ID>.<session ID>.<secret>`.
+/// A session as a browser presents it: `<user ID>.<session ID>.<secret>`, of staff behind `staff.`.
 #[derive(Clone)]
 pub struct Presented {
+    /// Where it is good: elsewhere its cookie is not read, and its secret has another hash.
+    pub realm: Realm,
     /// Whose.
     pub user: UserId,
     /// Which; no secret.
@@ -28,29 +37,54 @@ pub struct Presented {
 
 impl Presented {
     /// Draws a new one.
-    pub fn generate(user: UserId, random: &mut dyn Random) -> Self {
+    pub fn generate(realm: Realm, user: UserId, random: &mut dyn Random) -> Self {
         let mut id = [0; 8];
         random.fill(&mut id);
-        Self { user, id: id.iter().map(|byte| format!("{byte:02x}")).collect(), secret: Secret::random(random) }
+        Self { realm, user, id: id.iter().map(|byte| format!("{byte:02x}")).collect(), secret: Secret::random(random) }
     }
 
     /// Reads a cookie.
-    pub fn parse(text: &str) -> Option<Self> {
+    pub fn parse(realm: Realm, text: &str) -> Option<Self> {
+        let text = match realm {
+            Realm::Users => text,
+            Realm::Staff => text.strip_prefix(STAFF)?,
+        };
         let mut parts = text.split('.');
         let (user, id, secret) = (parts.next()?.parse().ok()?, parts.next()?, parts.next()?);
         let valid = parts.next().is_none() && id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
         let secret = Secret::from_slice(&zeroize::Zeroizing::new(from_base64url(secret)?))?;
-        valid.then(|| Self { user, id: id.to_owned(), secret })
+        valid.then(|| Self { realm, user, id: id.to_owned(), secret })
     }
 
     /// As the cookie holds it.
     pub fn reveal(&self) -> String {
-        format!("{}.{}.{}", self.user, self.id, to_base64url(self.secret.expose()))
+        let prefix = match self.realm {
+            Realm::Users => "",
+            Realm::Staff => STAFF,
+        };
+        format!("{prefix}{}.{}.{}", self.user, self.id, to_base64url(self.secret.expose()))
     }
 
     /// What is kept. The secret is random, so that a plain hash cannot be reversed by guessing.
     pub fn hash(&self) -> [u8; 32] {
-        blake3::derive_key(HASH, self.secret.expose())
+        let context = match self.realm {
+            Realm::Users => HASH,
+            Realm::Staff => STAFF_HASH,
+        };
+        blake3::derive_key(context, self.secret.expose())
+    }
+
+    /// How long it is good, in milliseconds.
+    pub fn life(&self) -> i64 {
+        match self.realm {
+            Realm::Users => LIFE,
+            Realm::Staff => STAFF_LIFE,
+        }
+    }
+
+    /// What answers to forms of this session are sealed under, where they are recorded.
+    pub fn answers(&self) -> Secret<32> {
+        Secret::new(blake3::derive_key(ANSWERS, self.secret.expose()))
     }
 
     /// What every form of this session carries, so that no other page can send one.
@@ -158,7 +192,7 @@ pub async fn insert(tx: &mut Tx, session: &Presented, agent: &str, now: Timestam
     .bind(session.hash())
     .bind(agent)
     .bind(now.0)
-    .bind(now.0 + LIFE)
+    .bind(now.0 + session.life())
     .execute()
     .await
     .map(drop)

@@ -2,7 +2,9 @@
 
 use counterfoil_core::rules::register::HolderFacts;
 use counterfoil_core::wire::{HolderKind, OwnedTitle};
-use counterfoil_core::{CardId, DeviceId, DriveId, GrantId, HolderId, MediumId, OrderId, Timestamp, TitleId, UserId};
+use counterfoil_core::{CardId, DeviceId, DriveId, HolderId, MediumId, OrderId, Timestamp, TitleId, UserId};
+use counterfoil_format::hpke::SealingPublicKey;
+use counterfoil_format::signer::HolderVerifyingKey;
 
 use super::holder::{self, Public};
 use crate::db::{DbError, FromRow, Row, Tx};
@@ -21,6 +23,8 @@ pub struct EntryRow {
     pub holder_kind: HolderKind,
     /// Its public keys.
     pub keys: Public,
+    /// Repairs and reissues so far: a card that knows fewer asks what it still holds (C14, C15).
+    pub generation: u32,
 }
 
 impl EntryRow {
@@ -32,7 +36,7 @@ impl EntryRow {
 
 impl FromRow for EntryRow {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
-        Ok(Self { holder: row.column()?, holder_kind: row.column()?, keys: Public { sign: row.column()?, seal: row.column()? } })
+        Ok(Self { holder: row.column()?, holder_kind: row.column()?, keys: Public::from_row(row)?, generation: row.column()? })
     }
 }
 
@@ -52,9 +56,9 @@ pub struct DeviceRow {
 }
 
 impl DeviceRow {
-    /// The device as a holder of its own: what it is in an entry without a card (C5).
-    pub fn holder(&self) -> EntryRow {
-        EntryRow { holder: self.keys.holder(), holder_kind: HolderKind::Device, keys: self.keys }
+    /// The device as a holder of its own, of an entry of this generation: what it is in an entry without a card (C5).
+    pub fn holder(&self, generation: u32) -> EntryRow {
+        EntryRow { holder: self.keys.holder(), holder_kind: HolderKind::Device, keys: self.keys, generation }
     }
 }
 
@@ -62,7 +66,7 @@ impl FromRow for DeviceRow {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
         Ok(Self {
             device: row.column()?,
-            keys: Public { sign: row.column()?, seal: row.column()? },
+            keys: Public::from_row(row)?,
             secret: row.column()?,
             name: row.column()?,
             created_at: row.column()?,
@@ -75,7 +79,10 @@ impl FromRow for DeviceRow {
 /// # Errors
 /// A failure of the database.
 pub async fn find(tx: &mut Tx, user: UserId) -> Result<Option<EntryRow>, DbError> {
-    tx.query("SELECT holder_id, holder_kind, sign_key, seal_key FROM user_entry WHERE user_id = $1").bind(user.to_string()).opt().await
+    tx.query("SELECT holder_id, holder_kind, sign_key, seal_key, generation FROM user_entry WHERE user_id = $1")
+        .bind(user.to_string())
+        .opt()
+        .await
 }
 
 /// An entry with what a claim, a confirmation or a healing needs of it.
@@ -85,9 +92,9 @@ pub struct Presented {
     pub entry: EntryRow,
     /// The device that was named, where the entry has it.
     pub device: Option<DeviceRow>,
-    /// Whether the entry has any device.
+    /// Whether the entry is used from a device: it has one, or had one that was exchanged, and the next one has not registered yet.
     pub has_devices: bool,
-    /// Whether the entry has any drive.
+    /// Whether the entry is used with a drive, likewise.
     pub has_drives: bool,
     /// Whether the entry has the drive that was named.
     pub drive_registered: bool,
@@ -97,7 +104,7 @@ impl FromRow for Presented {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
         let entry = EntryRow::from_row(row)?;
         let device: Option<DeviceId> = row.column()?;
-        let keys: (Option<[u8; 32]>, Option<[u8; 32]>) = (row.column()?, row.column()?);
+        let keys: (Option<HolderVerifyingKey>, Option<SealingPublicKey>) = (row.column()?, row.column()?);
         let secret: Option<Vec<u8>> = row.column()?;
         let (name, created_at): (Option<String>, Option<Timestamp>) = (row.column()?, row.column()?);
         let device = match (device, keys, secret, created_at) {
@@ -108,7 +115,7 @@ impl FromRow for Presented {
         };
         // In an entry without a card each device holds its own keys; the entry names the one that registered first.
         let entry = match &device {
-            Some(device) if entry.holder_kind == HolderKind::Device => device.holder(),
+            Some(device) if entry.holder_kind == HolderKind::Device => device.holder(entry.generation),
             _ => entry,
         };
         let mut said = || row.column::<i64>().map(|is| is != 0);
@@ -122,10 +129,12 @@ impl FromRow for Presented {
 /// A failure of the database.
 pub async fn presented(tx: &mut Tx, user: UserId, device: Option<DeviceId>, drive: Option<DriveId>) -> Result<Option<Presented>, DbError> {
     tx.query(
-        "SELECT e.holder_id, e.holder_kind, e.sign_key, e.seal_key,
+        "SELECT e.holder_id, e.holder_kind, e.sign_key, e.seal_key, e.generation,
                 d.device_id, d.sign_key, d.seal_key, d.secret, d.name, d.created_at,
-                EXISTS (SELECT 1 FROM user_device o WHERE o.user_id = $1),
-                EXISTS (SELECT 1 FROM user_drive o WHERE o.user_id = $1),
+                CASE WHEN EXISTS (SELECT 1 FROM user_device o WHERE o.user_id = $1)
+                  OR EXISTS (SELECT 1 FROM repair r WHERE r.user_id = $1 AND r.kind = 'device') THEN 1 ELSE 0 END,
+                CASE WHEN EXISTS (SELECT 1 FROM user_drive o WHERE o.user_id = $1)
+                  OR EXISTS (SELECT 1 FROM repair r WHERE r.user_id = $1 AND r.kind = 'drive') THEN 1 ELSE 0 END,
                 EXISTS (SELECT 1 FROM user_drive o WHERE o.user_id = $1 AND o.drive_id = $3)
          FROM user_entry e LEFT JOIN user_device d ON d.user_id = $1 AND d.device_id = $2 WHERE e.user_id = $1",
     )
@@ -145,7 +154,7 @@ pub struct Recipient {
     pub dead: bool,
     /// The device, with its secret as it is kept.
     pub device: DeviceRow,
-    /// Whether the entry has any drive.
+    /// Whether the entry is used with a drive; as in [`Presented`].
     pub has_drives: bool,
     /// Whether the entry has the drive that was named.
     pub drive_registered: bool,
@@ -186,8 +195,8 @@ pub async fn insert(tx: &mut Tx, user: UserId, entry: &EntryRow, now: Timestamp)
         .bind(user.to_string())
         .bind(entry.holder.to_string())
         .bind(entry.holder_kind.as_str())
-        .bind(entry.keys.sign)
-        .bind(entry.keys.seal)
+        .bind(entry.keys.sign.as_bytes())
+        .bind(entry.keys.seal.as_bytes())
         .bind(now.0)
         .execute()
         .await?;
@@ -246,8 +255,8 @@ pub async fn put_device(tx: &mut Tx, user: UserId, row: &DeviceRow) -> Result<()
     )
     .bind(user.to_string())
     .bind(row.device.to_string())
-    .bind(row.keys.sign)
-    .bind(row.keys.seal)
+    .bind(row.keys.sign.as_bytes())
+    .bind(row.keys.seal.as_bytes())
     .bind(&row.secret)
     .bind(row.name.as_deref())
     .bind(row.created_at.0)
@@ -283,23 +292,31 @@ pub async fn put_drive(tx: &mut Tx, user: UserId, drive: DriveId, now: Timestamp
         .map(drop)
 }
 
-/// Notes what a grant entitles its user to; told by the medium's family, at least once.
+/// Counts a repair or reissue, once for each (C14, C15); answers with the entry's new generation.
+///
+/// # Errors
+/// A failure of the database; `Conflict` where there is no such entry.
+pub async fn raise_generation(tx: &mut Tx, user: UserId) -> Result<u32, DbError> {
+    let row: Option<(u32,)> = tx
+        .query("UPDATE user_entry SET generation = generation + 1 WHERE user_id = $1 RETURNING generation")
+        .bind(user.to_string())
+        .opt()
+        .await?;
+    row.map(|(generation,)| generation).ok_or_else(|| tx.conflict("the user entry"))
+}
+
+/// Takes a drive out of the entry; says whether it was in.
 ///
 /// # Errors
 /// A failure of the database.
-pub async fn entitle(tx: &mut Tx, user: UserId, grant: GrantId, medium: &MediumId, title: &TitleId, at: Timestamp) -> Result<(), DbError> {
-    tx.query(
-        "INSERT INTO entitlement (user_id, entitlement_id, source, medium_id, title_id, state, devices, transfers, created_at)
-         VALUES ($1, $2, 'medium', $3, $4, 'active', 1, 0, $5) ON CONFLICT (user_id, entitlement_id) DO NOTHING",
-    )
-    .bind(user.to_string())
-    .bind(grant.to_string())
-    .bind(medium.as_str())
-    .bind(title.as_str())
-    .bind(at.0)
-    .execute()
-    .await
-    .map(drop)
+pub async fn remove_drive(tx: &mut Tx, user: UserId, drive: DriveId) -> Result<bool, DbError> {
+    let removed = tx
+        .query("DELETE FROM user_drive WHERE user_id = $1 AND drive_id = $2")
+        .bind(user.to_string())
+        .bind(drive.to_string())
+        .execute()
+        .await?;
+    Ok(removed == 1)
 }
 
 /// What a user owns: the newest thousand.

@@ -21,6 +21,7 @@ use crate::store::person;
 
 pub mod entrance;
 pub mod keys;
+pub mod lost_card;
 pub mod security;
 
 /// The frame of a page of somebody who is signed in.

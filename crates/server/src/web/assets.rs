@@ -9,6 +9,11 @@ use crate::problem::{ApiCode, Problem};
 /// Name, type and bytes.
 const ALL: &[(&str, &str, &str)] = &[
     ("style.css", "text/css; charset=utf-8", include_str!("../../templates/style.css")),
+    (
+        "console.css",
+        "text/css; charset=utf-8",
+        concat!(include_str!("../../templates/console.css"), include_str!("../../templates/console/charts.css")),
+    ),
     ("passkey.js", "text/javascript; charset=utf-8", include_str!("../../templates/passkey.js")),
     ("icon.svg", "image/svg+xml", include_str!("../../templates/icon.svg")),
 ];

@@ -58,6 +58,23 @@ pub fn moment(moment: &str, _: &dyn Values) -> Filtered<String> {
     Ok(at.to_zoned(TimeZone::UTC).strftime("%-d %b %Y, %H:%M:%S").to_string())
 }
 
+/// `22 Nov 2026`, in UTC, of a moment as the database holds it.
+#[askama::filter_fn]
+pub fn day_of(milliseconds: &i64, _: &dyn Values) -> Filtered<String> {
+    Ok(written(*milliseconds, "%-d %b %Y"))
+}
+
+/// `22 Nov 2026, 12:31:05`, in UTC, of a moment as the database holds it.
+#[askama::filter_fn]
+pub fn moment_of(milliseconds: &i64, _: &dyn Values) -> Filtered<String> {
+    Ok(written(*milliseconds, "%-d %b %Y, %H:%M:%S"))
+}
+
+fn written(milliseconds: i64, form: &str) -> String {
+    let at = Timestamp::from_millisecond(milliseconds);
+    at.map_or_else(|_| "never".to_owned(), |at| at.to_zoned(TimeZone::UTC).strftime(form).to_string())
+}
+
 /// `1.4 GB`, in powers of ten as shops count.
 #[askama::filter_fn]
 pub fn bytes(size: &u64, _: &dyn Values) -> Filtered<String> {

@@ -6,10 +6,12 @@ use axum::http::header::{CONTENT_TYPE, COOKIE, HOST, LOCATION, ORIGIN, SET_COOKI
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
+use counterfoil_format::encoding::frame;
 
 use crate::actions::account::sessions::{self, SignedIn};
 use crate::app::App;
 use crate::problem::{ApiCode, Problem};
+use crate::store::account::Realm;
 use crate::store::session::{LIFE, Presented};
 
 /// Longest form, in bytes.
@@ -23,7 +25,7 @@ impl FromRequestParts<App> for Visitor {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        match cookie(&parts.headers, cookie_name(app)).as_deref().and_then(Presented::parse) {
+        match cookie(&parts.headers, cookie_name(app)).as_deref().and_then(|cookie| Presented::parse(Realm::Users, cookie)) {
             Some(session) => Ok(Self(sessions::who(app, session, app.clock.now()).await?)),
             None => Ok(Self(None)),
         }
@@ -131,6 +133,11 @@ impl Fields {
         Self(form_urlencoded::parse(bytes).into_owned().collect())
     }
 
+    /// All of them, in the order of the form.
+    pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// The first value of this name; empty where there is none.
     pub fn text(&self, name: &str) -> &str {
         self.0.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
@@ -139,6 +146,13 @@ impl Fields {
     /// The same, where it is not empty.
     pub fn some(&self, name: &str) -> Option<&str> {
         Some(self.text(name).trim()).filter(|text| !text.is_empty())
+    }
+
+    /// Names what was sent, besides what differs from one page to the next.
+    pub fn digest(&self, target: &str) -> [u8; 32] {
+        let fields = self.0.iter().filter(|(name, _)| !matches!(name.as_str(), "form" | "once"));
+        let parts: Vec<&[u8]> = fields.flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]).collect();
+        *blake3::hash(&frame(&[&[target.as_bytes()], parts.as_slice()].concat())).as_bytes()
     }
 
     /// The same, as a password: not trimmed, and not to be printed.

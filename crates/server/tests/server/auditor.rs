@@ -1,10 +1,10 @@
 //! Every invariant of the auditor is broken on purpose, and it must say which.
 
 use crate::support;
-use crate::support::{bought, handed_in};
+use crate::support::{bought, charged, exchanged, handed_in, reissued};
 
 use bought::BOUGHT;
-use counterfoil_core::HolderId;
+use counterfoil_core::{CardId, HolderId};
 use counterfoil_format::holder::id_of;
 use counterfoil_server::auditor;
 use support::{TestDb, db_test};
@@ -36,6 +36,10 @@ const GOOD: &[&str] = &[
        VALUES ('med-1', 1, 1, 'usr-1', 'claim.granted', '{}', CAST('p' AS BYTEA), CAST('h' AS BYTEA))",
     "INSERT INTO entitlement (user_id, entitlement_id, source, medium_id, title_id, state, devices, transfers, created_at)
      VALUES ('usr-1', 'grt-1', 'medium', 'med-1', 't', 'active', 1, 0, 1)",
+    // Somebody who had their data deleted.
+    "INSERT INTO user_info (user_id, name, created_by, created_at, erased_at) VALUES ('usr-8', '', 'x', 1, 2)",
+    "INSERT INTO audit (family, seq, at, actor, event, detail, prev, hash)
+       VALUES ('usr-8', 1, 2, 'x', 'person.erased', '{}', CAST('p' AS BYTEA), CAST('h' AS BYTEA))",
 ];
 
 /// What is done to it, and which sentence it breaks.
@@ -49,6 +53,9 @@ const PLANTED: &[(&[&str], &str)] = &[
         &["UPDATE batch SET refreshes = 1", "UPDATE medium SET epoch = 2"],
         "a medium is moved on to a claim secret only with its record in the audit log",
     ),
+    (&["UPDATE user_info SET name = 'Ada' WHERE user_id = 'usr-8'"], "of an erased person nothing is written down"),
+    (&["UPDATE user_info SET address = 'x' WHERE user_id = 'usr-8'"], "of an erased person nothing is written down"),
+    (&["DELETE FROM audit WHERE event = 'person.erased'"], "nobody is erased without its record in the audit log"),
     (&["UPDATE medium SET copies_claimed = 2"], "a medium counts as many copies as its live grants say"),
     (&["UPDATE medium SET state = 'unclaimed'"], "a medium is claimed exactly when a copy of it is"),
     (&["UPDATE medium SET state = 'lost'"], "a medium is claimed exactly when a copy of it is"),
@@ -76,7 +83,7 @@ const PLANTED: &[(&[&str], &str)] = &[
     ),
     (&["UPDATE batch SET rights = '{\"copies\":0}'"], "a medium is claimed as often as its rights allow, at most"),
     (&["DELETE FROM entitlement WHERE source = 'medium'"], "a user is told of every grant, or about to be"),
-    (&["UPDATE entitlement SET entitlement_id = 'grt-9' WHERE source = 'medium'"], "an entitlement from a medium has a grant behind it"),
+    (&["UPDATE entitlement SET entitlement_id = 'grt-9' WHERE medium_id = 'med-1'"], "an entitlement from a medium has a grant behind it"),
     (&["UPDATE entitlement SET user_id = 'usr-2' WHERE source = 'medium'"], "an entitlement from a medium has a grant behind it"),
     (&["UPDATE holder SET user_id = 'usr-2'"], "the holder of an entry is that user's, and nobody else's"),
     (&["UPDATE holder SET user_id = 'usr-1' WHERE user_id = 'usr-5'"], "a device in an entry without a card is a holder of that user, and of nobody else"),
@@ -104,11 +111,19 @@ const PLANTED: &[(&[&str], &str)] = &[
 ];
 
 fn planted() -> impl Iterator<Item = &'static (&'static [&'static str], &'static str)> {
-    PLANTED.iter().chain(bought::PLANTED).chain(handed_in::PLANTED)
+    PLANTED
+        .iter()
+        .chain(bought::PLANTED)
+        .chain(handed_in::PLANTED)
+        .chain(exchanged::PLANTED)
+        .chain(reissued::PLANTED)
+        .chain(charged::PLANTED)
 }
 
 async fn good(db: &TestDb) {
-    for sql in GOOD.iter().chain(BOUGHT).chain(handed_in::HANDED_IN) {
+    for sql in
+        GOOD.iter().chain(BOUGHT).chain(handed_in::HANDED_IN).chain(exchanged::EXCHANGED).chain(reissued::REISSUED).chain(charged::CHARGED)
+    {
         db.run(portable(db, sql)).await;
     }
 }
@@ -116,6 +131,7 @@ async fn good(db: &TestDb) {
 /// SQLite says BLOB where PostgreSQL says BYTEA; the statements are written once. `{holder}` follows from the device's keys.
 fn portable(db: &TestDb, sql: &'static str) -> &'static str {
     let sql = sql.replace("{holder}", &HolderId::from_bytes(id_of(b"d", b"d")).to_string());
+    let sql = sql.replace("{card}", &CardId::from_bytes([8; 16]).to_string()).replace("{dead}", &HolderId::from_bytes([8; 16]).to_string());
     match db.engine() {
         support::Engine::Postgres => sql.leak(),
         support::Engine::Sqlite => sql.replace("AS BYTEA", "AS BLOB").leak(),
@@ -135,22 +151,25 @@ db_test!(every_invariant_broken_on_purpose_is_named, async |db| {
         }
         let found = auditor::check(&db).await.unwrap();
         assert!(found.iter().any(|violation| violation.invariant == *sentence), "{sentence}: {damage:?} gave {found:?}");
-        for table in handed_in::TABLES.iter().chain(bought::TABLES).chain(&[
-            "outbox",
-            "status",
-            "entitlement",
-            "grants",
-            "medium",
-            "user_device",
-            "user_entry",
-            "holder",
-            "audit",
-            "batch_title",
-            "batch",
-            "feed",
-            "title",
-            "publisher",
-        ]) {
+        for table in
+            charged::TABLES.iter().chain(reissued::TABLES).chain(exchanged::TABLES).chain(handed_in::TABLES).chain(bought::TABLES).chain(&[
+                "outbox",
+                "status",
+                "user_info",
+                "entitlement",
+                "grants",
+                "medium",
+                "user_device",
+                "user_entry",
+                "holder",
+                "audit",
+                "batch_title",
+                "batch",
+                "feed",
+                "title",
+                "publisher",
+            ])
+        {
             db.run(format!("DELETE FROM {table}").leak()).await;
         }
         good(&db).await;

@@ -147,6 +147,9 @@ db_test!(a_message_that_cannot_be_delivered_is_put_off_and_holds_no_other_up, as
         medium: of.clone(),
         title: "no-such-title".parse().unwrap(),
         at: Timestamp(0),
+        holder: None,
+        device: None,
+        drive: None,
     };
     enqueue(&db, of.to_string(), "bad-title", ENTITLEMENT, json!(nowhere).to_string()).await;
     enqueue(&db, of.to_string(), "bad-kind", "telegram", "{}".to_owned()).await;

@@ -234,10 +234,11 @@ async fn a_commit_without_standby_is_in_doubt_and_not_acknowledged(db: &TestDb, 
         Ok(tx.query(sql).one::<(i64,)>().await?.0)
     };
     let once = async move |tx: &mut Tx| -> Result<i64, DbError> {
-        // What a request record does: the second run finds what the first one did.
-        match number(tx, "counted").await? {
-            Some(n) => Ok(n),
-            None => count(tx).await,
+        // What a request record does: the second run finds what the first one did, or waits until that is decided.
+        let sql = "INSERT INTO thing (family, n) VALUES ('requested', 1) ON CONFLICT (family) DO NOTHING";
+        match tx.query(sql).execute().await? {
+            0 => number(tx, "counted").await?.ok_or_else(|| tx.conflict("the request")),
+            _ => count(tx).await,
         }
     };
     let node = patroni.run(&["standby"]);

@@ -1,5 +1,6 @@
 //! Every mutating route of the OpenAPI document, sent a hundred times at once: one effect, one answer; another body is refused.
 
+use crate::reissue::card_keys;
 use crate::support;
 use crate::support::catalogue;
 use crate::support::terminal;
@@ -42,6 +43,7 @@ struct Case {
 /// provider has judged: tests/providers.rs sends one from many sides at once. A piece of an upload says where it begins.
 const NATURAL: &[&str] = &[
     "PUT /v1/contents/{object}",
+    "PUT /v1/gateways/{gateway}/prices/{title}",
     "PUT /v1/publishers/{publisher}/key",
     "PUT /v1/titles/{title}/channels/{channel}",
     "PUT /v1/titles/{title}/feed",
@@ -55,6 +57,24 @@ const NATURAL: &[&str] = &[
     "PATCH /v1/uploads/{ticket}",
     "DELETE /v1/uploads/{ticket}",
 ];
+
+/// One charge through a gateway in January 2025, as it is left when it was committed.
+async fn sold_through(server: &TestServer, gateway: &str) {
+    let gateway = gateway.to_owned();
+    let book = async move |tx: &mut counterfoil_server::db::Tx| -> Result<u64, counterfoil_server::db::DbError> {
+        tx.query(
+            "INSERT INTO gateway_exchange (exchange_id, gateway_id, digest, operation, subject, title_id, title_name, currency, amount,
+               operator_part, state, created_at, expires_at, decided_at, changed_at)
+             VALUES ('00000000-0000-0000-0000-000000000001', $1, $2, 'order', 'usr', 'sky-raider', 'A title', 'EUR', 10, 3, 'committed', $3, $3, $3, $3)",
+        )
+        .bind(&gateway)
+        .bind([0u8; 32])
+        .bind(1_736_000_000_000_i64)
+        .execute()
+        .await
+    };
+    server.app.db.write("book", "00000000-0000-0000-0000-000000000001", book).await.unwrap();
+}
 
 async fn cases(server: &TestServer) -> Vec<Case> {
     publish(server, "blue-fox", "sky-raider", "0.9").await;
@@ -74,9 +94,15 @@ async fn cases(server: &TestServer) -> Vec<Case> {
     }
     server.put_picture(&server.fox, "sky-raider", 1, &catalogue::png(1)).await.expect(200);
     let token = server.post(&server.operator, "/v1/tokens", &json!({ "role": "operator", "name": "old" })).await.expect(201);
+    let colleague = async |name: &str| {
+        let new = json!({ "role": "support", "name": name });
+        server.post(&server.operator, "/v1/staff", &new).await.expect(201)["id"].as_str().unwrap().to_owned()
+    };
+    let (forgetful, quitting) = (colleague("Forgetful").await, colleague("Leaving").await);
     let card = CardId::from_bytes([1; 16]).to_string();
     server.post(&server.operator, "/v1/cards", &json!({ "cards": [card] })).await.expect(200);
     let user = server.post(&server.operator, "/v1/users", &json!({ "name": "Charles Babbage" })).await.expect(201);
+    let leaving = server.post(&server.operator, "/v1/users", &json!({ "name": "Annabella Milbanke" })).await.expect(201);
     let medium = MediumId::pressed(batch.parse().unwrap(), 1);
     let recipient = |seed| json!({ "recipient": SealingKey::from_seed(&Secret::new([seed; 32])).public_key() });
     let case = |method: Method, template, path: String, body: Value, other: Value, effect| Case {
@@ -88,6 +114,10 @@ async fn cases(server: &TestServer) -> Vec<Case> {
         effect,
     };
     let (buyer, orders) = bought(server).await;
+    let (lost, asks) = (Terminal::registered(server).await, Terminal::registered(server).await);
+    let code = asks.recovery_code(server).await.unwrap();
+    let waiting = asks.with_new_card().reissue(server, asks.user.unwrap(), &code).await.unwrap().reissue_id;
+    let new_card = |reason: &str| json!({ "card": card_keys(&Terminal::just_a_card()), "reason": reason });
     let rule = json!({ "condition": "true" });
     server.put_json(&server.fox, "/v1/titles/sky-raider/rules/game-1", &rule).await.expect(200);
     let studio = |name: &str| {
@@ -97,6 +127,26 @@ async fn cases(server: &TestServer) -> Vec<Case> {
     let registered = server.post(&server.operator, "/v1/contents-servers", &studio("East")).await.expect(201);
     let arcade = |name: &str| json!({ "name": name, "url": "https://arcade.example", "publishers": ["blue-fox"] });
     let provider = server.post(&server.operator, "/v1/providers", &arcade("East")).await.expect(201);
+    let reseller = |name: &str| json!({ "name": name, "share": 3000 });
+    let mut resellers = vec![];
+    for name in ["stays", "ends"] {
+        let made = server.post(&server.operator, "/v1/gateways", &reseller(name)).await.expect(201);
+        resellers.push(format!("/v1/gateways/{}", made["gateway"].as_str().unwrap()));
+    }
+    let price = format!("{}/prices/sky-raider", resellers[0]);
+    server.put_json(&server.operator, &price, &json!({ "amount": 1999, "currency": "EUR" })).await.expect(200);
+    sold_through(server, resellers[0].rsplit('/').next().unwrap()).await;
+    let hook = |name: &str| json!({ "name": name, "url": "https://hooks.example", "events": ["*"] });
+    let mut hooks = vec![];
+    for name in ["stays", "ends"] {
+        hooks.push(server.post(&server.operator, "/v1/webhooks", &hook(name)).await.expect(201)["webhook"].as_str().unwrap().to_owned());
+    }
+    let sent = server.post(&server.operator, &format!("/v1/webhooks/{}/test", hooks[0]), &json!({})).await.expect(201);
+    let entry = Terminal::registered(server).await;
+    let exchange = |reason: &str| {
+        let new = DeviceId::from_bytes([17; 16]);
+        json!({ "kind": "device", "old": entry.device_id().unwrap(), "new": new, "reason": reason })
+    };
     let mut release_other = release("blue-fox", "sky-raider", "2.0");
     release_other["objects"].as_array_mut().unwrap().reverse();
     let title = |name: &str| json!({ "title": "moon-raider", "name": name, "kind": "game", "publisher": "blue-fox" });
@@ -174,6 +224,47 @@ async fn cases(server: &TestServer) -> Vec<Case> {
             json!("a body"),
             "SELECT count(*) FROM contents_server WHERE ended_at IS NOT NULL",
         ),
+        case(Method::POST, "/v1/gateways", "/v1/gateways".into(), reseller("North"), reseller("South"), "SELECT count(*) FROM gateway"),
+        case(
+            Method::DELETE,
+            "/v1/gateways/{gateway}",
+            resellers[1].clone(),
+            Value::Null,
+            json!("a body"),
+            "SELECT count(*) FROM gateway WHERE ended_at IS NOT NULL",
+        ),
+        case(
+            Method::POST,
+            "/v1/gateways/{gateway}/token",
+            format!("{}/token", resellers[0]),
+            Value::Null,
+            json!("a body"),
+            "SELECT count(*) FROM audit WHERE event = 'gateway.token_made'",
+        ),
+        case(
+            Method::DELETE,
+            "/v1/gateways/{gateway}/prices/{title}",
+            price,
+            Value::Null,
+            json!("a body"),
+            "SELECT count(*) FROM audit WHERE event = 'gateway.price_removed'",
+        ),
+        case(
+            Method::POST,
+            "/v1/gateways/{gateway}/settlements",
+            format!("{}/settlements", resellers[0]),
+            json!({ "period": "2025-01" }),
+            json!({ "period": "2025-02" }),
+            "SELECT count(*) FROM gateway_settlement",
+        ),
+        case(
+            Method::POST,
+            "/v1/entries/{user_id}/exchange",
+            format!("/v1/entries/{}/exchange", entry.user.unwrap()),
+            exchange("broken"),
+            exchange("stolen"),
+            "SELECT count(*) FROM repair WHERE kind = 'device'",
+        ),
         case(Method::POST, "/v1/providers", "/v1/providers".into(), arcade("North"), arcade("South"), "SELECT count(*) FROM provider"),
         case(
             Method::DELETE,
@@ -182,6 +273,39 @@ async fn cases(server: &TestServer) -> Vec<Case> {
             Value::Null,
             json!("a body"),
             "SELECT count(*) FROM provider WHERE ended_at IS NOT NULL",
+        ),
+        case(Method::POST, "/v1/webhooks", "/v1/webhooks".into(), hook("North"), hook("South"), "SELECT count(*) FROM webhook"),
+        case(
+            Method::DELETE,
+            "/v1/webhooks/{webhook}",
+            format!("/v1/webhooks/{}", hooks[1]),
+            Value::Null,
+            json!("a body"),
+            "SELECT count(*) FROM webhook WHERE ended_at IS NOT NULL",
+        ),
+        case(
+            Method::POST,
+            "/v1/webhooks/{webhook}/rotate",
+            format!("/v1/webhooks/{}/rotate", hooks[0]),
+            json!({}),
+            json!("a body"),
+            "SELECT count(*) FROM webhook_secret",
+        ),
+        case(
+            Method::POST,
+            "/v1/webhooks/{webhook}/test",
+            format!("/v1/webhooks/{}/test", hooks[0]),
+            json!({}),
+            json!("a body"),
+            "SELECT count(*) FROM delivery",
+        ),
+        case(
+            Method::POST,
+            "/v1/webhooks/{webhook}/deliveries/{delivery}/resend",
+            format!("/v1/webhooks/{}/deliveries/{}/resend", hooks[0], sent["delivery"].as_str().unwrap()),
+            json!({}),
+            json!("a body"),
+            "SELECT count(*) FROM audit WHERE event = 'webhook.resent'",
         ),
         case(
             Method::PATCH,
@@ -289,11 +413,43 @@ async fn cases(server: &TestServer) -> Vec<Case> {
         ),
         case(
             Method::POST,
+            "/v1/people",
+            "/v1/people".into(),
+            json!({ "name": "Mary Somerville" }),
+            json!({ "name": "Caroline Herschel" }),
+            "SELECT count(*) FROM audit WHERE event = 'users.imported'",
+        ),
+        case(
+            Method::POST,
+            "/v1/people/{user_id}/erase",
+            format!("/v1/people/{}/erase", leaving["user_id"].as_str().unwrap()),
+            json!({ "reason": "asked for" }),
+            json!({ "reason": "asked for again" }),
+            "SELECT count(*) FROM audit WHERE event = 'person.erased'",
+        ),
+        case(
+            Method::POST,
             "/v1/users/{user_id}/devices",
             format!("/v1/users/{}/devices", user["user_id"].as_str().unwrap()),
             json!({ "device_id": DeviceId::from_bytes([2; 16]), "name": "desk" }),
             json!({ "device_id": DeviceId::from_bytes([2; 16]), "name": "sofa" }),
             "SELECT count(*) FROM device_info",
+        ),
+        case(
+            Method::POST,
+            "/v1/entries/{user_id}/reissue",
+            format!("/v1/entries/{}/reissue", lost.user.unwrap()),
+            new_card("lost"),
+            new_card("lost again"),
+            "SELECT count(*) FROM repair WHERE kind = 'card'",
+        ),
+        case(
+            Method::POST,
+            "/v1/entries/{user_id}/reissues/{reissue_id}/decline",
+            format!("/v1/entries/{}/reissues/{waiting}/decline", asks.user.unwrap()),
+            json!({ "reason": "nobody answers" }),
+            json!({ "reason": "another one" }),
+            "SELECT count(*) FROM reissue WHERE state = 'declined'",
         ),
         case(
             Method::POST,
@@ -334,6 +490,30 @@ async fn cases(server: &TestServer) -> Vec<Case> {
             json!({ "note": "a" }),
             json!({ "note": "b" }),
             "SELECT count(*) FROM license WHERE state = 'ended'",
+        ),
+        case(
+            Method::POST,
+            "/v1/staff",
+            "/v1/staff".into(),
+            json!({ "role": "support", "name": "one" }),
+            json!({ "role": "support", "name": "two" }),
+            "SELECT count(*) FROM staff",
+        ),
+        case(
+            Method::POST,
+            "/v1/staff/{id}/link",
+            format!("/v1/staff/{forgetful}/link"),
+            Value::Null,
+            json!("a body"),
+            "SELECT count(*) FROM audit WHERE event = 'staff.link_made'",
+        ),
+        case(
+            Method::POST,
+            "/v1/staff/{id}/end",
+            format!("/v1/staff/{quitting}/end"),
+            json!({ "reason": "left" }),
+            json!({ "reason": "asked to" }),
+            "SELECT count(*) FROM staff WHERE ended_at IS NOT NULL",
         ),
         case(
             Method::POST,

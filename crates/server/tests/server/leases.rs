@@ -12,7 +12,7 @@ use counterfoil_server::lease::Lease;
 use counterfoil_server::store::{lease, outbox};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use support::{Engine, TestDb, db_test, on};
+use support::{Engine, TestDb, db_test, on, witness};
 
 /// Longest that the next one may take to lead.
 const TAKEN_OVER: Duration = Duration::from_secs(15);
@@ -221,6 +221,9 @@ fn d11_a_leader_that_stood_still_has_lost_when_it_wakes() {
             assert!(second.leads() && !first.leads());
             wait("the first has noticed", Duration::from_secs(5), || first.log().contains("leads no more"));
             assert!(!second.log().contains("leads no more"));
+            drop((first, second));
+            // Processes commit transactions together, and then one cannot be told from another.
+            witness::forget(&db.beside().await).await;
         },
     );
 }
@@ -290,6 +293,9 @@ fn the_auditor_runs_by_itself_says_what_it_found_and_not_again_after_a_restart()
             // What is overdue begins within 5 s, and a lease is renewed every 3.
             wait_renewed(&db, 3).await;
             assert!(!again.log().contains("the auditor has looked"), "{}", again.log());
+            drop(again);
+            // Processes commit transactions together, and then one cannot be told from another.
+            witness::forget(&db.beside().await).await;
         },
     );
 }

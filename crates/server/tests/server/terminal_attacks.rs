@@ -94,7 +94,8 @@ db_test!(a_user_of_a_thousand_titles_is_still_answered, async |db: TestDb| {
             let medium = format!("DISC-{n:059}").parse().unwrap();
             let at = counterfoil_core::Timestamp(i64::from(n));
             let title = "sky-raider".parse().unwrap();
-            store::user::entitle(tx, user, counterfoil_core::GrantId::from_bytes(grant), &medium, &title, at).await?;
+            let grant = counterfoil_core::GrantId::from_bytes(grant);
+            store::copied::entitle(tx, user, &store::copied::Copied { grant, medium, title, at, bound: None }).await?;
         }
         Ok(())
     })

@@ -6,7 +6,6 @@ use crate::support::released;
 use crate::support::sales;
 use crate::support::terminal;
 
-mod fleet;
 mod keys;
 mod plans;
 mod reports;

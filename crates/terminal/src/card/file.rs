@@ -1,13 +1,15 @@
-//! A holder that is one file: keys and what was sealed to them, 0600, replaced as a whole.
+//! A holder that is one file: keys, or where they are, and what was sealed to them, 0600, replaced as a whole.
 
-use super::{CardGrant, CardInfo, Holder, Sealed};
+use super::pin::Pins;
+use super::token::{self, Hardware, KeysElsewhere, NewKeys, TokenError};
+use super::{CardInfo, Holder, Sealed, SealedGrant};
 use crate::error::Result;
 use crate::io::{Io, IoFailure, read_small, replace, write_private};
 use counterfoil_core::wire::HolderKind;
 use counterfoil_core::{CardId, UserId};
 use counterfoil_format::encoding::parse_strict;
 use counterfoil_format::holder::{self, HolderKeys, HolderPublic, KeyFileError};
-use counterfoil_format::hpke::{DiffieHellman, SealingKey};
+use counterfoil_format::hpke::{DiffieHellman, HpkeError, SealingKey};
 use counterfoil_format::jws::Signer;
 use counterfoil_format::secret::{Random, Secret};
 use counterfoil_format::sign::SigningKey;
@@ -54,6 +56,15 @@ pub enum HolderError {
     /// A box does not open with these keys.
     #[error("the keys do not open what was sealed")]
     NotOpened,
+    /// The token or TPM that holds them.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+}
+
+impl From<HpkeError> for HolderError {
+    fn from(error: HpkeError) -> Self {
+        token::failed(&error).map_or(HolderError::NotOpened, HolderError::Token)
+    }
 }
 
 impl HolderError {
@@ -64,6 +75,7 @@ impl HolderError {
             HolderError::Mode { .. } => "loose_mode",
             HolderError::Shape { .. } => "bad_key_file",
             HolderError::NotOpened => "keys_do_not_fit",
+            HolderError::Token(error) => error.code(),
         }
     }
 
@@ -75,6 +87,7 @@ impl HolderError {
             HolderError::Mode { path, .. } => format!("Keys belong to you alone: `chmod 600 {}`.", path.display()),
             HolderError::Shape { .. } => "Name the right file, or restore it from a backup.".into(),
             HolderError::NotOpened => "Use the card and the device that they were sealed to.".into(),
+            HolderError::Token(error) => error.hint().into(),
         }
     }
 }
@@ -84,13 +97,47 @@ pub struct FileHolder {
     io: Arc<dyn Io>,
     path: PathBuf,
     kind: HolderKind,
-    keys: HolderKeys,
-    signing: SigningKey,
-    sealing: SealingKey,
+    keys: Keys,
     sealed: Sealed,
 }
 
-/// The file's members; `keys` is a key file as `counterfoil-format` defines it.
+/// Both private keys: here, or where nobody takes them out.
+enum Keys {
+    Here { file: HolderKeys, signing: SigningKey, sealing: SealingKey },
+    Elsewhere { file: KeysElsewhere, hardware: Box<dyn Hardware> },
+}
+
+impl Keys {
+    fn here(file: HolderKeys) -> Self {
+        Self::Here { signing: file.signing_key(), sealing: file.sealing_key(), file }
+    }
+
+    /// Reads the member `keys`, and reaches the token or TPM where they are in one.
+    fn read(json: &str, kind: HolderKind, pins: &Pins, shape: &dyn Fn(String) -> HolderError) -> Result<Self> {
+        if let Some(elsewhere) = KeysElsewhere::parse(json) {
+            let file = elsewhere.map_err(shape)?;
+            if kind != HolderKind::Card {
+                return Err(shape("it belongs to a card".to_owned()).into());
+            }
+            let hardware = file.reach(pins).map_err(HolderError::from)?;
+            return Ok(Self::Elsewhere { file, hardware });
+        }
+        let keys = HolderKeys::parse(json.as_bytes()).map_err(|error: KeyFileError| shape(error.to_string()))?;
+        if keys.kind != of_format(kind) {
+            return Err(shape(format!("it belongs to a {}", keys.kind)).into());
+        }
+        Ok(Self::here(keys))
+    }
+
+    fn to_json(&self) -> Zeroizing<Vec<u8>> {
+        match self {
+            Self::Here { file, .. } => file.to_json(),
+            Self::Elsewhere { file, .. } => Zeroizing::new(serde_json::to_vec(file).expect("texts and bytes have a JSON form")),
+        }
+    }
+}
+
+/// The file's members; `keys` is a key file as `counterfoil-format` defines it, or says which token or TPM has them.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Document<'a> {
@@ -108,16 +155,31 @@ impl FileHolder {
     /// `exists` where the file is there already; what the system said.
     pub fn create(io: Arc<dyn Io>, path: &Path, kind: HolderKind, random: &mut dyn Random) -> Result<Self> {
         let keys = HolderKeys::generate(of_format(kind), random);
-        let holder = Self::assemble(io, path, kind, keys, Sealed::default());
+        let holder = Self { io, path: path.to_owned(), kind, keys: Keys::here(keys), sealed: Sealed::default() };
         write_private(&*holder.io, path, &holder.to_bytes(&holder.sealed))?;
         Ok(holder)
     }
 
-    /// Opens a holder of this kind.
+    /// Makes a card whose keys are made in a token or TPM.
+    ///
+    /// # Errors
+    /// `exists` where the file is there already: then nothing is made; [`TokenError`]; what the system said.
+    pub(crate) fn create_elsewhere(io: Arc<dyn Io>, path: &Path, new: &NewKeys, pins: &Pins) -> Result<Self> {
+        if io.metadata(path).is_ok() {
+            return Err(IoFailure::at("make", path)(std::io::ErrorKind::AlreadyExists.into()).into());
+        }
+        let (file, hardware) = token::make(new, pins).map_err(HolderError::from)?;
+        let keys = Keys::Elsewhere { file, hardware };
+        let holder = Self { io, path: path.to_owned(), kind: HolderKind::Card, keys, sealed: Sealed::default() };
+        write_private(&*holder.io, path, &holder.to_bytes(&holder.sealed))?;
+        Ok(holder)
+    }
+
+    /// Opens a holder of this kind; a card whose keys are in a token or TPM with that.
     ///
     /// # Errors
     /// [`HolderError`]; what the system said.
-    pub fn open(io: Arc<dyn Io>, path: &Path, kind: HolderKind) -> Result<Self> {
+    pub(crate) fn open(io: Arc<dyn Io>, path: &Path, kind: HolderKind, pins: &Pins) -> Result<Self> {
         let what = what(kind);
         match io.metadata(path) {
             Ok(metadata) if metadata.mode & 0o077 != 0 => {
@@ -138,21 +200,24 @@ impl FileHolder {
         if document.counterfoil_holder != VERSION {
             return Err(shape(format!("version {} is not known", document.counterfoil_holder)).into());
         }
-        let keys = HolderKeys::parse(document.keys.get().as_bytes()).map_err(|error: KeyFileError| shape(error.to_string()))?;
-        if keys.kind != of_format(kind) {
-            return Err(shape(format!("it belongs to a {}", keys.kind)).into());
-        }
-        Ok(Self::assemble(io, path, kind, keys, document.sealed))
+        let keys = Keys::read(document.keys.get(), kind, pins, &shape)?;
+        Ok(Self { io, path: path.to_owned(), kind, keys, sealed: document.sealed })
     }
 
-    fn assemble(io: Arc<dyn Io>, path: &Path, kind: HolderKind, keys: HolderKeys, sealed: Sealed) -> Self {
-        let (signing, sealing) = (keys.signing_key(), keys.sealing_key());
-        Self { io, path: path.to_owned(), kind, keys, signing, sealing, sealed }
+    /// Where its keys are, for people; `None` where they are in the file itself.
+    pub fn keys_in(&self) -> Option<String> {
+        match &self.keys {
+            Keys::Here { .. } => None,
+            Keys::Elsewhere { file, .. } => Some(file.place().words()),
+        }
     }
 
     /// What grants for this device are sealed under besides the holder's key; only a device has one.
     pub fn device_secret(&self) -> Option<&Secret<32>> {
-        self.keys.device_secret()
+        match &self.keys {
+            Keys::Here { file, .. } => file.device_secret(),
+            Keys::Elsewhere { .. } => None,
+        }
     }
 
     /// Where it lies.
@@ -170,21 +235,13 @@ impl FileHolder {
         CardInfo {
             card_id: self.card_id(),
             path: self.path.clone(),
+            keys_in: self.keys_in(),
             registered: self.sealed.user.is_some(),
             user_id: open_user(self).ok(),
             authority: self.sealed.user.as_ref().map(|user| user.authority.clone()),
-            grants: self
-                .sealed
-                .grants
-                .iter()
-                .map(|grant| CardGrant {
-                    title: grant.title.clone(),
-                    origin: grant.origin.clone(),
-                    grant_id: grant.grant_id,
-                    content_key: grant.keys.has_content_key(),
-                    issued_at: grant.issued_at,
-                })
-                .collect(),
+            grants: self.sealed.grants.iter().map(SealedGrant::shown).collect(),
+            recovery_at: self.sealed.user.as_ref().and_then(|user| user.recovery_at),
+            reissuing: self.sealed.reissue.is_some(),
         }
     }
 
@@ -208,15 +265,24 @@ impl Holder for FileHolder {
     }
 
     fn public(&self) -> HolderPublic {
-        self.keys.public()
+        match &self.keys {
+            Keys::Here { file, .. } => file.public(),
+            Keys::Elsewhere { file, .. } => file.public(),
+        }
     }
 
     fn signer(&self) -> Signer<'_> {
-        Signer::Key(&self.signing)
+        match &self.keys {
+            Keys::Here { signing, .. } => Signer::Key(signing),
+            Keys::Elsewhere { hardware, .. } => Signer::Token(&**hardware),
+        }
     }
 
     fn dh(&self) -> &dyn DiffieHellman {
-        &self.sealing
+        match &self.keys {
+            Keys::Here { sealing, .. } => sealing,
+            Keys::Elsewhere { hardware, .. } => &**hardware,
+        }
     }
 
     fn sealed(&self) -> &Sealed {
@@ -239,7 +305,7 @@ impl Holder for FileHolder {
 /// [`counterfoil_core::Code::UserInvalid`] (C6) where there is none or it was sealed to another.
 pub(crate) fn open_user(holder: &dyn Holder) -> Result<UserId> {
     let user = holder.sealed().user.as_ref().ok_or(counterfoil_core::Refusal::from(counterfoil_core::Code::UserInvalid))?;
-    let text = user.user.open(holder.dh(), &user_purpose(&user.holder)).map_err(|_| HolderError::NotOpened)?;
+    let text = user.user.open(holder.dh(), &user_purpose(&user.holder)).map_err(HolderError::from)?;
     let id = std::str::from_utf8(&text).ok().and_then(|text| text.parse().ok());
     Ok(id.ok_or(HolderError::NotOpened)?)
 }

@@ -16,6 +16,9 @@ pub enum ExchangeError {
     /// Not signed by the authority that this home knows.
     #[error("the answer is not the authority's: {0}")]
     Signature(#[from] JwsError),
+    /// Sealed for another request, or changed on the way.
+    #[error("the answer was sealed for another request, or changed on the way")]
+    Sealed,
     /// Signed by the authority, and an answer to something else.
     #[error("the answer is for another request")]
     OtherRequest,
@@ -29,7 +32,7 @@ impl ExchangeError {
     pub fn code(&self) -> &'static str {
         match self {
             ExchangeError::NoSealingKey(_) | ExchangeError::Sealing(_) => "not_sealed",
-            ExchangeError::Signature(_) | ExchangeError::OtherRequest => "answer_not_authentic",
+            ExchangeError::Signature(_) | ExchangeError::Sealed | ExchangeError::OtherRequest => "answer_not_authentic",
             ExchangeError::Shape(_) => "answer_not_understood",
         }
     }

@@ -49,6 +49,16 @@ impl Part {
     }
 }
 
+/// Whether content is fetched from wherever it lies, or only from who was asked, as through a gateway (C16).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Elsewhere {
+    /// From wherever.
+    #[default]
+    Follow,
+    /// From who was asked; who sends one on is not followed.
+    Stay,
+}
+
 /// Asks for a part of an object, and follows. Nothing but the range goes along: no token, no cookie.
 ///
 /// Answers with the last answer, whatever it says, and with who gave it, without the signature in the address. An address that is over when
@@ -56,18 +66,19 @@ impl Part {
 ///
 /// # Errors
 /// `Unreachable`; `NotAnAuthority` for a redirect that cannot be followed.
-pub fn download(agent: &ureq::Agent, url: &str, part: Part) -> Result<(String, Response<Body>), TransportError> {
-    let (end, answer) = follow(agent, url, part)?;
+pub fn download(agent: &ureq::Agent, url: &str, part: Part, elsewhere: Elsewhere) -> Result<(String, Response<Body>), TransportError> {
+    let (end, answer) = follow(agent, url, part, elsewhere)?;
     if end != url && answer.status().is_client_error() {
-        return follow(agent, url, part);
+        return follow(agent, url, part, elsewhere);
     }
     Ok((end, answer))
 }
 
 /// The bytes of an answer of [`download`], which is asked for anew, from where it was, when it breaks off after it has brought something: the
 /// line was cut, an address was over, nothing came for as long as is waited for an answer. Where next to nothing comes, it is a failure.
-pub fn resuming(agent: &ureq::Agent, url: &str, part: Part, answer: Response<Body>) -> impl Read + Send + use<> {
+pub fn resuming(agent: &ureq::Agent, url: &str, part: Part, elsewhere: Elsewhere, answer: Response<Body>) -> impl Read + Send + use<> {
     Resuming {
+        elsewhere,
         agent: agent.clone(),
         url: url.to_owned(),
         left: part,
@@ -79,6 +90,7 @@ pub fn resuming(agent: &ureq::Agent, url: &str, part: Part, answer: Response<Bod
 }
 
 struct Resuming {
+    elsewhere: Elsewhere,
     agent: ureq::Agent,
     url: String,
     /// What has not been read yet.
@@ -125,7 +137,7 @@ impl Read for Resuming {
                 }
                 Err(error) if self.fresh || error.kind() == io::ErrorKind::Interrupted => return Err(error),
                 Err(error) => {
-                    let (_, answer) = download(&self.agent, &self.url, self.left).map_err(io::Error::other)?;
+                    let (_, answer) = download(&self.agent, &self.url, self.left, self.elsewhere).map_err(io::Error::other)?;
                     if answer.status() != 206 {
                         return Err(error);
                     }
@@ -137,7 +149,7 @@ impl Read for Resuming {
     }
 }
 
-fn follow(agent: &ureq::Agent, asked: &str, part: Part) -> Result<(String, Response<Body>), TransportError> {
+fn follow(agent: &ureq::Agent, asked: &str, part: Part, elsewhere: Elsewhere) -> Result<(String, Response<Body>), TransportError> {
     let mut url = asked.to_owned();
     for _ in 0..=REDIRECTS {
         let mut request = agent.get(&url).config().timeout_per_read(Some(patience(agent))).build();
@@ -148,6 +160,10 @@ fn follow(agent: &ureq::Agent, asked: &str, part: Part) -> Result<(String, Respo
         let answer = request.call().map_err(|error| unreachable(&shown, &error))?;
         if !matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
             return Ok((shown, answer));
+        }
+        if elsewhere == Elsewhere::Stay {
+            let reason = "it sends one on to somebody else, whom nobody asks who goes through a gateway".into();
+            return Err(TransportError::NotAnAuthority { url: shown, reason });
         }
         let location = answer.headers().get(LOCATION).and_then(|location| location.to_str().ok()).unwrap_or_default();
         url = resolve(&url, location).map_err(|reason| TransportError::NotAnAuthority { url: shown, reason: reason.into() })?;

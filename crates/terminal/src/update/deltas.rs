@@ -7,7 +7,7 @@ use super::prepared::{CACHE, Placing, Prepared};
 use crate::error::Result;
 use crate::transport::Part;
 use counterfoil_format::content::{DELTA_HEAD, DeltaError, DeltaFront, DeltaGroup, Encoder, Manifest, Reader, Run, delta_front_length};
-use counterfoil_patch::{Files, Limits, Sink};
+use counterfoil_patch::{Limits, Sink};
 use std::collections::HashSet;
 use std::io::{self, Read};
 use std::ops::Range;
@@ -188,45 +188,18 @@ impl Taking<'_> {
 }
 
 fn chunks(runs: &[Run]) -> impl Iterator<Item = u32> {
-    runs.iter().flat_map(|run| run.first..run.first + run.count)
+    runs.iter().flat_map(|run| run.indices())
 }
 
 /// What the engine's bytes make of a text: `length` bytes, or they are wrong.
 fn apply(delta: &[u8], old: &[u8], length: u64) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut made = Made { text: Zeroizing::new(vec![]), length };
     let limits = Limits { files: 1, bytes: length };
-    let applied = counterfoil_patch::apply(&One(old), &One(delta), &limits, &mut made, &mut |_| {});
+    let applied = counterfoil_patch::apply(&vec![old], &delta, &limits, &mut made, &mut |_| {});
     applied.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
     match made.text.len() as u64 == length {
         true => Ok(made.text),
         false => Err(wrong()),
-    }
-}
-
-/// Bytes in memory: the one file that the engine reads, and the delta.
-struct One<'a>(&'a [u8]);
-
-impl Files for One<'_> {
-    fn count(&self) -> usize {
-        1
-    }
-
-    fn length(&self, _: usize) -> u64 {
-        self.0.len() as u64
-    }
-
-    fn read_exact_at(&self, _: usize, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        counterfoil_patch::ReadAt::read_exact_at(self.0, buffer, offset)
-    }
-}
-
-impl counterfoil_patch::ReadAt for One<'_> {
-    fn length(&self) -> u64 {
-        self.0.len() as u64
-    }
-
-    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        counterfoil_patch::ReadAt::read_exact_at(self.0, buffer, offset)
     }
 }
 

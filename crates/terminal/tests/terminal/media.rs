@@ -36,6 +36,7 @@ impl Real {
             server: Some("memory:".into()),
             ca: None,
             card: None,
+            via: None,
         };
         self.world.terminal_at(Arc::new(RealIo), setup).unwrap()
     }

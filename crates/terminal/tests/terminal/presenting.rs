@@ -376,7 +376,7 @@ fn b6_nothing_is_written_through_links_on_a_medium() {
         std::fs::create_dir_all(path("medium").join(&name).parent().unwrap()).unwrap();
         std::fs::write(path("medium").join(name), bytes).unwrap();
     }
-    let setup = Setup { home: path("home"), hardware_root: device.root.path().to_owned(), server: None, ca: None, card: None };
+    let setup = Setup { home: path("home"), hardware_root: device.root.path().to_owned(), server: None, ca: None, card: None, via: None };
     let terminal = world.terminal_at(Arc::new(io::RealIo), setup).unwrap();
     let medium = Medium::open(&terminal, &path("medium")).unwrap();
     let who = Who { medium: Some(&medium), user: None, status: true };

@@ -108,6 +108,7 @@ fn a_key_file_that_others_can_read_is_an_error() {
         server: Some("memory:".into()),
         ca: None,
         card: None,
+        via: None,
     };
     let terminal = world.terminal_at(Arc::new(io::RealIo), setup).unwrap();
     let card = card_new(&terminal, None).unwrap();

@@ -232,22 +232,10 @@ fn a_patch_that_gives_other_text_than_was_signed_is_noticed_at_the_first_chunk()
             "file" => texts[1][300_001] ^= 1,
             _ => {}
         }
-        struct Texts(Vec<Vec<u8>>);
-        impl counterfoil_patch::Files for Texts {
-            fn count(&self) -> usize {
-                self.0.len()
-            }
-            fn length(&self, file: usize) -> u64 {
-                self.0[file].len() as u64
-            }
-            fn read_exact_at(&self, file: usize, buffer: &mut [u8], offset: u64) -> std::io::Result<()> {
-                counterfoil_patch::ReadAt::read_exact_at(&self.0[file], buffer, offset)
-            }
-        }
-        let before = Texts(vec![manifests[0].encode(), old.files["data/noise.bin"].clone()]);
+        let before = vec![manifests[0].encode(), old.files["data/noise.bin"].clone()];
         let key = ContentKey::new(new.key.clone()).patch_key();
         let mut writer = PatchWriter::new(key, &header, &mut SystemRandom, Vec::new()).unwrap();
-        counterfoil_patch::make(&before, &Texts(texts), &counterfoil_patch::Options::default(), &mut writer, &mut |_| {}).unwrap();
+        counterfoil_patch::make(&before, &texts, &counterfoil_patch::Options::default(), &mut writer, &mut |_| {}).unwrap();
         let (bytes, object) = writer.finish().unwrap();
         it.world.authority.contents.objects.lock().unwrap().insert(object.name.to_string(), bytes);
         let (from, to) = (old.title.release.clone(), new.title.release.clone());

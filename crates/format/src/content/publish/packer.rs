@@ -271,7 +271,7 @@ impl FileRuns {
         let mut start = 0;
         for &(file, end) in &self.ends {
             for run in &self.runs[start..end] {
-                for old in run.first..run.first + run.count {
+                for old in run.indices() {
                     renumbered.push(file, number(old));
                 }
             }

@@ -29,7 +29,7 @@ pub async fn set_password(
     let (user, actor) = (by.user(), by.actor());
     let account = ask_password(app, user, old, now).await?;
     let hash = password::hash(new, &app.rng).await?;
-    let (session, post) = (Presented::generate(user, &mut app.rng.clone()), Post::of(app));
+    let (session, post) = (Presented::generate(by.session.realm, user, &mut app.rng.clone()), Post::of(app));
     let opening = session.clone();
     app.db
         .write("change password", user::family(user), async move |tx: &mut Tx| -> Result<(), Denied> {

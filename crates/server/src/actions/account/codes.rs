@@ -14,7 +14,7 @@ use crate::mail::{self, Letter, Post};
 use crate::problem::Problem;
 use crate::store::account::{self, AccountRow};
 use crate::store::recovery::{self, Code};
-use crate::store::{audit, user};
+use crate::store::{audit, passkey, staff, user};
 
 /// What stands for the second step, read and right, not spent yet.
 #[derive(Clone)]
@@ -119,12 +119,17 @@ pub async fn turn_on(app: &App, user: UserId, kept: &str, typed: &str, given: &p
 /// Turns codes off.
 ///
 /// # Errors
-/// `Password`, or a problem.
+/// `Password`, `OnlyStep` for staff who have no passkey, or a problem.
 pub async fn turn_off(app: &App, user: UserId, given: &password::Given, now: Timestamp) -> Result<(), Denied> {
     let account = ask_password(app, user, given, now).await?;
     let post = Post::of(app);
     app.db
         .write("turn codes off", user::family(user), async move |tx: &mut Tx| -> Result<(), Denied> {
+            // Of two second steps that are removed at once, one stays.
+            audit::hold(tx, &user::family(user)).await?;
+            if passkey::list(tx, user).await?.is_empty() && staff::find(tx, user).await?.is_some() {
+                return Err(Why::OnlyStep.into());
+            }
             if !account::forget_attempts(tx, user, account.password.as_deref()).await? {
                 return Err(Why::Password.into());
             }

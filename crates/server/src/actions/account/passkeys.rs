@@ -15,10 +15,11 @@ use crate::app::App;
 use crate::db::Tx;
 use crate::mail::{self, Letter, Post};
 use crate::problem::Problem;
+use crate::store::account::Realm;
 use crate::store::passkey::{self, PasskeyRow};
 use crate::store::request::{self, Once, Recorded};
 use crate::store::session::{self, Presented};
-use crate::store::{account, audit, user};
+use crate::store::{account, audit, staff, user};
 
 /// What the browser shall do, and what it keeps for us until it has.
 #[derive(Serialize)]
@@ -47,7 +48,14 @@ fn relying_party(app: &App) -> Result<Webauthn, Problem> {
 }
 
 const NEW: &str = "new passkey";
-const SIGN_IN: &str = "sign-in by passkey";
+
+/// Purposes of what is sealed: a ceremony that began at one entrance ends there.
+fn sign_in_purpose(realm: Realm) -> &'static str {
+    match realm {
+        Realm::Users => "sign-in by passkey",
+        Realm::Staff => "sign-in of staff by passkey",
+    }
+}
 
 #[derive(Serialize, Deserialize)]
 struct Making {
@@ -118,11 +126,18 @@ pub async fn finish(app: &App, by: &SignedIn, kept: &str, made: &RegisterPublicK
 /// Removes a passkey; says whether it was there.
 ///
 /// # Errors
-/// A problem.
+/// `OnlyStep` for staff who have no other second step; a problem.
 pub async fn remove(app: &App, by: &SignedIn, id: String, now: Timestamp) -> Result<bool, Denied> {
     let (user, actor) = (by.user(), by.actor());
     app.db
         .write("remove passkey", user::family(user), async move |tx: &mut Tx| -> Result<bool, Denied> {
+            // Of two second steps that are removed at once, one stays.
+            audit::hold(tx, &user::family(user)).await?;
+            let kept = passkey::list(tx, user).await?;
+            let only = kept.len() == 1 && kept[0].id == id && account::find(tx, user).await?.is_none_or(|account| account.totp.is_none());
+            if only && staff::find(tx, user).await?.is_some() {
+                return Err(Why::OnlyStep.into());
+            }
             let gone = passkey::delete(tx, user, &id).await?;
             if gone {
                 audit::append(tx, &user::family(user), now.0, &actor, "account.passkey_removed", &json!({ "passkey": id })).await?;
@@ -151,21 +166,28 @@ struct Asked {
 ///
 /// # Errors
 /// A problem.
-pub fn ask(app: &App) -> Result<Ceremony, Denied> {
+pub fn ask(app: &App, realm: Realm) -> Result<Ceremony, Denied> {
     let (options, state) = relying_party(app)?.start_discoverable_authentication().map_err(Problem::internal)?;
     let mut options = serde_json::to_value(options).map_err(Problem::internal)?;
     // The person has pressed a button: the browser asks at once, and not when an address is typed.
     options.as_object_mut().map(|options| options.remove("mediation"));
     let id = format!("passkey:{:032x}", u128::from_be_bytes(app.rng.bytes()));
-    Ok(Ceremony { options, kept: between::seal(app, SIGN_IN, &Asked { id, state })? })
+    Ok(Ceremony { options, kept: between::seal(app, sign_in_purpose(realm), &Asked { id, state })? })
 }
 
 /// Signs in with the passkey that the browser used.
 ///
 /// # Errors
 /// `Passkey`, `TooLate`, or a problem.
-pub async fn sign_in(app: &App, kept: &str, used: &PublicKeyCredential, agent: String, now: Timestamp) -> Result<Presented, Denied> {
-    let Asked { id, state } = between::open(app, SIGN_IN, kept).ok_or(Why::TooLate)?;
+pub async fn sign_in(
+    app: &App,
+    realm: Realm,
+    kept: &str,
+    used: &PublicKeyCredential,
+    agent: String,
+    now: Timestamp,
+) -> Result<Presented, Denied> {
+    let Asked { id, state } = between::open(app, sign_in_purpose(realm), kept).ok_or(Why::TooLate)?;
     let party = relying_party(app)?;
     let (handle, credential) = party.identify_discoverable_authentication(used).map_err(|_| Why::Passkey)?;
     let (user, key_id) = (UserId::from_bytes(*handle.as_bytes()), to_base64url(credential));
@@ -179,7 +201,7 @@ pub async fn sign_in(app: &App, kept: &str, used: &PublicKeyCredential, agent: S
     })?;
     passkey.update_credential(&verified);
     let document = serde_json::to_vec(&passkey).map_err(Problem::internal)?;
-    let session = Presented::generate(user, &mut app.rng.clone());
+    let session = Presented::generate(realm, user, &mut app.rng.clone());
     let opening = session.clone();
     app.db
         .write("sign in by passkey", user::family(user), async move |tx: &mut Tx| -> Result<(), Denied> {
@@ -187,6 +209,15 @@ pub async fn sign_in(app: &App, kept: &str, used: &PublicKeyCredential, agent: S
             // Run again because the answer of its COMMIT was lost, it finds its own session.
             if session::find(tx, user, &opening.id).await?.is_some_and(|row| row.hash == opening.hash()) {
                 return Ok(());
+            }
+            // A passkey names its owner, not the entrance: staff have theirs, and users have theirs.
+            let known = staff::find(tx, user).await?;
+            let admitted = match realm {
+                Realm::Users => known.is_none(),
+                Realm::Staff => known.is_some_and(|staff| staff.ended_at.is_none()),
+            };
+            if !admitted {
+                return Err(Why::Passkey.into());
             }
             let digest = *blake3::hash(&row.document).as_bytes();
             if request::once(tx, &family, &id, &digest, now.0).await? != Once::Fresh {

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::db::{DbError, Tx};
-use crate::store::account::{self, AccountRow};
+use crate::store::account::{self, AccountRow, Realm};
 use crate::store::session::{self, Presented, SessionRow};
 use crate::store::{audit, user};
 
@@ -25,7 +25,10 @@ impl SignedIn {
 
     /// As in the audit log.
     pub fn actor(&self) -> String {
-        format!("/session/{}", self.session.id)
+        match self.session.realm {
+            Realm::Users => format!("/session/{}", self.session.id),
+            Realm::Staff => crate::auth::staff_actor(self.user()),
+        }
     }
 }
 
@@ -42,14 +45,28 @@ pub async fn who(app: &App, session: Presented, now: Timestamp) -> Result<Option
             Ok(account::find(tx, user).await?.map(|account| (row, account)))
         })
         .await?;
-    let same =
-        |row: &SessionRow| counterfoil_format::secret::Secret::new(row.hash) == counterfoil_format::secret::Secret::new(session.hash());
-    let Some((row, account)) = found.filter(|(row, account)| same(row) && row.live(account.sessions_from, now)) else { return Ok(None) };
-    if row.stale(now) {
-        let id = session.id.clone();
-        app.db.write("use session", user::family(user), async move |tx: &mut Tx| session::touch(tx, user, &id, now).await).await?;
-    }
+    let Some((row, account)) = found.filter(|(row, account)| is(&session, row) && row.live(account.sessions_from, now)) else {
+        return Ok(None);
+    };
+    note_use(app, &session, &row, now).await?;
     Ok(Some(SignedIn { session, account }))
+}
+
+/// Whether it is this row's secret that is presented, in constant time.
+pub(in crate::actions) fn is(session: &Presented, row: &SessionRow) -> bool {
+    counterfoil_format::secret::Secret::new(row.hash) == counterfoil_format::secret::Secret::new(session.hash())
+}
+
+/// Notes now and then that a session is used.
+///
+/// # Errors
+/// A failure of the database.
+pub(in crate::actions) async fn note_use(app: &App, session: &Presented, row: &SessionRow, now: Timestamp) -> Result<(), DbError> {
+    if !row.stale(now) {
+        return Ok(());
+    }
+    let (user, id) = (session.user, session.id.clone());
+    app.db.write("use session", user::family(user), async move |tx: &mut Tx| session::touch(tx, user, &id, now).await).await
 }
 
 /// The sessions of a user that are good, last used first.

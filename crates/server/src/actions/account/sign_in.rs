@@ -9,10 +9,10 @@ use serde_json::json;
 use super::codes::Second;
 use super::{Denied, Why, between, by_email, note_failure, password};
 use crate::app::App;
-use crate::db::Tx;
-use crate::store::account::{self, AccountRow, Email};
+use crate::db::{DbError, Tx};
+use crate::store::account::{self, AccountRow, Email, Realm};
 use crate::store::session::{self, Presented};
-use crate::store::{audit, recovery, user};
+use crate::store::{audit, passkey, recovery, staff, user};
 
 /// No attempt is answered sooner, so that an unknown address, a locked account and a wrong password take the same time.
 const FLOOR: Duration = Duration::from_millis(250);
@@ -33,19 +33,32 @@ struct Known {
     password: [u8; 32],
 }
 
-const PURPOSE: &str = "sign-in";
+/// Purposes of what is sealed: half a sign-in here is nothing there.
+fn purpose(realm: Realm) -> &'static str {
+    match realm {
+        Realm::Users => "sign-in",
+        Realm::Staff => "sign-in of staff",
+    }
+}
 
 /// With address and password.
 ///
 /// # Errors
-/// `SignIn`, or a problem.
-pub async fn with_password(app: &App, email: &str, given: password::Given, agent: String, now: Timestamp) -> Result<Step, Denied> {
-    let (step, ()) = tokio::join!(look(app, email, given, agent, now), tokio::time::sleep(FLOOR));
+/// `SignIn`, of staff `PasskeyOnly` as well, or a problem.
+pub async fn with_password(
+    app: &App,
+    realm: Realm,
+    email: &str,
+    given: password::Given,
+    agent: String,
+    now: Timestamp,
+) -> Result<Step, Denied> {
+    let (step, ()) = tokio::join!(look(app, realm, email, given, agent, now), tokio::time::sleep(FLOOR));
     step
 }
 
-async fn look(app: &App, email: &str, given: password::Given, agent: String, now: Timestamp) -> Result<Step, Denied> {
-    let found = match Email::parse(email) {
+async fn look(app: &App, realm: Realm, email: &str, given: password::Given, agent: String, now: Timestamp) -> Result<Step, Denied> {
+    let found = match Email::parse_in(realm, email) {
         Some(email) => by_email(app, email).await?,
         None => None,
     };
@@ -63,9 +76,12 @@ async fn look(app: &App, email: &str, given: password::Given, agent: String, now
     }
     if found.totp.is_some() {
         let known = Known { user, password: fingerprint(&found) };
-        return Ok(Step::Code(between::seal(app, PURPOSE, &known)?));
+        return Ok(Step::Code(between::seal(app, purpose(realm), &known)?));
     }
-    let session = Presented::generate(user, &mut app.rng.clone());
+    if realm == Realm::Staff && !app.db.read("passkeys", async move |tx: &mut Tx| passkey::list(tx, user).await).await?.is_empty() {
+        return Err(Why::PasskeyOnly.into());
+    }
+    let session = Presented::generate(realm, user, &mut app.rng.clone());
     open(app, session, found.password, None, agent, now).await?.map(Step::In).ok_or(Denied::Why(Why::SignIn))
 }
 
@@ -77,15 +93,15 @@ fn fingerprint(account: &AccountRow) -> [u8; 32] {
 ///
 /// # Errors
 /// `Code`, `TooLate`, or a problem.
-pub async fn with_code(app: &App, kept: &str, code: &str, agent: String, now: Timestamp) -> Result<Presented, Denied> {
-    let Known { user, password } = between::open(app, PURPOSE, kept).ok_or(Why::TooLate)?;
+pub async fn with_code(app: &App, realm: Realm, kept: &str, code: &str, agent: String, now: Timestamp) -> Result<Presented, Denied> {
+    let Known { user, password } = between::open(app, purpose(realm), kept).ok_or(Why::TooLate)?;
     if !super::attempt(app, user, now).await? {
         return Err(Why::Code.into());
     }
     let found = app.db.read("account", async move |tx: &mut Tx| account::find(tx, user).await).await?;
     let found = found.filter(|found| fingerprint(found) == password).ok_or(Why::TooLate)?;
     let second = Second::read(app, user, &found, code, now).await?;
-    let session = Presented::generate(user, &mut app.rng.clone());
+    let session = Presented::generate(realm, user, &mut app.rng.clone());
     let opened = match second {
         Some(second) => open(app, session, found.password, Some(second), agent, now).await?,
         None => None,
@@ -117,6 +133,9 @@ async fn open(
             if session::find(tx, user, &opening.id).await?.is_some_and(|row| row.hash == opening.hash()) {
                 return Ok(true);
             }
+            if opening.realm == Realm::Staff && !may_open(tx, user, second.is_some()).await? {
+                return Ok(false);
+            }
             let spent = match &second {
                 Some(Second::Step(step)) => account::spend_step(tx, user, *step).await?,
                 Some(Second::Recovery(code)) => recovery::spend(tx, user, code, now).await?,
@@ -137,4 +156,13 @@ async fn open(
         })
         .await?;
     Ok(opened.then_some(session))
+}
+
+/// Whether a session of staff may begin: of one who has not ended, and by the password alone only while there is nothing else.
+async fn may_open(tx: &mut Tx, user: UserId, second: bool) -> Result<bool, DbError> {
+    if staff::live(tx, user).await?.is_none() {
+        return Ok(false);
+    }
+    let codes = account::find(tx, user).await?.is_some_and(|account| account.totp.is_some());
+    Ok(second || !codes && passkey::list(tx, user).await?.is_empty())
 }

@@ -7,7 +7,7 @@ use super::{Denied, Why, password};
 use crate::app::App;
 use crate::db::{DbError, Tx};
 use crate::mail::{self, Letter, Post};
-use crate::store::account::{self, Email};
+use crate::store::account::{self, Email, Realm};
 use crate::store::recovery::{self, Code};
 use crate::store::session::{self, Presented};
 use crate::store::ticket::{self, Ticket};
@@ -59,7 +59,7 @@ pub async fn run(app: &App, wanted: Wanted, now: Timestamp) -> Result<Made, Deni
     let hash = password::hash(wanted.password, &app.rng).await?;
     take_name(app, &email, user, now).await?;
     let made = Made {
-        session: Presented::generate(user, &mut app.rng.clone()),
+        session: Presented::generate(Realm::Users, user, &mut app.rng.clone()),
         codes: (0..recovery::COUNT).map(|_| Code::generate(&mut app.rng.clone())).collect(),
         mailed: app.config.mail.is_on(),
     };
@@ -70,7 +70,7 @@ pub async fn run(app: &App, wanted: Wanted, now: Timestamp) -> Result<Made, Deni
 ///
 /// # Errors
 /// `Address`: it is another's.
-pub(super) async fn take_name(app: &App, email: &Email, user: UserId, now: Timestamp) -> Result<(), Denied> {
+pub(in crate::actions) async fn take_name(app: &App, email: &Email, user: UserId, now: Timestamp) -> Result<(), Denied> {
     let family = email.family();
     let there = family.clone();
     let named = app.db.read("find name", async move |tx: &mut Tx| account::name(tx, &there).await).await?;
@@ -92,7 +92,7 @@ pub(super) async fn take_name(app: &App, email: &Email, user: UserId, now: Times
             if !account::take_name(tx, &key, user, now).await? {
                 return Ok(false);
             }
-            audit::append(tx, &key, now.0, "/web", "sign_in_name.taken", &json!({ "user": user })).await?;
+            audit::append(tx, &key, now.0, "/web", "sign_in_name.taken", &json!({})).await?;
             Ok(true)
         })
         .await?;
@@ -103,12 +103,12 @@ pub(super) async fn take_name(app: &App, email: &Email, user: UserId, now: Times
 ///
 /// # Errors
 /// A failure of the database.
-pub(super) async fn release_name(app: &App, email: &Email, user: UserId, now: Timestamp) -> Result<(), DbError> {
+pub(in crate::actions) async fn release_name(app: &App, email: &Email, user: UserId, now: Timestamp) -> Result<(), DbError> {
     let family = email.family();
     app.db
         .write("release name", family.clone(), async move |tx: &mut Tx| -> Result<(), DbError> {
             if account::release_name(tx, &family, user).await? {
-                audit::append(tx, &family, now.0, "/web", "sign_in_name.released", &json!({ "user": user })).await?;
+                audit::append(tx, &family, now.0, "/web", "sign_in_name.released", &json!({})).await?;
             }
             Ok(())
         })

@@ -1,11 +1,12 @@
 //! The transaction of a claim.
 
 use counterfoil_core::rules::claim::{self, Claimant, Decision};
+use counterfoil_core::rules::gateway::Pay;
 use counterfoil_core::wire::Claim;
 use counterfoil_core::{Code, GrantId, Refusal, Timestamp};
 use serde_json::json;
 
-use super::{Facts, Prepared};
+use super::{Facts, Prepared, paid_for};
 use crate::actions::asked::{self, Asked};
 use crate::app::App;
 use crate::db::{DbError, Tx};
@@ -55,6 +56,7 @@ pub(super) struct Write {
     known: Known,
     expected: Option<Decision>,
     rows: Vec<GrantRow>,
+    pay: Pay,
     now: Timestamp,
 }
 
@@ -79,6 +81,7 @@ impl Write {
             known: known.clone(),
             expected: prepared.expected.take(),
             rows: std::mem::take(&mut prepared.rows),
+            pay: facts.pay,
             now,
         }
     }
@@ -103,13 +106,22 @@ impl Write {
         if !won {
             return Ok(Written::Stale);
         }
-        let copy = self.row.as_ref().map_or(0, |row| row.copies_claimed) + 1;
+        let copy = self.row.as_ref().map_or(1, MediumRow::next_copy);
         let ids: Vec<GrantId> = self.rows.iter().map(|row| row.grant).collect();
         // The names of the grants, not their boxes: a repeat has them sealed anew, as long as they are not settled.
         self.answer(tx, GRANTED, &ids).await?;
         for row in &self.rows {
             grant::insert(tx, &ask.medium_id, copy, row).await?;
-            let told = Entitlement { user: row.user, grant: row.grant, medium: ask.medium_id.clone(), title: row.title.clone(), at: *now };
+            let told = Entitlement {
+                user: row.user,
+                grant: row.grant,
+                medium: ask.medium_id.clone(),
+                title: row.title.clone(),
+                at: *now,
+                holder: Some(row.holder),
+                device: row.device,
+                drive: row.drive,
+            };
             outbox::enqueue(tx, family, &row.grant.to_string(), ENTITLEMENT, &json!(told).to_string(), now.0, now.0).await?;
         }
         let (card, device, drive) = (ask.card_id, ask.device_id, ask.drive_id);
@@ -124,6 +136,8 @@ impl Write {
     /// Anything but a fresh claim, decided again: the same grants, or a refusal.
     async fn settle(&self, tx: &mut Tx) -> Result<Written, Undone> {
         let Self { ask, family, actor, now, .. } = self;
+        // What was claimed before may be taken back at this moment (C14): then it is either before this, or after.
+        audit::hold(tx, family).await?;
         match request::once(tx, family, &self.request_id, &self.digest, now.0).await? {
             Once::Fresh => {}
             // Answered a moment ago; the next look finds it.
@@ -139,7 +153,8 @@ impl Write {
         let facts = medium::claim_facts(row.as_ref(), &self.known.rights, &grants);
         let as_known = row.is_some_and(|row| row.epoch == self.known.epoch)
             && batch::revision(tx, self.known.batch).await? == Some(self.known.revision);
-        match (claim::decide(&self.claimant, &facts, *now), &self.expected) {
+        let decided = paid_for(claim::decide(&self.claimant, &facts, *now), self.known.paid_on_copy, self.pay, &grants);
+        match (decided, &self.expected) {
             // Proven under a claim secret that a refresh has ended since, or decided by rights that the batch has no more.
             _ if !as_known => Err(Undone::Stale),
             (Err(refusal), _) => {

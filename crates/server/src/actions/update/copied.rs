@@ -111,6 +111,8 @@ impl Write {
     async fn carry_out(&self, tx: &mut Tx) -> Result<Option<Box<Refusal>>, Problem> {
         let Self { actor, ask, medium, request_id, digest, now } = self;
         let family = medium::family(medium);
+        // The grant may be taken back at this moment (C14): then it is either before this, or after.
+        audit::hold(tx, &family).await?;
         let once = request::once(tx, &family, request_id, digest, now.0).await?;
         let grants = grant::of_user(tx, medium, &ask.user_id.to_string()).await?;
         let row = grants.into_iter().find(|row| row.grant == ask.grant_id);

@@ -69,7 +69,7 @@ async fn complete(tx: &mut Tx, seen: &UploadRow, now: Timestamp) -> Result<Finis
         remove(tx, &row, &actor(row.user), refusal.code.as_str(), now).await?;
         return Ok(Finished::Conflict(refusal));
     }
-    let detail = json!({ "upload": row.upload, "title": row.title, "slot": row.slot, "version": row.version, "object": row.object,
+    let detail = json!({ "upload": row.upload, "title": row.title, "version": row.version, "object": row.object,
         "length": row.length, "device": row.device });
     audit::append(tx, &user::family(row.user), now.0, &actor(row.user), "upload.complete", &detail).await?;
     if !upload::complete(tx, &row, now).await? {
@@ -89,7 +89,7 @@ async fn complete(tx: &mut Tx, seen: &UploadRow, now: Timestamp) -> Result<Finis
 /// # Errors
 /// A failure of the database; `Conflict` where it is not as it was seen.
 pub async fn remove(tx: &mut Tx, row: &UploadRow, actor: &str, why: &str, now: Timestamp) -> Result<(), DbError> {
-    let detail = json!({ "upload": row.upload, "title": row.title, "slot": row.slot, "version": row.version, "object": row.object,
+    let detail = json!({ "upload": row.upload, "title": row.title, "version": row.version, "object": row.object,
         "was": row.state.as_str(), "why": why });
     audit::append(tx, &user::family(row.user), now.0, actor, "upload.removed", &detail).await?;
     if upload::remove(tx, row, now).await? { Ok(()) } else { Err(tx.conflict("the upload")) }

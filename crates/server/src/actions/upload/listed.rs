@@ -6,7 +6,6 @@ use counterfoil_core::rules::upload::{Allowed, is_slot};
 use counterfoil_core::wire::{SlotVersion, UploadedVersion, Uploads, UploadsResult};
 use counterfoil_core::{Code, Refusal, Timestamp, UserId};
 use counterfoil_format::container::{SaveKey, SaveKeyScope};
-use counterfoil_format::hpke::SealingPublicKey;
 use counterfoil_format::secret::Secret;
 use serde_json::{Value, json};
 
@@ -70,8 +69,7 @@ async fn sealed(app: &App, ask: &Uploads, recipient: &Recipient, key: &Secret<32
     let Some((device, secret)) = &to.device else { return Err(Problem::internal("a device asked, and is none")) };
     let (user, device) = (ask.user_id.to_string(), device.to_string());
     let scope = SaveKeyScope { user: &user, title: ask.title.as_str(), device: &device };
-    let holder = SealingPublicKey::from_bytes(&to.seal).map_err(Problem::internal)?;
-    let keys = SaveKey::new(key.clone()).seal(&holder, secret, &scope, &mut app.rng.clone()).map_err(Problem::internal)?;
+    let keys = SaveKey::new(key.clone()).seal(&to.seal, secret, &scope, &mut app.rng.clone()).map_err(Problem::internal)?;
     serde_json::to_value(keys).map_err(Problem::internal)
 }
 

@@ -161,7 +161,7 @@ async fn alive(app: &App, asked: &Asked, id: UserId) -> Result<Result<(), Refusa
             // Where there is no card, each device is a holder of its own.
             for device in &signers {
                 if let Some(row) = user::device(tx, id, *device).await?
-                    && holder::facts(tx, row.holder().holder).await? != HolderFacts::Dead
+                    && holder::facts(tx, row.keys.holder()).await? != HolderFacts::Dead
                 {
                     devices.push(row);
                 }

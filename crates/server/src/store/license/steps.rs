@@ -1,6 +1,6 @@
 //! The steps of a license, each a statement that a row takes only from where it was seen: of two at once, one does.
 
-use counterfoil_core::{DeviceId, GrantId, LicenseId, Timestamp, TransactionId, UserId};
+use counterfoil_core::{DeviceId, DriveId, GrantId, HolderId, LicenseId, Timestamp, TransactionId, UserId};
 
 use super::LicenseGrant;
 use crate::db::{DbError, Tx};
@@ -202,6 +202,22 @@ pub async fn move_to(tx: &mut Tx, user: UserId, license: LicenseId, source: Devi
     Ok(changed == 1)
 }
 
+/// Has the licenses that were fetched for a drive wait again under their transaction IDs, because the drive is gone (C14). Says which.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn leave_drive(tx: &mut Tx, user: UserId, drive: DriveId) -> Result<Vec<(LicenseId, DeviceId)>, DbError> {
+    tx.query(
+        "UPDATE license SET state = 'issued', grant_id = NULL, holder_id = NULL, holder_kind = NULL, drive_id = NULL, library_key = NULL,
+             issued_at = NULL, settled_at = NULL
+         WHERE user_id = $1 AND drive_id = $2 AND state IN ('delivered', 'settled') RETURNING license_id, device_id",
+    )
+    .bind(user.to_string())
+    .bind(drive.to_string())
+    .all()
+    .await
+}
+
 /// Ends a license; false where it has ended before. Its place is the entitlement's business
 /// ([`free_place`](crate::store::entitlement::free_place)).
 ///
@@ -220,4 +236,18 @@ pub async fn end(tx: &mut Tx, user: UserId, license: LicenseId, now: Timestamp) 
         .execute()
         .await?;
     Ok(changed == 1)
+}
+
+/// Has the licenses whose keys are out go on with another card (C15).
+///
+/// # Errors
+/// A failure of the database.
+pub async fn rebind(tx: &mut Tx, user: UserId, old: HolderId, new: HolderId) -> Result<(), DbError> {
+    tx.query("UPDATE license SET holder_id = $3 WHERE user_id = $1 AND holder_id = $2")
+        .bind(user.to_string())
+        .bind(old.to_string())
+        .bind(new.to_string())
+        .execute()
+        .await
+        .map(drop)
 }

@@ -11,6 +11,7 @@ use crate::actions::account::sign_in::{self, Step};
 use crate::actions::account::{Denied, Why, recover, sign_up};
 use crate::app::App;
 use crate::problem::Problem;
+use crate::store::account::Realm;
 use crate::store::recovery::Code;
 use crate::web::visitor::{self, Fields, Posted, Visitor, agent, next, see_other};
 use crate::web::{Layout, Section, assets, page, page_as};
@@ -54,7 +55,9 @@ pub async fn sign_in_form(State(app): State<App>, Visitor(who): Visitor, RawQuer
 /// # Errors
 /// A failure of the database.
 pub async fn sign_in(State(app): State<App>, headers: HeaderMap, Posted(fields): Posted) -> Result<Response, Problem> {
-    let step = sign_in::with_password(&app, fields.text("email"), fields.password("password"), agent(&headers), app.clock.now()).await;
+    let step =
+        sign_in::with_password(&app, Realm::Users, fields.text("email"), fields.password("password"), agent(&headers), app.clock.now())
+            .await;
     match step {
         Ok(Step::In(session)) => Ok(visitor::signed_in(&app, &session, see_other(next(&fields)))),
         Ok(Step::Code(kept)) => code_page(&app, &kept, None, next(&fields)),
@@ -83,7 +86,7 @@ fn code_page(app: &App, kept: &str, error: Option<Why>, next: &str) -> Result<Re
 /// A failure of the database.
 pub async fn sign_in_code(State(app): State<App>, headers: HeaderMap, Posted(fields): Posted) -> Result<Response, Problem> {
     let kept = fields.text("kept");
-    match sign_in::with_code(&app, kept, fields.text("code"), agent(&headers), app.clock.now()).await {
+    match sign_in::with_code(&app, Realm::Users, kept, fields.text("code"), agent(&headers), app.clock.now()).await {
         Ok(session) => Ok(visitor::signed_in(&app, &session, see_other(next(&fields)))),
         Err(Denied::Why(Why::TooLate)) => sign_in_page(&app, None, Some(Why::TooLate), &fields),
         Err(Denied::Why(why)) => code_page(&app, kept, Some(why), next(&fields)),

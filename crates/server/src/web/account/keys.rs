@@ -14,6 +14,7 @@ use crate::actions::account::sessions::SignedIn;
 use crate::actions::account::{Denied, password};
 use crate::app::App;
 use crate::problem::{ApiCode, Problem};
+use crate::store::account::Realm;
 use crate::web::visitor::{self, Fields, FromScript, Person, Sent, agent, next, see_other};
 
 /// A page may load and ask what every page may, and run our script.
@@ -23,7 +24,7 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 );
 
 /// A page with the script.
-pub(super) fn with_script(mut page: Response) -> Response {
+pub(in crate::web) fn with_script(mut page: Response) -> Response {
     page.headers_mut().insert(CONTENT_SECURITY_POLICY, POLICY);
     page
 }
@@ -41,7 +42,7 @@ fn told(denied: Denied) -> Problem {
 /// # Errors
 /// A failure of the keys.
 pub async fn sign_in_begin(State(app): State<App>, FromScript(_): FromScript<serde_json::Value>) -> Result<Json<Ceremony>, Problem> {
-    passkeys::ask(&app).map(Json).map_err(told)
+    passkeys::ask(&app, Realm::Users).map(Json).map_err(told)
 }
 
 /// What the browser has signed.
@@ -57,7 +58,8 @@ pub struct Used {
 /// # Errors
 /// `unprocessable`, or a failure of the database.
 pub async fn sign_in(State(app): State<App>, headers: HeaderMap, FromScript(used): FromScript<Used>) -> Result<Response, Problem> {
-    let session = passkeys::sign_in(&app, &used.kept, &used.credential, agent(&headers), app.clock.now()).await.map_err(told)?;
+    let session =
+        passkeys::sign_in(&app, Realm::Users, &used.kept, &used.credential, agent(&headers), app.clock.now()).await.map_err(told)?;
     let query: String = form_urlencoded::Serializer::new(String::new()).append_pair("next", &used.next).finish();
     let answer = Json(json!({ "next": next(&Fields::parse(query.as_bytes())) })).into_response();
     Ok(visitor::signed_in(&app, &session, answer))

@@ -4,6 +4,7 @@ use askama::Template;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use counterfoil_core::Timestamp;
 use qrcodegen::{QrCode, QrCodeEcc};
 
 use super::entrance::RecoveryCodesPage;
@@ -33,18 +34,47 @@ struct SecurityPage {
     form: String,
 }
 
-struct ShownPasskey {
-    id: String,
-    name: String,
-    since: String,
+/// A passkey, as pages show it.
+pub(in crate::web) struct ShownPasskey {
+    pub id: String,
+    pub name: String,
+    pub since: String,
 }
 
-struct ShownSession {
-    id: String,
-    agent: String,
-    since: String,
-    used: String,
-    here: bool,
+/// A browser that somebody is signed in with, as pages show it.
+pub(in crate::web) struct ShownSession {
+    pub id: String,
+    pub agent: String,
+    pub since: String,
+    pub used: String,
+    /// Whether it is the one that asks.
+    pub here: bool,
+}
+
+/// What somebody signs in with, and where they are signed in; `at` writes moments.
+///
+/// # Errors
+/// A failure of the database.
+pub(in crate::web) async fn kept(
+    app: &App,
+    by: &SignedIn,
+    at: fn(Timestamp) -> String,
+) -> Result<(Vec<ShownPasskey>, Vec<ShownSession>), Problem> {
+    let kept = match passkeys::list(app, by.user()).await {
+        Ok(kept) => kept,
+        Err(Denied::Problem(problem)) => return Err(problem),
+        Err(Denied::Why(why)) => return Err(Problem::internal(why)),
+    };
+    let passkeys = kept.into_iter().map(|row| ShownPasskey { id: row.id, name: row.name, since: at(row.created_at) });
+    let live = sessions::list(app, by.user(), by.account.sessions_from, app.clock.now()).await?.into_iter();
+    let sessions = live.map(|row| ShownSession {
+        here: row.id == by.session.id,
+        id: row.id,
+        agent: row.agent,
+        since: at(row.created_at),
+        used: at(row.used_at),
+    });
+    Ok((passkeys.collect(), sessions.collect()))
 }
 
 /// `/account/security`
@@ -56,21 +86,7 @@ pub async fn security(State(app): State<App>, Person(by): Person, RawQuery(query
 }
 
 async fn shown(app: &App, by: &SignedIn, told: Option<&'static str>, error: Option<Why>) -> Result<Response, Problem> {
-    let (user, now) = (by.user(), app.clock.now());
-    let kept = match passkeys::list(app, user).await {
-        Ok(kept) => kept,
-        Err(Denied::Problem(problem)) => return Err(problem),
-        Err(Denied::Why(_)) => vec![],
-    };
-    let passkeys = kept.into_iter().map(|row| ShownPasskey { id: row.id, name: row.name, since: day(row.created_at) }).collect();
-    let live = sessions::list(app, user, by.account.sessions_from, now).await?.into_iter();
-    let sessions = live.map(|row| ShownSession {
-        here: row.id == by.session.id,
-        id: row.id,
-        agent: row.agent,
-        since: day(row.created_at),
-        used: day(row.used_at),
-    });
+    let (passkeys, sessions) = kept(app, by, day).await?;
     let status = if error.is_some() { StatusCode::FORBIDDEN } else { StatusCode::OK };
     let shown = SecurityPage {
         layout: layout(app, Section::Account, by),
@@ -80,9 +96,9 @@ async fn shown(app: &App, by: &SignedIn, told: Option<&'static str>, error: Opti
         email: by.account.email.clone(),
         confirmed: by.account.confirmed_at.is_some(),
         codes_on: by.account.totp.is_some(),
-        recovery_left: codes::recovery_left(app, user).await?,
+        recovery_left: codes::recovery_left(app, by.user()).await?,
         passkeys,
-        sessions: sessions.collect(),
+        sessions,
         form: by.session.form_token(),
     };
     Ok(with_script(page_as(status, &shown)?))
@@ -154,7 +170,7 @@ fn codes_page(app: &App, by: &SignedIn, error: Option<Why>) -> Result<Response, 
 }
 
 /// A QR code (ISO/IEC 18004) as the path of an SVG, with the margin of four that readers need.
-fn picture(text: &str) -> Result<(i32, String), Problem> {
+pub(in crate::web) fn picture(text: &str) -> Result<(i32, String), Problem> {
     const MARGIN: i32 = 4;
     let code = QrCode::encode_text(text, QrCodeEcc::Medium).map_err(Problem::internal)?;
     let mut path = String::new();

@@ -264,7 +264,7 @@ db_test!(b4_media_of_another_authority_are_nobodys_here, async |db: TestDb| {
             counterfoil_format::hpke::DiffieHellman::public_key(&theirs),
             &mut counterfoil_format::secret::SystemRandom,
         );
-        let presentation = shown(Some(&medium), &sealed.unwrap().to_json());
+        let presentation = shown(Some(&medium), &sealed.unwrap().0.to_json());
         assert_eq!(arcade.reason(&server, &presentation).await, "envelope_invalid", "{kid}");
     }
     let other = ProviderId::from_bytes([3; 16]);

@@ -44,7 +44,8 @@ const SELECTED: &str = "a supplement is selected for a user once, with its recor
 const ORDER: &str = "an entitlement that is neither a medium's nor selected has an order behind it";
 const DEVICES: &str = "an entitlement counts as many devices as have licenses by it";
 const TERMS: &str = "an entitlement has no more devices and transfers than its terms allow";
-const HELD: &str = "a license that has not ended is at a registered device of its user";
+const HELD: &str =
+    "a license that has not ended is at a registered device of its user, or at one that took another's place and is expected";
 const BEHIND: &str = "a license that has not ended is by an active entitlement to its title";
 const ONE: &str = "one entitlement has one license at a device, and one transaction ID names one license";
 const STATES: &str = "a license has a transaction ID once it is issued, keys exactly while they are out, and times as its state says";
@@ -107,7 +108,7 @@ pub const PLANTED: &[(&[&str], &str)] = &[
     (&["DELETE FROM audit WHERE family = 'usr-1' AND seq = 2"], "nothing is ordered without its record in the audit log"),
     (&["UPDATE license SET device_id = 'dev-9' WHERE license_id = 'lic-1'"], HELD),
     (&["DELETE FROM user_device WHERE user_id = 'usr-1'"], HELD),
-    (&["UPDATE license SET entitlement_id = 'ent-2'"], BEHIND),
+    (&["UPDATE license SET entitlement_id = 'ent-2' WHERE license_id <> 'lic-7'"], BEHIND),
     (&["UPDATE license SET title_id = 'u' WHERE license_id = 'lic-1'"], BEHIND),
     // Nothing but these indexes keeps two processes from it, so they go first.
     (

@@ -8,10 +8,13 @@ pub mod bought;
 pub mod breaking;
 pub mod captured;
 pub mod catalogue;
+pub mod charged;
 pub mod cluster;
+pub mod exchanged;
 pub mod handed_in;
 pub mod licensing;
 pub mod providing;
+pub mod reissued;
 pub mod released;
 pub mod s3;
 pub mod sales;
@@ -26,7 +29,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use counterfoil_server::db::{Db, DbError, DbOptions, DbUrl, Faults, Tx};
+use counterfoil_server::db::{Db, DbError, DbOptions, DbUrl, Faults, Schema, Tx};
 
 /// A database of one test. Its faults are there to be armed; its file or database goes with it.
 pub struct TestDb {
@@ -63,6 +66,35 @@ impl TestDb {
         }
     }
 
+    /// A fresh database on the same engine, with the tables of a gateway. [`Self::gone`] takes it away.
+    #[allow(dead_code, reason = "only the tests of gateways have two databases")]
+    pub async fn of_a_gateway(&self) -> TestDb {
+        let faults = Arc::new(Faults::default());
+        let options = DbOptions { schema: Schema::Gateway, faults: Some(Arc::clone(&faults)), ..self.options.clone() };
+        let (url, place) = match &self.place {
+            Place::Directory(_) => {
+                let directory = tempfile::tempdir().unwrap();
+                (DbUrl::sqlite(directory.path().join("test.db")), Place::Directory(directory))
+            }
+            Place::Database { cluster, .. } => {
+                let name = fresh_database(cluster, Schema::Gateway).await;
+                (with_database(cluster, &name).parse().unwrap(), Place::Database { cluster: cluster.clone(), name })
+            }
+        };
+        let db = Db::open_with(&url, options.clone()).await.unwrap();
+        db.migrate().await.unwrap();
+        TestDb { db, url, faults, options, place }
+    }
+
+    /// Closes a database that a test has made beside its own, and takes it away.
+    #[allow(dead_code, reason = "only the tests of gateways have two databases")]
+    pub async fn gone(self) {
+        self.db.close().await;
+        if let Place::Database { cluster, name } = &self.place {
+            connect(cluster).await.batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)")).await.unwrap();
+        }
+    }
+
     /// Another process's view: the same database, opened once more.
     pub async fn second(&self) -> Db {
         Db::open_with(&self.url, DbOptions { faults: None, ..self.options.clone() }).await.unwrap()
@@ -86,6 +118,14 @@ impl TestDb {
     /// Runs one statement by itself.
     pub async fn run(&self, sql: &'static str) -> u64 {
         self.write("test", "test", async move |tx: &mut Tx| -> Result<u64, DbError> { tx.query(sql).execute().await }).await.unwrap()
+    }
+
+    /// Breaks something in several families at once, which nothing but a test does.
+    pub async fn break_all(&self, sql: &'static str) {
+        self.run(sql).await;
+        if self.engine() == Engine::Postgres {
+            witness::forget(&self.beside().await).await;
+        }
     }
 
     /// Reads one number.
@@ -133,8 +173,8 @@ pub fn on(engine: Engine, configure: impl FnOnce(&mut DbOptions), body: impl Asy
 
 /// Runs a test body over a fresh, migrated database of this PostgreSQL.
 pub fn on_cluster(cluster: &str, configure: impl FnOnce(&mut DbOptions), body: impl AsyncFnOnce(TestDb)) {
-    let fresh = async |options| {
-        let name = fresh_database(cluster).await;
+    let fresh = async |options: DbOptions| {
+        let name = fresh_database(cluster, options.schema).await;
         let url = with_database(cluster, &name).parse().unwrap();
         (Db::open_with(&url, options).await.unwrap(), url, Place::Database { cluster: cluster.to_owned(), name })
     };
@@ -157,7 +197,10 @@ fn run(configure: impl FnOnce(&mut DbOptions), body: impl AsyncFnOnce(TestDb), f
             Place::Directory(_) => None,
         };
         let watched = match &database {
-            Some((cluster, name)) if witness::is_everywhere() => Some(connect(&with_database(cluster, name)).await),
+            // A gateway's database has no families on several nodes.
+            Some((cluster, name)) if witness::is_everywhere() && options.schema == Schema::Authority => {
+                Some(connect(&with_database(cluster, name)).await)
+            }
             _ => None,
         };
         if let Some(client) = &watched {
@@ -224,10 +267,10 @@ pub async fn connect(url: &str) -> tokio_postgres::Client {
 }
 
 /// Copies the migrated template, which whoever comes first makes; its name changes with the migrations.
-async fn fresh_database(cluster: &str) -> String {
+async fn fresh_database(cluster: &str, schema: Schema) -> String {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let partitions: Option<u32> = std::env::var("COUNTERFOIL_TEST_PARTITIONS").ok().map(|number| number.parse().expect("a number"));
-    let template = format!("counterfoil_template_{:016x}_{}", migrations_hash(), partitions.unwrap_or(0));
+    let template = format!("counterfoil_template_{:016x}_{}", migrations_hash(schema), partitions.unwrap_or(0));
     let name = format!("counterfoil_test_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
     let admin = connect(cluster).await;
     admin.batch_execute("SELECT pg_advisory_lock(7351)").await.unwrap();
@@ -237,9 +280,9 @@ async fn fresh_database(cluster: &str) -> String {
         admin.batch_execute("DROP DATABASE IF EXISTS counterfoil_template_new WITH (FORCE)").await.unwrap();
         admin.batch_execute("CREATE DATABASE counterfoil_template_new").await.unwrap();
         let url = with_database(cluster, "counterfoil_template_new").parse().unwrap();
-        let db = Db::open(&url).await.unwrap();
+        let db = Db::open_with(&url, DbOptions { schema, ..DbOptions::default() }).await.unwrap();
         db.migrate().await.unwrap();
-        if let Some(partitions) = partitions {
+        if let Some(partitions) = partitions.filter(|_| schema == Schema::Authority) {
             assert!(!db.partition(partitions).await.unwrap().is_empty());
         }
         db.close().await;
@@ -257,9 +300,12 @@ async fn fresh_database(cluster: &str) -> String {
     name
 }
 
-fn migrations_hash() -> u64 {
+fn migrations_hash(schema: Schema) -> u64 {
     let mut hasher = DefaultHasher::new();
-    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/src/migrations/postgres");
+    let directory = match schema {
+        Schema::Authority => concat!(env!("CARGO_MANIFEST_DIR"), "/src/migrations/postgres"),
+        Schema::Gateway => concat!(env!("CARGO_MANIFEST_DIR"), "/src/gateway/migrations/postgres"),
+    };
     let mut paths: Vec<_> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     for path in paths {

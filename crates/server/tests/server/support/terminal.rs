@@ -7,7 +7,7 @@ use counterfoil_core::wire::{
 };
 use counterfoil_core::{CardId, Code, DeviceId, DriveId, MediumId, Refusal, RequestId, Timestamp, UserId};
 use counterfoil_format::encoding::{from_base64url, to_base64url};
-use counterfoil_format::envelope::{ANSWER_TYP, seal};
+use counterfoil_format::envelope::{ANSWER_TYP, Envelope, ReplyKey, seal};
 use counterfoil_format::grant::{GrantBox, GrantScope, SealedBox};
 use counterfoil_format::holder::{self, HolderKeys};
 use counterfoil_format::hpke::SealingPublicKey;
@@ -115,6 +115,11 @@ impl Terminal {
 
     /// A request signed by everything that this terminal has, and by the medium where there is one.
     pub fn sealed(&self, server: &TestServer, request: &Request, medium: Option<&Medium>) -> Vec<u8> {
+        self.sealed_with_reply(server, request, medium).0.to_json()
+    }
+
+    /// The same, and what opens a sealed answer to it.
+    pub fn sealed_with_reply(&self, server: &TestServer, request: &Request, medium: Option<&Medium>) -> (Envelope, ReplyKey) {
         let keys: Vec<(String, counterfoil_format::sign::SigningKey)> = [
             self.card.as_ref().map(|keys| (self.card_id().unwrap().to_string(), keys.signing_key())),
             self.device.as_ref().map(|(id, keys)| (id.to_string(), keys.signing_key())),
@@ -125,7 +130,7 @@ impl Terminal {
         .collect();
         let mut proofs: Vec<(&str, Signer<'_>)> = keys.iter().map(|(kid, key)| (kid.as_str(), Signer::Key(key))).collect();
         proofs.extend(medium.map(|medium| (medium.id.as_str(), Signer::ClaimSecret(&medium.secret))));
-        envelope(server, request, &proofs)
+        sealed(server, request, &proofs)
     }
 
     pub async fn ask(&self, server: &TestServer, operation: Operation, medium: Option<&Medium>) -> Result<Value, Refusal> {
@@ -201,14 +206,20 @@ pub fn public(keys: &HolderKeys) -> counterfoil_core::wire::HolderKeys {
 }
 
 pub fn request(server: &TestServer, operation: Operation) -> Request {
-    Request { request_id: RequestId(uuid::Uuid::from_bytes(random())), issued_at: server.app.clock.now(), refreshable: false, operation }
+    let (request_id, issued_at) = (RequestId(uuid::Uuid::from_bytes(random())), server.app.clock.now());
+    Request { request_id, issued_at, refreshable: false, seal_answer: false, operation }
 }
 
 pub fn envelope(server: &TestServer, request: &Request, proofs: &[(&str, Signer<'_>)]) -> Vec<u8> {
+    sealed(server, request, proofs).0.to_json()
+}
+
+/// The envelope, and what opens a sealed answer to it.
+pub fn sealed(server: &TestServer, request: &Request, proofs: &[(&str, Signer<'_>)]) -> (Envelope, ReplyKey) {
     let keys = server.app.keys.document(server.app.clock.now());
     let sealing = &keys.sealing[0];
     let key: SealingPublicKey = sealing.key.parse().unwrap();
-    seal(&serde_json::to_vec(request).unwrap(), proofs, &sealing.kid, &key, &mut SystemRandom).unwrap().to_json()
+    seal(&serde_json::to_vec(request).unwrap(), proofs, &sealing.kid, &key, &mut SystemRandom).unwrap()
 }
 
 /// Sends an envelope as it is.

@@ -2,6 +2,7 @@
 
 pub mod leases;
 pub mod refreshing;
+pub mod repair;
 
 use counterfoil_core::rules::register::Combination;
 use counterfoil_core::rules::{claim, confirm, freshness, heal, register};
@@ -16,10 +17,12 @@ use counterfoil_format::hpke::{DiffieHellman as _, SealingKey, SealingPublicKey}
 use counterfoil_format::jws::{General, Verifier, sign_compact};
 use counterfoil_format::jwt::{KeyList, ListedKey};
 use counterfoil_format::secret::{Random as _, Secret, SystemRandom};
-use counterfoil_format::sign::{SigningKey, VerifyingKey};
+use counterfoil_format::sign::SigningKey;
+use counterfoil_format::signer::HolderVerifyingKey;
 use counterfoil_terminal::transport::{Part, Transport, TransportError};
 use std::collections::HashMap;
 use std::marker::Send;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 pub mod saves;
@@ -41,6 +44,8 @@ pub struct Authority {
     /// What took the place of the first keys, after [`rotate`](Self::rotate).
     rotated: Mutex<Option<Rotated>>,
     pub state: Mutex<State>,
+    /// Whether it is from before answers were sealed.
+    pub answers_plain: AtomicBool,
 }
 
 /// Keys that took the place of others.
@@ -67,7 +72,7 @@ pub struct State {
     pub media: HashMap<MediumId, PressedMedium>,
     pub content: HashMap<TitleId, Secret<32>>,
     holders: HashMap<HolderId, (UserId, HolderKind, HolderPublic)>,
-    devices: HashMap<(UserId, DeviceId), (VerifyingKey, Secret<32>)>,
+    devices: HashMap<(UserId, DeviceId), (HolderVerifyingKey, Secret<32>)>,
     drives: Vec<(UserId, DriveId)>,
     pub dead: Vec<HolderId>,
     grants: Vec<Granted>,
@@ -99,6 +104,8 @@ pub struct State {
     signs: Option<(&'static str, Arc<SigningKey>)>,
     /// What users have handed in.
     pub uploads: saves::Uploads,
+    /// What was exchanged and asked for in entries.
+    pub repairs: repair::Repairs,
     /// Every request that was carried out, by name; repeats are not.
     pub effects: Vec<&'static str>,
     /// Every library key that was ever made, and every device secret: what the canary search looks for.
@@ -133,7 +140,15 @@ impl Authority {
     pub fn new() -> Arc<Self> {
         let sealing = SealingKey::from_seed(&Secret::new([0xA2; 32]));
         let signing = SigningKey::from_seed(&Secret::new(FIRST));
-        Arc::new(Self { contents: Contents::default(), signing, sealing, rotated: Mutex::default(), state: Mutex::default() })
+        let contents = Contents::default();
+        Arc::new(Self {
+            contents,
+            signing,
+            sealing,
+            rotated: Mutex::default(),
+            state: Mutex::default(),
+            answers_plain: AtomicBool::default(),
+        })
     }
 
     /// New keys from now on, and the first ones used no more; still `listed`, as an authority's own are, or not.
@@ -171,11 +186,19 @@ impl Authority {
         }
     }
 
+    /// What is asked, as it says to a gateway which asks what is charged for.
+    pub fn asked(&self, envelope: &[u8]) -> Option<Request> {
+        let envelope = Envelope::parse(envelope).ok()?;
+        let rotated = self.rotated.lock().unwrap().map(Rotated::sealing);
+        let (opened, _) = envelope.open(rotated.as_ref().unwrap_or(&self.sealing)).ok()?;
+        parse_strict(&opened.payload).ok()
+    }
+
     pub fn answer(&self, envelope: &[u8]) -> Result<String, TransportError> {
         let refuse = |code: Code| TransportError::Refused(code.into());
         let envelope = Envelope::parse(envelope).map_err(|_| refuse(Code::EnvelopeInvalid))?;
         let rotated = self.rotated.lock().unwrap().map(Rotated::sealing);
-        let opened = envelope.open(rotated.as_ref().unwrap_or(&self.sealing)).map_err(|_| refuse(Code::EnvelopeInvalid))?;
+        let (opened, reply) = envelope.open(rotated.as_ref().unwrap_or(&self.sealing)).map_err(|_| refuse(Code::EnvelopeInvalid))?;
         let request: Request = parse_strict(&opened.payload).map_err(|_| refuse(Code::EnvelopeInvalid))?;
         let mut state = self.state.lock().unwrap();
         let now = state.now();
@@ -199,7 +222,9 @@ impl Authority {
         let refresh = state.offer(&request, &opened, &self.document_of());
         let answer = Answer { request_id: request.request_id, server_time: now, refresh, outcome };
         let (kid, key) = self.signing_now();
-        Ok(sign_compact(ANSWER_TYP, kid, &answer, &key))
+        let signed = sign_compact(ANSWER_TYP, kid, &answer, &key);
+        let sealed = request.seal_answer && !self.answers_plain.load(Ordering::SeqCst);
+        Ok(if sealed { reply.seal(&signed, &mut SystemRandom) } else { signed })
     }
 }
 
@@ -219,6 +244,9 @@ impl State {
             Operation::Update(ask) => self.update(ask, opened).map(|result| serde_json::to_value(result).unwrap()),
             Operation::Upload(ask) => self.upload(ask, opened).map(|result| serde_json::to_value(result).unwrap()),
             Operation::Uploads(ask) => self.uploads(ask, opened).map(|result| serde_json::to_value(result).unwrap()),
+            Operation::RecoveryCode(ask) => self.recovery_code(ask, opened).map(|result| serde_json::to_value(result).unwrap()),
+            Operation::Reissue(ask) => self.reissue(ask, opened).map(|result| serde_json::to_value(result).unwrap()),
+            Operation::Collect(ask) => self.collect(ask, opened).map(|result| serde_json::to_value(result).unwrap()),
             // What else is bought and moved is tested with the authority itself.
             other => Err(Refusal::with(Code::EnvelopeInvalid, other.name())),
         }
@@ -242,7 +270,7 @@ impl State {
             HolderKind::Drive => ask.drive.as_ref().unwrap().id.to_string(),
         };
         let proven =
-            |name: &str, key: &VerifyingKey| opened.verify(name, Verifier::Key(key)).map_err(|_| Refusal::from(Code::ProofInvalid));
+            |name: &str, key: &HolderVerifyingKey| opened.verify(name, Verifier::Key(key)).map_err(|_| Refusal::from(Code::ProofInvalid));
         proven(&name, &public.signing)?;
         if let Some(device) = &ask.device {
             proven(&device.id.to_string(), &self::public(&device.keys).signing)?;
@@ -265,6 +293,8 @@ impl State {
             has_drive: drive_id.is_some_and(|id| self.drives.contains(&(user, id))),
             devices: self.devices.keys().filter(|(owner, _)| *owner == user).count() as u32,
             drives: self.drives.iter().filter(|(owner, _)| *owner == user).count() as u32,
+            expected: device_id.is_some_and(|id| self.repairs.expected.contains(&(user, id))),
+            exchanged: device_id.is_some_and(|id| self.repairs.exchanged.contains(&(user, id))),
             ..register::EntryFacts::default()
         };
         register::decide_entry(&self.policy, &facts, kind, device_id, drive_id, ask.user_id.is_some())?;
@@ -277,7 +307,7 @@ impl State {
         self.drives.extend(drive_id.map(|id| (user, id)));
         let sealed = seal_box(&public.sealing, &["user ID", &name], user.to_string().as_bytes(), &mut SystemRandom).unwrap();
         let card_id = (kind == HolderKind::Card).then(|| holder.into());
-        Ok(RegisterResult { holder: kind, user: serde_json::to_value(sealed).unwrap(), card_id })
+        Ok(RegisterResult { holder: kind, user: serde_json::to_value(sealed).unwrap(), card_id, generation: self.generation(user) })
     }
 
     fn medium(&self, id: &MediumId, opened: &General) -> Result<&PressedMedium, Refusal> {
@@ -294,7 +324,7 @@ impl State {
                 let title = |title: &TitleId| TitleOnOffer { title: title.clone(), name: "A title".into(), kind: Kind::App, newest: None };
                 let titles = medium.titles.iter().map(title).collect();
                 let left = medium.rights.copies - self.copies(id);
-                Some(MediumVerdict { titles, rights: medium.rights.clone(), copies_left: left, yours: false })
+                Some(MediumVerdict { titles, rights: medium.rights.clone(), copies_left: left, yours: false, paid_on_copy: false })
             }
         };
         let user = ask.user_id.map(|_| UserVerdict { devices: vec![], titles: vec![] });
@@ -303,7 +333,8 @@ impl State {
 
     fn copies(&self, medium: &MediumId) -> u32 {
         let mut claimants: Vec<claim::Claimant> = Vec::new();
-        for grant in self.grants.iter().filter(|grant| grant.medium.as_ref() == Some(medium)) {
+        for grant in self.grants.iter().filter(|grant| grant.medium.as_ref() == Some(medium) && grant.state != confirm::GrantState::Revoked)
+        {
             if !claimants.contains(&grant.claimant) {
                 claimants.push(grant.claimant);
             }
@@ -354,12 +385,12 @@ impl State {
         match claim::decide(&claimant, &facts, NOW)? {
             claim::Decision::Again(_) => {
                 let mine = self.grants.iter().filter(|grant| grant.medium.as_ref() == Some(&ask.medium_id) && grant.claimant == claimant);
-                Ok(ClaimResult { grants: mine.map(|grant| grant.document.clone()).collect() })
+                Ok(ClaimResult { grants: mine.map(|grant| grant.document.clone()).collect(), generation: self.generation(claimant.user) })
             }
             claim::Decision::Issue => {
                 let titles = medium.titles.clone();
                 let grants: Vec<_> = titles.iter().map(|title| self.issue(title, kind, &public, &claimant, Some(&ask.medium_id))).collect();
-                Ok(ClaimResult { grants })
+                Ok(ClaimResult { grants, generation: self.generation(claimant.user) })
             }
         }
     }
@@ -398,7 +429,7 @@ impl State {
             with_device: secret.is_some(),
             keys: serde_json::to_value(keys).unwrap(),
             binding,
-            issued_at: NOW,
+            issued_at: self.now(),
         };
         let state = confirm::GrantState::Delivered;
         self.grants.push(Granted { document: document.clone(), library: library_key, medium: medium.cloned(), claimant: *claimant, state });

@@ -52,20 +52,8 @@ impl Parts {
 
 /// What the engine writes.
 pub fn delta(old: &[u8], new: &[u8]) -> Vec<u8> {
-    struct One<'a>(&'a [u8]);
-    impl counterfoil_patch::Files for One<'_> {
-        fn count(&self) -> usize {
-            1
-        }
-        fn length(&self, _: usize) -> u64 {
-            self.0.len() as u64
-        }
-        fn read_exact_at(&self, _: usize, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-            counterfoil_patch::ReadAt::read_exact_at(self.0, buffer, offset)
-        }
-    }
     let mut out = vec![];
-    counterfoil_patch::make(&One(old), &One(new), &counterfoil_patch::Options::default(), &mut out, &mut |_| {}).unwrap();
+    counterfoil_patch::make(&vec![old], &vec![new], &counterfoil_patch::Options::default(), &mut out, &mut |_| {}).unwrap();
     out
 }
 
@@ -77,7 +65,7 @@ fn runs(kind: EntryKind<'_>) -> Option<&[Run]> {
 }
 
 fn indices(runs: &[Run]) -> impl Iterator<Item = u32> {
-    runs.iter().flat_map(|run| run.first..run.first + run.count)
+    runs.iter().flat_map(|run| run.indices())
 }
 
 fn joined(runs: &[Run]) -> Vec<Run> {

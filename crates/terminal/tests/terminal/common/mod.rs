@@ -3,6 +3,7 @@
 pub mod authority;
 pub mod buggy;
 pub mod deltas;
+pub mod gate;
 pub mod interrupted;
 pub mod releases;
 
@@ -211,7 +212,7 @@ impl World {
     pub fn terminal_when(&self, io: Arc<dyn Io>, setup: Setup, now: Timestamp) -> counterfoil_terminal::Result<Terminal> {
         let (authority, faults) = (self.authority.clone(), self.faults.clone());
         let connect: Connect =
-            Box::new(move |_| Ok(Arc::new(Link { authority: authority.clone(), faults: faults.clone() }) as Arc<dyn Transport>));
+            Box::new(move |_, _| Ok(Arc::new(Link { authority: authority.clone(), faults: faults.clone() }) as Arc<dyn Transport>));
         let parts = Parts { io, clock: Arc::new(FixedClock::at(now)), random: Box::new(SystemRandom), connect };
         Terminal::with_parts(setup, parts)
     }
@@ -250,7 +251,14 @@ impl Device {
 
     /// The usual home on it.
     pub fn setup(&self) -> Setup {
-        Setup { home: HOME.into(), hardware_root: self.root.path().to_owned(), server: Some("memory:".into()), ca: None, card: None }
+        Setup {
+            home: HOME.into(),
+            hardware_root: self.root.path().to_owned(),
+            server: Some("memory:".into()),
+            ca: None,
+            card: None,
+            via: None,
+        }
     }
 }
 

@@ -51,7 +51,7 @@ pub fn patch(old: &Content, new: &Content) -> (PatchOnOffer, Vec<u8>) {
     };
     let key = ContentKey::new(new.key.clone()).patch_key();
     let mut writer = PatchWriter::new(key, &header, &mut SystemRandom, Vec::new()).unwrap();
-    let (old_side, new_side) = (Side::of(old, &before, &old_entries), Side::of(new, &after, &new_entries));
+    let (old_side, new_side) = (side(old, &before, &old_entries), side(new, &after, &new_entries));
     counterfoil_patch::make(&old_side, &new_side, &counterfoil_patch::Options::default(), &mut writer, &mut |_| {}).unwrap();
     let (bytes, object) = writer.finish().unwrap();
     let (from, to) = (old.title.release.clone(), new.title.release.clone());
@@ -67,27 +67,9 @@ fn changed(manifest: &Manifest, differs: &dyn Fn(&str) -> bool) -> Vec<u32> {
 }
 
 /// One side of a patch: the manifest, then files.
-struct Side(Vec<Vec<u8>>);
-
-impl Side {
-    fn of(content: &Content, manifest: &Manifest, entries: &[u32]) -> Self {
-        let file = |entry: &u32| content.files[manifest.entry(*entry as usize).path].clone();
-        Self(std::iter::once(manifest.encode()).chain(entries.iter().map(file)).collect())
-    }
-}
-
-impl counterfoil_patch::Files for Side {
-    fn count(&self) -> usize {
-        self.0.len()
-    }
-
-    fn length(&self, file: usize) -> u64 {
-        self.0[file].len() as u64
-    }
-
-    fn read_exact_at(&self, file: usize, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        counterfoil_patch::ReadAt::read_exact_at(&self.0[file], buffer, offset)
-    }
+fn side(content: &Content, manifest: &Manifest, entries: &[u32]) -> Vec<Vec<u8>> {
+    let file = |entry: &u32| content.files[manifest.entry(*entry as usize).path].clone();
+    std::iter::once(manifest.encode()).chain(entries.iter().map(file)).collect()
 }
 
 /// Bytes of the packs that one release has and another has not.

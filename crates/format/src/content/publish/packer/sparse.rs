@@ -38,7 +38,7 @@ impl Packer<'_> {
                 break;
             }
             let mut offset = 0;
-            for number in self.runs.runs[start..end].iter().flat_map(|run| run.first..run.first + run.count) {
+            for number in self.runs.runs[start..end].iter().flat_map(|run| run.indices()) {
                 let (id, plain_len) = self.chunk(number);
                 if wanted.remove(&number) {
                     again.push(Again { file, offset, plain_len, id, number });

@@ -88,7 +88,7 @@ impl Authority {
     /// What was sealed to it, where a medium's proof in it is good.
     pub fn opened(&self, envelope: &serde_json::Value) -> Option<Request> {
         let envelope = Envelope::parse(&serde_json::to_vec(envelope).unwrap()).ok()?;
-        let opened = envelope.open(&self.sealing).ok()?;
+        let (opened, _) = envelope.open(&self.sealing).ok()?;
         let request: Request = parse_strict(&opened.payload).ok()?;
         let Operation::Present(present) = &request.operation else { return None };
         let id = present.medium_id.as_ref()?;

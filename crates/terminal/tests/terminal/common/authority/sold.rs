@@ -16,7 +16,7 @@ pub struct Contents {
 }
 
 impl Contents {
-    pub(super) fn fetch(&self, object: &str, part: Part) -> Result<Box<dyn std::io::Read + Send>, TransportError> {
+    pub fn fetch(&self, object: &str, part: Part) -> Result<Box<dyn std::io::Read + Send>, TransportError> {
         if self.gone.lock().unwrap().iter().any(|gone| gone == object) {
             return Err(TransportError::Status { url: "memory:".into(), status: 404, detail: "not found".into() });
         }

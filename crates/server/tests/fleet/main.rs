@@ -1,9 +1,14 @@
 //! Planning for a fleet, measured: one title of 1,000 releases with 10⁵ chunks each, and devices that hold any of them.
 //!
-//! `cargo test --release -p counterfoil-server --test server fleet -- --ignored --nocapture`. Requests are whole: the envelope is opened, the
-//! signature verified, facts are read from the database, and the answer is signed.
+//! `cargo test --release -p counterfoil-server --test fleet -- --ignored --nocapture`. Requests are whole: the envelope is opened, the
+//! signature verified, facts are read from the database, and the answer is signed. A program of its own: only this one is optimized, and all
+//! the tests together would take half an hour to build so.
 
 #![allow(clippy::disallowed_methods, reason = "it is measured how long plans take")]
+
+#[path = "../server/support/mod.rs"]
+#[allow(dead_code, unused_imports, unused_macros, reason = "the other tests' part of it")]
+mod support;
 
 use std::time::Instant;
 
@@ -16,11 +21,13 @@ use counterfoil_server::store::audit;
 use counterfoil_server::store::release::{self as store, Release, ReleaseObject, Said};
 use futures_util::StreamExt as _;
 
-use super::catalogue::publisher_key;
-use super::released::status;
-use super::support::{Engine, TestDb, on};
-use super::terminal::{exchange, request};
-use super::*;
+use serde_json::json;
+use support::catalogue::{TestServer, publisher_key};
+use support::released::{noise, status};
+use support::terminal::{Terminal, exchange, press, request};
+use support::{Engine, TestDb, on, released};
+
+const TITLE: &str = "sky-raider";
 
 const RELEASES: i64 = 1000;
 const CHUNKS: u32 = 100_000;
@@ -117,8 +124,12 @@ async fn publish_all(server: &TestServer, db: &TestDb) {
 async fn measure(db: TestDb) {
     let server = TestServer::new(&db).await;
     released::title(&server, TITLE).await;
-    released::release(&server, TITLE, "1.1", &files("1.1"), &[]).await;
-    let (desk, medium, grant) = copied(&server, json!({})).await;
+    released::release(&server, TITLE, "1.1", &[("all.bin", noise("all", 900_000))], &[]).await;
+    let medium = press(&server, TITLE, 1, json!({})).await.remove(0);
+    let desk = Terminal::registered(&server).await;
+    let grants = desk.claim(&server, &medium).await.unwrap();
+    desk.confirm(&server, &medium, &grants).await.unwrap();
+    let grant = &grants[0];
     publish_all(&server, &db).await;
     let asked = |number: i64| {
         let held = status(TITLE, grant.grant_id, Some(&medium), &format!("1.{number}"));

@@ -1,0 +1,73 @@
+//! What a gateway charges for a copy or an order (C17, C18).
+
+use counterfoil_core::rules::gateway::{self, Priced};
+use counterfoil_core::rules::split::Share;
+use counterfoil_core::wire::Charge;
+use counterfoil_core::{Money, Refusal, TitleId};
+
+use crate::app::App;
+use crate::db::Tx;
+use crate::gateways::Caller;
+use crate::problem::Problem;
+use crate::store::gateway_exchange;
+use crate::store::medium::PressedTitle;
+
+/// What a request that nobody has paid for would come to.
+pub enum Foreseen {
+    /// Nothing to pay for: carry it out.
+    Free,
+    /// It would be granted, for this.
+    Charged(Charge),
+    /// It would be refused, which is recorded.
+    Refused(Refusal),
+}
+
+/// What a copy of a medium costs at a gateway; nothing where it does not charge for it.
+///
+/// # Errors
+/// Failures of the server. `not_for_sale` is no error: it counts only where the copy would be granted otherwise.
+pub async fn of_copy(
+    app: &App,
+    caller: &Caller,
+    titles: &[PressedTitle],
+    paid_on_copy: bool,
+) -> Result<Result<Option<Charge>, Refusal>, Problem> {
+    if !caller.every_copy && !paid_on_copy {
+        return Ok(Ok(None));
+    }
+    let (id, named) = (caller.gateway, titles.iter().map(|title| (title.title.clone(), title.name.clone())).collect::<Vec<_>>());
+    let priced = app
+        .db
+        .read("prices of a copy", async move |tx: &mut Tx| -> Result<Vec<Priced>, Problem> {
+            let mut priced = vec![];
+            for (title, name) in &named {
+                let prices = gateway_exchange::prices(tx, id, title).await?.map(|(_, prices)| prices).unwrap_or_default();
+                priced.push(Priced { title: title.clone(), name: name.clone(), prices });
+            }
+            Ok(priced)
+        })
+        .await?;
+    Ok(gateway::copy(&priced, caller.every_copy, paid_on_copy, share(caller)?))
+}
+
+/// What a title costs at a gateway, and its name.
+///
+/// # Errors
+/// Failures of the database.
+pub async fn of_title(app: &App, caller: &Caller, title: &TitleId) -> Result<(String, Vec<Money>), Problem> {
+    let (id, title) = (caller.gateway, title.clone());
+    let found = app.db.read("prices of a title", async move |tx: &mut Tx| gateway_exchange::prices(tx, id, &title).await).await?;
+    Ok(found.unwrap_or_default())
+}
+
+/// What is charged for a title at a price.
+///
+/// # Errors
+/// `internal` where the gateway's share is none.
+pub fn charge(caller: &Caller, title: &TitleId, name: &str, price: Money) -> Result<Charge, Problem> {
+    Ok(gateway::charge(title, name, price, share(caller)?))
+}
+
+fn share(caller: &Caller) -> Result<Share, Problem> {
+    Share::new(caller.share).ok_or_else(|| Problem::internal(format!("the share of the gateway {} is more than the whole", caller.gateway)))
+}

@@ -1,0 +1,6 @@
+//! What a gateway answers over HTTP: one file a subject.
+
+pub mod accounts;
+pub mod exchange;
+pub mod ledger;
+pub mod server;

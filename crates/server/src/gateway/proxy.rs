@@ -1,0 +1,94 @@
+//! What terminals need of the authority besides exchanges, passed through (C16): as it comes, in constant memory, without what is the
+//! gateway's own business.
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, FORWARDED, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
+};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Uri};
+use axum::response::{IntoResponse as _, Response};
+use counterfoil_core::wire::{CARD_HEADER, EXCHANGE_HEADER, PAY_HEADER};
+use serde_json::{Value, json};
+
+use super::app::App;
+use super::client::Failed;
+use crate::problem::{ApiCode, Problem};
+
+/// Of one connection, and not of what it carries (RFC 9110 §7.6.1).
+const HOP: [HeaderName; 7] = [CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
+/// Between terminal and gateway: whose account it is and where somebody is are nothing that the authority needs to know.
+const OURS: [&str; 7] = [EXCHANGE_HEADER, CARD_HEADER, PAY_HEADER, "keep-alive", "proxy-connection", "x-forwarded-for", "x-real-ip"];
+/// The authority's document is some kilobytes.
+const DOCUMENT: usize = 256 * 1024;
+
+/// Passes a request on, with its body as it comes, and the answer back.
+pub async fn pass(State(app): State<App>, request: Request) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let has_body = parts.headers.contains_key(CONTENT_LENGTH) || parts.headers.contains_key(TRANSFER_ENCODING);
+    let body = has_body.then(|| reqwest::Body::wrap_stream(body.into_data_stream()));
+    send(&app, parts.method, &parts.uri, &parts.headers, body).await
+}
+
+/// The same for a request of a known, small size: what is too large is refused here.
+pub async fn pass_small(State(app): State<App>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Result<Response, Problem> {
+    send(&app, method, &uri, &headers, Some(body.into())).await
+}
+
+async fn send(app: &App, method: Method, uri: &Uri, headers: &HeaderMap, body: Option<reqwest::Body>) -> Result<Response, Problem> {
+    let target = uri.path_and_query().map_or("/", |target| target.as_str());
+    let headers = passed_on(headers);
+    let sent = app.authority.pass(|client, url| {
+        let request = client.request(method, format!("{url}{target}")).headers(headers);
+        match body {
+            Some(body) => request.body(body),
+            None => request,
+        }
+    });
+    let answered = sent.await?;
+    if answered.status() == StatusCode::UNAUTHORIZED {
+        // It is the gateway that is not let in, and not the terminal.
+        return Err(Failed::Shut("401".to_owned()).into());
+    }
+    let mut response = Response::builder().status(answered.status());
+    if let Some(into) = response.headers_mut() {
+        *into = answered.headers().clone();
+        for name in HOP.iter().chain([&SET_COOKIE]) {
+            into.remove(name);
+        }
+        into.remove("keep-alive");
+    }
+    response.body(Body::from_stream(answered.bytes_stream())).map_err(Problem::internal)
+}
+
+fn passed_on(headers: &HeaderMap) -> HeaderMap {
+    let mut passed = headers.clone();
+    for name in HOP.iter().chain([&HOST, &AUTHORIZATION, &COOKIE, &FORWARDED]) {
+        passed.remove(name);
+    }
+    for name in OURS {
+        passed.remove(name);
+    }
+    passed
+}
+
+/// The authority's document, with the gateway's addresses in place of its own: terminals that come through a gateway reach nothing else.
+pub async fn document(State(app): State<App>, method: Method, uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
+    let (mut parts, body) = send(&app, method, &uri, &headers, None).await?.into_parts();
+    if parts.status != StatusCode::OK {
+        return Ok(Response::from_parts(parts, body));
+    }
+    let read =
+        axum::body::to_bytes(body, DOCUMENT).await.map_err(|error| Problem::with(ApiCode::AuthorityUnavailable, error.to_string()))?;
+    let mut document: Value = serde_json::from_slice(&read).map_err(Problem::internal)?;
+    document["urls"] = json!(app.urls);
+    for list in ["license_urls", "contents_urls"] {
+        document[list] = json!([]);
+    }
+    // They are those of other bytes.
+    for name in ["content-length", "etag", "last-modified", "content-encoding"] {
+        parts.headers.remove(name);
+    }
+    Ok((parts.status, parts.headers, document.to_string()).into_response())
+}

@@ -1,0 +1,135 @@
+//! A running gateway: parts put together from the configuration, served over TLS or plainly on loopback, ended in good order.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum_server::Handle;
+use axum_server::tls_rustls::RustlsConfig;
+use tokio::sync::Notify;
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::app::{App, Parts};
+use super::client::{self, Authority};
+use super::config::Config;
+use super::identity::IdentityError;
+use super::{driver, router};
+use crate::clock::{Clock, Rng};
+use crate::db::Db;
+use crate::server::{self, StartError};
+
+/// A gateway that answers requests. Dropping it ends it at once; see [`Running::stop`].
+pub struct Running {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its parts.
+    pub app: App,
+    handle: Handle<SocketAddr>,
+    task: JoinHandle<std::io::Result<()>>,
+    jobs: JoinSet<()>,
+}
+
+impl From<IdentityError> for StartError {
+    fn from(error: IdentityError) -> Self {
+        Self::Tls(error.to_string())
+    }
+}
+
+/// Puts the parts together, with the database opened and its schema checked.
+///
+/// # Errors
+/// Whatever is missing or does not fit.
+pub async fn assemble(config: Config, address: SocketAddr, db: Db, clock: Clock, rng: Rng) -> Result<App, StartError> {
+    db.migration_status().await?.check()?;
+    let authority = Authority::open(&config.authority, &clock)?;
+    let scheme = if config.has_tls() { "https" } else { "http" };
+    let urls = if config.server.public_urls.is_empty() { vec![format!("{scheme}://{address}")] } else { config.server.public_urls.clone() };
+    Ok(App::new(Parts { db, authority, clock, rng, config, urls, left: Notify::new() }))
+}
+
+/// Listens and serves with the system's clock and randomness.
+///
+/// # Errors
+/// Whatever keeps it from starting.
+pub async fn start(config: Config) -> Result<Running, StartError> {
+    let db = Db::open_with(&config.database_url()?, config.database_options()).await?;
+    start_with(config, db, Clock::System, Rng::System).await
+}
+
+/// Listens and serves with these parts.
+///
+/// # Errors
+/// As for [`start`].
+pub async fn start_with(config: Config, db: Db, clock: Clock, rng: Rng) -> Result<Running, StartError> {
+    let asked = config.server.listen;
+    if !config.has_tls() && !config.server.allow_plain && !asked.ip().is_loopback() {
+        return Err(StartError::Plain(asked));
+    }
+    let tls = match (&config.tls.cert_file, &config.tls.key_file) {
+        (Some(cert), Some(key)) => Some(RustlsConfig::from_config(Arc::new(server::tls(cert, key)?))),
+        _ => None,
+    };
+    let cannot = |error| StartError::Listen { address: asked, error };
+    let listener = TcpListener::bind(asked).map_err(cannot)?;
+    listener.set_nonblocking(true).map_err(cannot)?;
+    let address = listener.local_addr().map_err(cannot)?;
+    let app = assemble(config, address, db, clock, rng).await?;
+    crate::metrics::install();
+    describe();
+    let handle = Handle::new();
+    let service = router::router(app.clone()).into_make_service_with_connect_info::<SocketAddr>();
+    let serving = handle.clone();
+    let task = match tls {
+        Some(tls) => {
+            let server = axum_server::from_tcp_rustls(listener, tls).map_err(cannot)?.handle(serving);
+            tokio::spawn(server::patient(server).serve(service))
+        }
+        None => {
+            let server = axum_server::from_tcp(listener).map_err(cannot)?.handle(serving);
+            tokio::spawn(server::patient(server).serve(service))
+        }
+    };
+    let mut jobs = JoinSet::new();
+    jobs.spawn(client::keep_forever(app.clone()));
+    jobs.spawn(driver::drive_forever(app.clone()));
+    jobs.spawn(driver::learn_forever(app.clone()));
+    Ok(Running { address, app, handle, task, jobs })
+}
+
+fn describe() {
+    metrics::describe_counter!(
+        "counterfoil_gateway_exchanges_total",
+        "Exchanges of a gateway by what they came to: charged, voided, undone."
+    );
+    metrics::describe_gauge!("counterfoil_gateway_exchanges_open", "Exchanges on their way: reserved, committing, undoing.");
+    metrics::describe_gauge!("counterfoil_gateway_oldest_open_seconds", "How long the oldest of them has stood where it stands.");
+}
+
+impl Running {
+    /// Where terminals reach it.
+    pub fn url(&self) -> String {
+        let scheme = if self.app.config.has_tls() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// Takes no new requests, lets those under way finish, and closes the database.
+    ///
+    /// # Errors
+    /// What the server ended with.
+    pub async fn stop(mut self) -> std::io::Result<()> {
+        // Whatever it is in the middle of is written down, and taken up again.
+        self.jobs.shutdown().await;
+        self.handle.graceful_shutdown(Some(Duration::from_secs(self.app.config.limits.shutdown_seconds)));
+        let ended = self.task.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        self.app.db.close().await;
+        ended
+    }
+
+    /// Returns when the server has ended by itself.
+    ///
+    /// # Errors
+    /// What it ended with.
+    pub async fn ended(&mut self) -> std::io::Result<()> {
+        (&mut self.task).await.unwrap_or_else(|error| Err(std::io::Error::other(error)))
+    }
+}

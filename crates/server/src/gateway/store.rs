@@ -1,0 +1,4 @@
+//! What a gateway keeps besides its ledger: one aggregate a file, the SQL text and the types of its rows.
+
+pub mod account;
+pub mod exchange;

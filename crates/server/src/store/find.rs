@@ -1,0 +1,164 @@
+//! What is looked for at the console besides user entries: an order or license by its ID alone, titles and batches by name, lists newest first.
+
+use counterfoil_core::rules::order::OrderState;
+use counterfoil_core::{BatchId, LicenseId, MediumId, OrderId, Timestamp, TitleId, UserId};
+
+use super::order::OrderRow;
+use crate::auth::Scope;
+use crate::db::{DbError, FromRow, Row, Tx};
+
+/// Whose order this is.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn owner_of_order(tx: &mut Tx, order: OrderId) -> Result<Option<UserId>, DbError> {
+    let found: Vec<(UserId,)> = tx.query("SELECT user_id FROM orders WHERE order_id = $1 LIMIT 1").bind(order.to_string()).all().await?;
+    Ok(found.into_iter().next().map(|(user,)| user))
+}
+
+/// Whose license this is.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn owner_of_license(tx: &mut Tx, license: LicenseId) -> Result<Option<UserId>, DbError> {
+    let found: Vec<(UserId,)> =
+        tx.query("SELECT user_id FROM license WHERE license_id = $1 LIMIT 1").bind(license.to_string()).all().await?;
+    Ok(found.into_iter().next().map(|(user,)| user))
+}
+
+/// Something that has a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// Its ID.
+    pub id: String,
+    /// For people.
+    pub name: String,
+    /// Whose.
+    pub publisher: String,
+}
+
+impl FromRow for Named {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self { id: row.column()?, name: row.column()?, publisher: row.column()? })
+    }
+}
+
+/// Titles whose ID or name holds a text.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn titles(tx: &mut Tx, scope: &Scope, text: &str, limit: i64) -> Result<Vec<Named>, DbError> {
+    tx.query(
+        "SELECT title_id, name, publisher_id FROM title
+         WHERE (lower(title_id) LIKE $1 ESCAPE '\\' OR lower(name) LIKE $1 ESCAPE '\\') AND ($2 = '*' OR publisher_id = $2)
+         ORDER BY title_id LIMIT $3",
+    )
+    .bind(holding(text))
+    .bind(publisher(scope))
+    .bind(limit)
+    .all()
+    .await
+}
+
+/// Batches whose ID or name holds a text, newest first.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn batches(tx: &mut Tx, scope: &Scope, text: &str, limit: i64) -> Result<Vec<Named>, DbError> {
+    tx.query(
+        "SELECT batch_id, name, publisher_id FROM batch
+         WHERE (lower(batch_id) LIKE $1 ESCAPE '\\' OR lower(name) LIKE $1 ESCAPE '\\') AND ($2 = '*' OR publisher_id = $2)
+         ORDER BY created_at DESC, batch_id LIMIT $3",
+    )
+    .bind(holding(text))
+    .bind(publisher(scope))
+    .bind(limit)
+    .all()
+    .await
+}
+
+/// Batches that a title lies on, newest first.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn batches_of_title(tx: &mut Tx, title: &TitleId, limit: i64) -> Result<Vec<Named>, DbError> {
+    tx.query(
+        "SELECT b.batch_id, b.name, b.publisher_id FROM batch b
+         WHERE EXISTS (SELECT 1 FROM batch_title t WHERE t.batch_id = b.batch_id AND t.title_id = $1)
+         ORDER BY b.created_at DESC, b.batch_id LIMIT $2",
+    )
+    .bind(title.as_str())
+    .bind(limit)
+    .all()
+    .await
+}
+
+/// A text as a pattern of what holds it, whatever the case.
+fn holding(text: &str) -> String {
+    format!("%{}%", text.to_lowercase().replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"))
+}
+
+/// No publisher's ID is a star.
+fn publisher(scope: &Scope) -> &str {
+    match scope {
+        Scope::All => "*",
+        Scope::Publisher(own) => own,
+    }
+}
+
+/// A medium that was heard of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MediumOfBatch {
+    /// Which.
+    pub medium: MediumId,
+    /// Its number in the batch.
+    pub serial: i64,
+    /// `unclaimed`, `claimed` or `retired`.
+    pub state: String,
+    /// Copies claimed so far.
+    pub copies: i64,
+    /// When it was first heard of.
+    pub created_at: Timestamp,
+}
+
+impl FromRow for MediumOfBatch {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self { medium: row.column()?, serial: row.column()?, state: row.column()?, copies: row.column()?, created_at: row.column()? })
+    }
+}
+
+/// Media of a batch that were heard of, by number, after a number.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn media(tx: &mut Tx, batch: BatchId, after: i64, limit: i64) -> Result<Vec<MediumOfBatch>, DbError> {
+    tx.query(
+        "SELECT medium_id, serial, state, copies_claimed, created_at FROM medium
+         WHERE batch_id = $1 AND serial > $2 ORDER BY serial LIMIT $3",
+    )
+    .bind(batch.to_string())
+    .bind(after)
+    .bind(limit)
+    .all()
+    .await
+}
+
+/// Orders, newest first, before one of them.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn orders(tx: &mut Tx, state: Option<OrderState>, before: &(Timestamp, String), limit: i64) -> Result<Vec<OrderRow>, DbError> {
+    // Two statements, so that each has its index: of a seldom state, all others would be read.
+    let of_state =
+        "SELECT user_id, order_id, title_id, device_id, kind, currency, amount, payment, state, actor, created_at, paid_at, ended_at,
+                           reason, exchange_id
+                    FROM orders WHERE state = $4 AND (created_at, order_id) < ($1, $2) ORDER BY created_at DESC, order_id DESC LIMIT $3";
+    let of_all =
+        "SELECT user_id, order_id, title_id, device_id, kind, currency, amount, payment, state, actor, created_at, paid_at, ended_at,
+                         reason, exchange_id
+                  FROM orders WHERE (created_at, order_id) < ($1, $2) ORDER BY created_at DESC, order_id DESC LIMIT $3";
+    match state {
+        Some(state) => tx.query(of_state).bind(before.0.0).bind(&before.1).bind(limit).bind(state.as_str()).all().await,
+        None => tx.query(of_all).bind(before.0.0).bind(&before.1).bind(limit).all().await,
+    }
+}
