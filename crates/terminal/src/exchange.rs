@@ -227,9 +227,9 @@ fn note_lazily(terminal: &Terminal, answered_at: Timestamp) -> Result<()> {
         return Ok(());
     }
     // Whoever has the lock has asked the authority something, and notes the time as well.
-    match terminal.home().lock() {
-        Ok(_lock) => terminal.home().note_time(answered_at),
-        Err(_) => Ok(()),
+    match terminal.home().lock_if_free()? {
+        Some(_lock) => terminal.home().note_time(answered_at),
+        None => Ok(()),
     }
 }
 

@@ -1,13 +1,14 @@
 //! What a device keeps for itself: profile, keys, and requests under way, in one directory (`$COUNTERFOIL_HOME`).
 
 use crate::clock;
-use crate::io::{Io, IoFailure, Lock, create_dirs, read_small, replace};
+use crate::io::{Io, IoFailure, Lock, create_dirs, read_small, replace, wait_for_lock};
 use counterfoil_core::wire::AuthorityDocument;
 use counterfoil_core::{DeviceId, DriveId, Timestamp, UserId};
 use counterfoil_format::content::ObjectName;
 use counterfoil_format::encoding::frame;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -188,13 +189,29 @@ impl Home {
         self.path.join("requests")
     }
 
-    /// One command at a time changes a home.
+    /// One command at a time changes a home; others wait for it, but not for long.
     ///
     /// # Errors
-    /// `WouldBlock` (code `busy`) where another one does.
+    /// `WouldBlock` (code `busy`) where another one still does.
     pub fn lock(&self) -> Result<Box<dyn Lock>, IoFailure> {
-        let path = self.path.join("lock");
-        self.io.lock(&path).map_err(IoFailure::at("use", &path))
+        let path = self.lock_file();
+        wait_for_lock(&*self.io, &path).map_err(IoFailure::at("use", &path))
+    }
+
+    /// The same for what can be left: `None` where another command has it.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub(crate) fn lock_if_free(&self) -> Result<Option<Box<dyn Lock>>, IoFailure> {
+        let path = self.lock_file();
+        match self.io.lock(&path) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            locked => locked.map(Some).map_err(IoFailure::at("use", &path)),
+        }
+    }
+
+    fn lock_file(&self) -> PathBuf {
+        self.path.join("lock")
     }
 
     /// What is remembered.

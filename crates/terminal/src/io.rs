@@ -11,6 +11,7 @@ use counterfoil_format::content::ReadAt;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 pub use real::RealIo;
 pub use sequential::Sequential;
@@ -142,6 +143,24 @@ pub fn words(source: &io::Error) -> String {
     }
 }
 
+/// How long another command may have a lock before that is told, and how often it is looked at. Most have it for a question to the authority.
+const PATIENCE: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Locks a file, after a while where somebody else has it: an agent at work keeps other commands waiting and does not turn them away.
+///
+/// # Errors
+/// `WouldBlock` where it is still in use then; what the system said.
+pub(crate) fn wait_for_lock(io: &dyn Io, path: &Path) -> io::Result<Box<dyn Lock>> {
+    let begun = Instant::now();
+    loop {
+        match io.lock(path) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && begun.elapsed() < PATIENCE => std::thread::sleep(LOOK),
+            locked => return locked,
+        }
+    }
+}
+
 /// Reads a whole file of at most `limit` bytes; `None` where there is none.
 ///
 /// # Errors
@@ -257,5 +276,29 @@ pub fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::faults::{FaultyIo, Plan};
+    use super::model::DiskModel;
+    use super::*;
+
+    #[test]
+    fn who_finds_a_lock_taken_gets_it_once_it_is_free() {
+        let (io, path) = (FaultyIo::new(Arc::new(DiskModel::new()), Plan::default()), Path::new("/lock"));
+        let taken = io.lock(path).expect("nobody has it");
+        let before = io.counts().operations;
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| wait_for_lock(&io, path).map(drop));
+            while io.counts().operations == before {
+                std::thread::yield_now();
+            }
+            drop(taken);
+            waiting.join().expect("no panic").expect("free by now");
+        });
     }
 }

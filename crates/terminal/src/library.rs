@@ -14,7 +14,7 @@ mod copy;
 mod releases;
 
 use crate::error::Result;
-use crate::io::{IoFailure, Lock, create_dirs, read_small, remove_all, replace};
+use crate::io::{IoFailure, Lock, create_dirs, read_small, remove_all, replace, wait_for_lock};
 use crate::origin::Origin;
 use crate::terminal::{Terminal, absolute};
 use counterfoil_core::{GrantId, Kind, ReleaseVersion, Timestamp, TitleId};
@@ -181,13 +181,13 @@ impl Library {
         &self.path
     }
 
-    /// One writer at a time.
+    /// One writer at a time; others wait for it, but not for long.
     ///
     /// # Errors
     /// Code `busy`; what the system said.
     pub fn lock(&self) -> Result<Box<dyn Lock>> {
         let path = self.path.join("lock");
-        Ok(self.io.lock(&path).map_err(IoFailure::at("write to", &path))?)
+        Ok(wait_for_lock(&*self.io, &path).map_err(IoFailure::at("write to", &path))?)
     }
 
     /// What it holds, by title; copies that did not come to their end included.

@@ -7,7 +7,7 @@
 //! ```
 
 use crate::error::Result;
-use crate::io::{Io, IoFailure, Lock, read_small, replace};
+use crate::io::{Io, IoFailure, Lock, read_small, replace, wait_for_lock};
 use crate::library::{Library, damaged};
 use crate::medium::{Medium, MediumError, layout};
 use crate::terminal::Terminal;
@@ -16,10 +16,8 @@ use counterfoil_core::wire::{Variable, Variables};
 use counterfoil_core::{MediumId, TitleId};
 use counterfoil_format::encoding::parse_strict;
 use serde::{Deserialize, Serialize};
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 mod contents;
 mod program;
@@ -30,9 +28,6 @@ pub use program::{ProgramStatus, STATUS_FILE};
 const VERSION: u32 = 1;
 /// Longest file of variables, in bytes: as many as there may be, each as long as it may be and every character escaped.
 const LONGEST: u64 = 4 << 20;
-/// How often a lock is tried that somebody else has, and how long is waited in between: writers hold it for one small file.
-const TRIES: u32 = 250;
-const WAIT: Duration = Duration::from_millis(20);
 
 /// What cannot be noted.
 #[derive(Debug, thiserror::Error)]
@@ -216,14 +211,7 @@ impl Kept {
 
     fn lock(&self) -> Result<Box<dyn Lock>> {
         let path = self.directory.join("status.lock");
-        let mut tries = TRIES;
-        loop {
-            match self.io.lock(&path) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && tries > 0 => tries -= 1,
-                locked => return Ok(locked.map_err(IoFailure::at("write to", &path))?),
-            }
-            std::thread::sleep(WAIT);
-        }
+        Ok(wait_for_lock(&*self.io, &path).map_err(IoFailure::at("write to", &path))?)
     }
 }
 
