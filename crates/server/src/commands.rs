@@ -26,6 +26,7 @@ mod logs;
 mod migrate;
 mod migrate_store;
 mod serve;
+mod served;
 mod staff;
 mod tls;
 mod token;

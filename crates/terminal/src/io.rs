@@ -11,7 +11,7 @@ use counterfoil_format::content::ReadAt;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub use real::RealIo;
 pub use sequential::Sequential;
@@ -143,22 +143,22 @@ pub fn words(source: &io::Error) -> String {
     }
 }
 
-/// How long another command may have a lock before that is told, and how often it is looked at. Most have it for a question to the authority.
-const PATIENCE: Duration = Duration::from_secs(5);
-const LOOK: Duration = Duration::from_millis(20);
+/// How often a lock is tried that somebody else has, and how long is waited in between. Most have it for a question to the authority.
+const TRIES: u32 = 250;
+const WAIT: Duration = Duration::from_millis(20);
 
 /// Locks a file, after a while where somebody else has it: an agent at work keeps other commands waiting and does not turn them away.
 ///
 /// # Errors
 /// `WouldBlock` where it is still in use then; what the system said.
 pub(crate) fn wait_for_lock(io: &dyn Io, path: &Path) -> io::Result<Box<dyn Lock>> {
-    let begun = Instant::now();
-    loop {
+    for _ in 0..TRIES {
         match io.lock(path) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock && begun.elapsed() < PATIENCE => std::thread::sleep(LOOK),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(WAIT),
             locked => return locked,
         }
     }
+    io.lock(path)
 }
 
 /// Reads a whole file of at most `limit` bytes; `None` where there is none.

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
-use super::{Failure, Global, at, staff, tls};
+use super::served::Served;
+use super::{Failure, Global, at, staff};
 use crate::actions::{staff as console, token};
 use crate::auth::Role;
 use crate::clock::{Clock, Rng};
@@ -23,27 +24,20 @@ const EXAMPLE: &str = include_str!("../../counterfoild.example.toml");
 /// What to make.
 #[derive(Args)]
 pub struct Init {
-    /// Database to use instead of SQLite in the data directory: postgres://…
-    #[arg(long, value_name = "URL")]
-    database: Option<String>,
     /// Name of the authority, stable for its life [default: made up]
     #[arg(long)]
     name: Option<String>,
     /// Address and port to listen on
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7480")]
     listen: SocketAddr,
-    /// How terminals will reach it; may be repeated, best first
-    #[arg(long, value_name = "URL")]
-    public_url: Vec<String>,
-    /// Make a certificate authority and a certificate, and serve HTTPS with it
-    #[arg(long)]
-    tls_self_signed: bool,
-    /// Name or address that the certificate is for, besides localhost; may be repeated
-    #[arg(long, value_name = "NAME", requires = "tls_self_signed")]
-    tls_name: Vec<String>,
+    #[command(flatten)]
+    served: Served,
     /// What the first operator token is called
     #[arg(long, value_name = "NAME", default_value = "first operator")]
     token_name: String,
+    /// Write that token into a new file, mode 0600, instead of showing it
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
 }
 
 /// What was made.
@@ -56,9 +50,19 @@ struct Made {
     #[serde(skip_serializing_if = "Option::is_none")]
     ca_file: Option<PathBuf>,
     url: String,
-    token: String,
+    #[serde(flatten)]
+    token: Token,
     /// To the console, once.
     console_link: String,
+}
+
+/// Where the operator token is.
+#[derive(Serialize)]
+enum Token {
+    #[serde(rename = "token")]
+    Shown(String),
+    #[serde(rename = "token_file")]
+    In(PathBuf),
 }
 
 impl Init {
@@ -69,15 +73,27 @@ impl Init {
             return Err(Failure::refused(format!("{} is there already", path.display()))
                 .hint("Nothing was changed. For another authority, choose another --data DIR."));
         }
+        if let Some(file) = self.token_file.as_ref().filter(|file| file.exists()) {
+            return Err(
+                Failure::refused(format!("{} is there already", file.display())).hint("Nothing was made. Name a new file for the token.")
+            );
+        }
         let data = path.parent().unwrap_or(Path::new("")).to_owned();
         make_directory(&data)?;
-        let ca_file = self.make_tls(&data)?;
+        let ca_file = self.served.make_tls(self.listen, &data)?;
         let text = self.configuration(&data)?;
         // Read as `serve` will read it, before anything is made.
         let staged = data.join(".counterfoild.toml.partial");
         fs::write(&staged, &text).map_err(at(&staged))?;
         let config = Config::load(&staged)?;
         let (authority, token, link) = self.make_authority(&config).await?;
+        let token = match &self.token_file {
+            Some(file) => {
+                write_private(file, &token).map_err(at(file))?;
+                Token::In(file.clone())
+            }
+            None => Token::Shown(token),
+        };
         fs::create_dir_all(&config.contents.dir).map_err(at(&config.contents.dir))?;
         fs::rename(&staged, &path).map_err(at(&path))?;
         let url = staff::address(&config);
@@ -94,31 +110,9 @@ impl Init {
         global.print(&made, told)
     }
 
-    fn make_tls(&self, data: &Path) -> Result<Option<PathBuf>, Failure> {
-        if !self.tls_self_signed {
-            return Ok(None);
-        }
-        let directory = data.join("tls");
-        make_directory(&directory)?;
-        tls::make(&directory, tls::names(self.listen, &self.tls_name), Clock::System.now()).map(Some)
-    }
-
-    /// The example with the lines changed that were asked for.
     fn configuration(&self, data: &Path) -> Result<String, Failure> {
-        let mut text = EXAMPLE.replace("listen = \"127.0.0.1:7480\"", &format!("listen = \"{}\"", self.listen));
-        if !self.public_url.is_empty() {
-            text = text.replace("public_urls = []", &format!("public_urls = {}", serde_json::json!(self.public_url)));
-        }
-        if self.tls_self_signed {
-            text = text.replace("# cert_file =", "cert_file =").replace("# key_file =", "key_file =");
-        }
-        if let Some(url) = &self.database {
-            // It may hold a password: in a file of its own, which nobody else can read.
-            let file = data.join("database.url");
-            write_private(&file, url).or_else(|error| again(&file, url, error)).map_err(at(&file))?;
-            text = text.replace("# url_file =", "url_file =");
-        }
-        Ok(text)
+        let text = EXAMPLE.replace("listen = \"127.0.0.1:7480\"", &format!("listen = \"{}\"", self.listen));
+        self.served.configure(&text, data)
     }
 
     async fn make_authority(&self, config: &Config) -> Result<(String, String, console::Link), Failure> {
@@ -155,11 +149,6 @@ impl Init {
     }
 }
 
-/// The same file, left by an `init` that was cut short, is as good as a new one.
-fn again(file: &Path, text: &str, error: std::io::Error) -> std::io::Result<()> {
-    if fs::read_to_string(file).is_ok_and(|there| there == text) { Ok(()) } else { Err(error) }
-}
-
 fn made_up(rng: &Rng) -> String {
     let bits: [u8; 6] = rng.bytes();
     format!("counterfoil-{}", bits.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
@@ -190,11 +179,18 @@ fn told(made: &Made) -> String {
         text += &format!("  certificate    signed by {}\n", ca.display());
     }
     let trust = made.ca_file.as_ref().map(|ca| format!(" --ca {}", ca.display())).unwrap_or_default();
-    text += &format!("\nOperator token, shown this once:\n\n  {}\n", made.token);
+    text += &match &made.token {
+        Token::Shown(token) => format!("\nOperator token, shown this once:\n\n  {token}\n"),
+        Token::In(file) => format!("\nOperator token: in {}\n", file.display()),
+    };
     text += &format!("\nLink to the console, good once, for 24 hours, while the server runs:\n\n  {}\n\nNext:\n", made.console_link);
     text += "  1. Keep a copy of the root key apart from the database: without it no key in the database can be opened.\n";
     text += &format!("  2. counterfoild serve --data {data}\n");
-    text += &format!("  3. counterfoil publisher login --server {}{trust}     (asks for a token)\n", made.url);
+    let token = match &made.token {
+        Token::Shown(_) => "     (asks for a token)".to_owned(),
+        Token::In(file) => format!(" --token-file {}", file.display()),
+    };
+    text += &format!("  3. counterfoil publisher login --server {}{trust}{token}\n", made.url);
     text += &format!("  4. counterfoild doctor --data {data}               (checks all of it)");
     text
 }

@@ -87,10 +87,26 @@ impl Identity {
         params.serialize_request(&key).and_then(|request| request.pem()).map_err(unusable)
     }
 
+    fn enrolled(&self) -> Result<&Enrolled, IdentityError> {
+        self.enrolled.as_ref().ok_or_else(|| unusable("the authority has given no certificate yet"))
+    }
+
     /// With what the authority has made of it.
     #[must_use]
     pub fn with(self, enrolled: Enrolled) -> Self {
         Self { enrolled: Some(enrolled), ..self }
+    }
+
+    /// From when until when the certificate is good.
+    ///
+    /// # Errors
+    /// `Unusable`.
+    pub fn validity(&self) -> Result<(Timestamp, Timestamp), IdentityError> {
+        let enrolled = self.enrolled()?;
+        let chain = certificates(&enrolled.certificate)?;
+        let (_, parsed) = x509_parser::parse_x509_certificate(&chain[0]).map_err(unusable)?;
+        let at = |time: &x509_parser::time::ASN1Time| Timestamp(time.timestamp().saturating_mul(1000));
+        Ok((at(&parsed.validity().not_before), at(&parsed.validity().not_after)))
     }
 
     /// How the authority is spoken to: it alone is believed, and gets this certificate to see.
@@ -98,15 +114,15 @@ impl Identity {
     /// # Errors
     /// `Unusable`.
     pub fn tls(&self, clock: &Clock) -> Result<ClientConfig, IdentityError> {
-        let enrolled = self.enrolled.as_ref().ok_or_else(|| unusable("the authority has given no certificate yet"))?;
+        let enrolled = self.enrolled()?;
         let mut roots = RootCertStore::empty();
         for root in certificates(&enrolled.authorities)? {
             roots.add(root).map_err(unusable)?;
         }
-        let named = Named { verifier: verifier(roots).map_err(unusable)? };
+        let believes = Believes::Roots(verifier(roots).map_err(unusable)?);
         let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).map_err(unusable)?;
         let chain = certificates(&enrolled.certificate)?;
-        builder(clock)?.with_custom_certificate_verifier(Arc::new(named)).with_client_auth_cert(chain, key).map_err(unusable)
+        builder(clock)?.with_custom_certificate_verifier(Arc::new(believes)).with_client_auth_cert(chain, key).map_err(unusable)
     }
 }
 
@@ -115,7 +131,7 @@ impl Identity {
 /// # Errors
 /// `Unusable`.
 pub fn pinned(pin: [u8; 32], clock: &Clock) -> Result<ClientConfig, IdentityError> {
-    Ok(builder(clock)?.with_custom_certificate_verifier(Arc::new(Pinned { pin })).with_no_client_auth())
+    Ok(builder(clock)?.with_custom_certificate_verifier(Arc::new(Believes::Pinned(pin))).with_no_client_auth())
 }
 
 fn builder(clock: &Clock) -> Result<DangerousClientConfigBuilder, IdentityError> {
@@ -150,18 +166,16 @@ fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, IdentityError
     }
 }
 
-/// Looks for the authority's own name, whatever address was dialled.
-fn name() -> ServerName<'static> {
-    ServerName::try_from(AUTHORITY_NAME).expect("the constant is a DNS name")
-}
-
-/// Believes the certificates of these authorities, for the authority's own name.
+/// Looks for the authority's own name, whatever address was dialled, in a certificate that comes from whom it believes.
 #[derive(Debug)]
-struct Named {
-    verifier: Arc<WebPkiServerVerifier>,
+enum Believes {
+    /// The certificate authorities that were told at enrolment.
+    Roots(Arc<WebPkiServerVerifier>),
+    /// The one certificate authority of this SHA-256, which the listener sends along, and no other.
+    Pinned([u8; 32]),
 }
 
-impl ServerCertVerifier for Named {
+impl ServerCertVerifier for Believes {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -170,52 +184,17 @@ impl ServerCertVerifier for Named {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        self.verifier.verify_server_cert(end_entity, intermediates, &name(), ocsp, now)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.verifier.verify_tls12_signature(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.verifier.verify_tls13_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.verifier.supported_verify_schemes()
-    }
-}
-
-/// Believes the one certificate authority of this SHA-256, which the listener sends along, and no other.
-#[derive(Debug)]
-struct Pinned {
-    pin: [u8; 32],
-}
-
-impl ServerCertVerifier for Pinned {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let is_pinned = |certificate: &&CertificateDer<'_>| sha256(certificate) == self.pin;
-        let root = intermediates.iter().find(is_pinned).ok_or(CertificateError::UnknownIssuer)?;
-        let mut roots = RootCertStore::empty();
-        roots.add(root.clone().into_owned())?;
-        verifier(roots)?.verify_server_cert(end_entity, intermediates, &name(), ocsp, now)
+        let name = ServerName::try_from(AUTHORITY_NAME).expect("the constant is a DNS name");
+        let verifier = match self {
+            Believes::Roots(verifier) => Arc::clone(verifier),
+            Believes::Pinned(pin) => {
+                let root = intermediates.iter().find(|certificate| sha256(certificate) == *pin).ok_or(CertificateError::UnknownIssuer)?;
+                let mut roots = RootCertStore::empty();
+                roots.add(root.clone().into_owned())?;
+                verifier(roots)?
+            }
+        };
+        verifier.verify_server_cert(end_entity, intermediates, &name, ocsp, now)
     }
 
     fn verify_tls12_signature(
@@ -249,20 +228,6 @@ fn sha256(certificate: &CertificateDer<'_>) -> [u8; 32] {
 /// When a certificate is asked for its successor: at two thirds of its life.
 pub fn renewal_due(not_before: Timestamp, not_after: Timestamp) -> Timestamp {
     Timestamp(not_before.0 + (not_after.0 - not_before.0) / 3 * 2)
-}
-
-impl Identity {
-    /// From when until when the certificate is good.
-    ///
-    /// # Errors
-    /// `Unusable`.
-    pub fn validity(&self) -> Result<(Timestamp, Timestamp), IdentityError> {
-        let enrolled = self.enrolled.as_ref().ok_or_else(|| unusable("the authority has given no certificate yet"))?;
-        let chain = certificates(&enrolled.certificate)?;
-        let (_, parsed) = x509_parser::parse_x509_certificate(&chain[0]).map_err(unusable)?;
-        let at = |time: &x509_parser::time::ASN1Time| Timestamp(time.timestamp().saturating_mul(1000));
-        Ok((at(&parsed.validity().not_before), at(&parsed.validity().not_after)))
-    }
 }
 
 fn cannot(path: &Path, error: &io::Error) -> IdentityError {

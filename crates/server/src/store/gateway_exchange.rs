@@ -90,6 +90,27 @@ impl Exchange {
     }
 }
 
+/// Reads exchanges, with the columns as [`Exchange`] takes them.
+macro_rules! select {
+    ($which:literal) => {
+        concat!(
+            "SELECT exchange_id, gateway_id, digest, operation, subject, order_id, grants, title_id, title_name, currency, amount, operator_part,
+                    state, created_at, expires_at, began_at, changed_at, reason
+             FROM gateway_exchange ",
+            $which
+        )
+    };
+}
+
+/// The grants of a copy, in one column.
+struct Grants(Vec<GrantId>);
+
+impl FromValue for Grants {
+    fn from_value(value: Value<'static>) -> Result<Self, String> {
+        serde_json::from_str(&String::from_value(value)?).map(Grants).map_err(|error| format!("expected grants: {error}"))
+    }
+}
+
 impl FromRow for Exchange {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
         let (id, gateway, digest) = (row.column()?, row.column()?, row.column()?);
@@ -97,9 +118,8 @@ impl FromRow for Exchange {
             "order" => Subject::Order(row.column()?),
             _ => Subject::Copy(row.column()?),
         };
-        let (order, grants): (Option<OrderId>, Option<String>) = (row.column()?, row.column()?);
-        let grants = grants.map(|text| serde_json::from_str(&text).unwrap_or_default());
-        let effect = order.map(Effect::Order).or(grants.map(Effect::Grants));
+        let (order, grants): (Option<OrderId>, Option<Grants>) = (row.column()?, row.column()?);
+        let effect = order.map(Effect::Order).or(grants.map(|Grants(grants)| Effect::Grants(grants)));
         let (title, name, currency): (TitleId, String, Currency) = (row.column()?, row.column()?, row.column()?);
         let (amount, operator_part) = (row.column::<i64>()?.unsigned_abs(), row.column::<i64>()?.unsigned_abs());
         let charge = Charge { title, name, price: Money { amount, currency }, operator_part };
@@ -125,14 +145,7 @@ impl FromRow for Exchange {
 /// # Errors
 /// A failure of the database.
 pub async fn find(tx: &mut Tx, exchange: RequestId) -> Result<Option<Exchange>, DbError> {
-    tx.query(
-        "SELECT exchange_id, gateway_id, digest, operation, subject, order_id, grants, title_id, title_name, currency, amount, operator_part, state,
-                created_at, expires_at, began_at, changed_at, reason
-         FROM gateway_exchange WHERE exchange_id = $1",
-    )
-    .bind(exchange.to_string())
-    .opt()
-    .await
+    tx.query(select!("WHERE exchange_id = $1")).bind(exchange.to_string()).opt().await
 }
 
 /// Keeps an exchange that is prepared; false where there is one of this ID.
@@ -267,12 +280,9 @@ pub async fn changes(
     until: Timestamp,
     limit: i64,
 ) -> Result<Vec<Exchange>, DbError> {
-    tx.query(
-        "SELECT exchange_id, gateway_id, digest, operation, subject, order_id, grants, title_id, title_name, currency, amount, operator_part, state,
-                created_at, expires_at, began_at, changed_at, reason
-         FROM gateway_exchange WHERE gateway_id = $1 AND (changed_at, exchange_id) > ($2, $3) AND changed_at < $4
-         ORDER BY changed_at, exchange_id LIMIT $5",
-    )
+    tx.query(select!(
+        "WHERE gateway_id = $1 AND (changed_at, exchange_id) > ($2, $3) AND changed_at < $4 ORDER BY changed_at, exchange_id LIMIT $5"
+    ))
     .bind(gateway.to_string())
     .bind(after.0.0)
     .bind(&after.1)
@@ -294,13 +304,10 @@ pub async fn open(
     after: &(Timestamp, String),
     limit: i64,
 ) -> Result<Vec<Exchange>, DbError> {
-    tx.query(
-        "SELECT exchange_id, gateway_id, digest, operation, subject, order_id, grants, title_id, title_name, currency, amount, operator_part, state,
-                created_at, expires_at, began_at, changed_at, reason
-         FROM gateway_exchange WHERE state IN ('prepared', 'committing') AND state = $1 AND changed_at < $2
-           AND (changed_at, exchange_id) > ($3, $4)
-         ORDER BY changed_at, exchange_id LIMIT $5",
-    )
+    tx.query(select!(
+        "WHERE state IN ('prepared', 'committing') AND state = $1 AND changed_at < $2 AND (changed_at, exchange_id) > ($3, $4)
+         ORDER BY changed_at, exchange_id LIMIT $5"
+    ))
     .bind(state.as_str())
     .bind(before.0)
     .bind(after.0.0)

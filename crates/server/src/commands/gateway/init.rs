@@ -9,12 +9,10 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{Failure, Global, at, config_path};
-use crate::clock::Clock;
 use crate::commands::init::make_directory;
-use crate::commands::tls;
+use crate::commands::served::Served;
 use crate::db::Db;
 use crate::gateway::config::{Config, EXAMPLE};
-use crate::keys::root::write_private;
 
 /// What to make.
 #[derive(Args)]
@@ -22,21 +20,11 @@ pub struct Init {
     /// Private listener of the authority: https://…
     #[arg(long, value_name = "URL")]
     authority: String,
-    /// Database to use instead of SQLite in the data directory: postgres://…
-    #[arg(long, value_name = "URL")]
-    database: Option<String>,
     /// Address and port to listen on
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7490")]
     listen: SocketAddr,
-    /// How terminals will reach it; may be repeated, best first
-    #[arg(long, value_name = "URL")]
-    public_url: Vec<String>,
-    /// Make a certificate authority and a certificate, and serve HTTPS with it
-    #[arg(long)]
-    tls_self_signed: bool,
-    /// Name or address that the certificate is for, besides localhost; may be repeated
-    #[arg(long, value_name = "NAME", requires = "tls_self_signed")]
-    tls_name: Vec<String>,
+    #[command(flatten)]
+    served: Served,
 }
 
 #[derive(Serialize)]
@@ -58,7 +46,7 @@ impl Init {
         }
         let data = path.parent().unwrap_or(Path::new("")).to_owned();
         make_directory(&data)?;
-        let ca_file = self.make_tls(&data)?;
+        let ca_file = self.served.make_tls(self.listen, &data)?;
         let text = self.configuration(&data)?;
         // Read as `serve` will read it, before anything is made.
         let staged = data.join(".gateway.toml.partial");
@@ -80,36 +68,11 @@ impl Init {
         })
     }
 
-    fn make_tls(&self, data: &Path) -> Result<Option<PathBuf>, Failure> {
-        if !self.tls_self_signed {
-            return Ok(None);
-        }
-        let directory = data.join("tls");
-        make_directory(&directory)?;
-        tls::make(&directory, tls::names(self.listen, &self.tls_name), Clock::System.now()).map(Some)
-    }
-
-    /// The example with the lines changed that were asked for.
     fn configuration(&self, data: &Path) -> Result<String, Failure> {
         let authority = format!("url = {}", json!(self.authority.trim_end_matches('/')));
-        let mut text = EXAMPLE
+        let text = EXAMPLE
             .replace("listen = \"127.0.0.1:7490\"", &format!("listen = \"{}\"", self.listen))
             .replace("url = \"https://127.0.0.1:7444\"", &authority);
-        if !self.public_url.is_empty() {
-            text = text.replace("public_urls = []", &format!("public_urls = {}", json!(self.public_url)));
-        }
-        if self.tls_self_signed {
-            text = text.replace("# cert_file =", "cert_file =").replace("# key_file =", "key_file =");
-        }
-        if let Some(url) = &self.database {
-            // It may hold a password: in a file of its own, which nobody else can read.
-            let file = data.join("database.url");
-            if file.exists() {
-                fs::remove_file(&file).map_err(at(&file))?;
-            }
-            write_private(&file, url).map_err(at(&file))?;
-            text = text.replace("# url_file =", "url_file =");
-        }
-        Ok(text)
+        self.served.configure(&text, data)
     }
 }
