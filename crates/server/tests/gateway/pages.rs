@@ -12,7 +12,7 @@ use axum::http::Request;
 use counterfoil_server::clock::Rng;
 use counterfoil_server::db::Tx;
 use counterfoil_server::gateway::app::App;
-use counterfoil_server::gateway::operator::{self, Desk};
+use counterfoil_server::gateway::operator::{Desk, router as desk_router};
 use counterfoil_server::gateway::store::entry::{self, FAMILY, Link};
 use counterfoil_server::gateway::vouchers::{self, Batch};
 use counterfoil_server::gateway::{router, server};
@@ -42,7 +42,7 @@ pub fn public(app: &App) -> Listener {
 }
 
 pub fn desk(app: &App) -> Listener {
-    Listener(operator::router(Desk::new(app.clone(), false)))
+    Listener(desk_router(Desk::new(app.clone(), false)))
 }
 
 /// A browser that has made an account of this name.
