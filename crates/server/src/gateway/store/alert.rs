@@ -18,16 +18,13 @@ pub enum Kind {
     Certificate,
     /// The books are wrong.
     Books,
-    /// Somebody disputes a payment.
-    Dispute,
     /// An account holds less than its owner wants.
     LowBalance,
 }
 
 impl Kind {
     /// All there are.
-    pub const ALL: [Self; 6] =
-        [Self::StuckExchanges, Self::AuthorityUnreachable, Self::Certificate, Self::Books, Self::Dispute, Self::LowBalance];
+    pub const ALL: [Self; 5] = [Self::StuckExchanges, Self::AuthorityUnreachable, Self::Certificate, Self::Books, Self::LowBalance];
 
     /// As in JSON, in metrics and in the database.
     pub fn as_str(self) -> &'static str {
@@ -36,7 +33,6 @@ impl Kind {
             Self::AuthorityUnreachable => "authority_unreachable",
             Self::Certificate => "certificate",
             Self::Books => "books",
-            Self::Dispute => "dispute",
             Self::LowBalance => "low_balance",
         }
     }
@@ -48,7 +44,6 @@ impl Kind {
             Self::AuthorityUnreachable => "The authority does not answer",
             Self::Certificate => "The certificate runs out",
             Self::Books => "The books are wrong",
-            Self::Dispute => "A payment is disputed",
             Self::LowBalance => "A balance is low",
         }
     }
@@ -164,14 +159,4 @@ pub async fn list(tx: &mut Tx, before: (Timestamp, &str), limit: i64) -> Result<
     let sql = "SELECT alert_id, kind, subject, detail, since, raised_at, over_at FROM alert
                WHERE kind <> 'low_balance' AND (raised_at < $1 OR raised_at = $1 AND alert_id < $2) ORDER BY raised_at DESC, alert_id DESC LIMIT $3";
     tx.query(sql).bind(before.0.0).bind(before.1).bind(limit).all().await
-}
-
-/// Open alerts of a kind behind a subject, by subject.
-///
-/// # Errors
-/// A failure of the database.
-pub async fn open_of(tx: &mut Tx, kind: Kind, after: &str, limit: i64) -> Result<Vec<Alert>, DbError> {
-    let sql = "SELECT alert_id, kind, subject, detail, since, raised_at, over_at FROM alert
-               WHERE kind = $1 AND subject > $2 AND over_at IS NULL ORDER BY subject LIMIT $3";
-    tx.query(sql).bind(kind.as_str()).bind(after).bind(limit).all().await
 }

@@ -51,6 +51,9 @@ pub fn kind(kind: &str) -> &'static str {
         "void" => "Not charged",
         "refund" => "Refund",
         "chargeback" => "Taken back by the bank",
+        "release" => "Not taken from the card",
+        "repayment" => "Back to the card",
+        "repayment_failed" => "Did not get back to the card",
         _ => "Fee",
     }
 }
