@@ -10,7 +10,7 @@ import { promisify } from "node:util";
 import { deflateSync } from "node:zlib";
 
 const run = promisify(execFile);
-const bin = process.env.COUNTERFOIL_BIN ?? new URL("../../target/debug", import.meta.url).pathname;
+export const bin = process.env.COUNTERFOIL_BIN ?? new URL("../../target/debug", import.meta.url).pathname;
 
 export class Authority {
   /** Makes an authority and starts it on a free port. `settings` are environment variables of the server. */
@@ -78,15 +78,18 @@ export class Authority {
     await writeFile(join(root, "etc/counterfoil/device-id"), hardware);
     await writeFile(join(root, "etc/counterfoil/drive-id"), `${name}'s drive`);
     const env = { ...this.environment, COUNTERFOIL_HOME: home, COUNTERFOIL_HARDWARE_ROOT: root, COUNTERFOIL_SERVER: this.url };
+    const runs = (env) => (...args) =>
+      run(join(bin, "counterfoil"), args, { env }).then(
+        ({ stdout, stderr }) => ({ status: 0, stdout, stderr }),
+        ({ code, stdout, stderr }) => ({ status: code, stdout, stderr }),
+      );
     return {
       home,
       library: this.path(name, "library"),
       /** Runs a command to its end: status, standard output, standard error. */
-      run: (...args) =>
-        run(join(bin, "counterfoil"), args, { env }).then(
-          ({ stdout, stderr }) => ({ status: 0, stdout, stderr }),
-          ({ code, stdout, stderr }) => ({ status: code, stdout, stderr }),
-        ),
+      run: runs(env),
+      /** The same with other environment variables; undefined takes one away. */
+      with: (changes) => ({ run: runs({ ...env, ...changes }) }),
     };
   }
 
@@ -122,7 +125,7 @@ export async function done(running) {
 }
 
 /** When a file is there; the server writes it in one go. */
-async function appearance(path) {
+export async function appearance(path) {
   const watcher = watch(dirname(path));
   try {
     while (!existsSync(path)) await once(watcher, "change");

@@ -1,6 +1,7 @@
 //! A reseller's server between terminals and the authority (C16, C17): its own accounts, ledger and database. It never opens an envelope.
 
 pub mod accounts;
+pub mod alerts;
 pub mod api;
 pub mod app;
 pub mod auth;
@@ -12,6 +13,8 @@ pub mod driver;
 pub mod exchange;
 pub mod identity;
 pub mod ledger;
+pub mod operator;
+pub mod post;
 pub mod proxy;
 pub mod reconcile;
 pub mod router;
@@ -20,3 +23,4 @@ pub mod settlement;
 pub mod statement;
 pub mod store;
 pub mod vouchers;
+pub mod web;

@@ -43,6 +43,29 @@ impl Relay {
         let from = from.parse().map_err(|error| format!("from: {error}"))?;
         Ok(Self { transport: builder.timeout(Some(TIMEOUT)).build(), from })
     }
+
+    /// Hands a plain text over. The same `id` again is the same mail, to programs that look at that (RFC 5322 §3.6.4).
+    ///
+    /// # Errors
+    /// Why the server did not take it.
+    pub async fn hand_over(&self, to: &str, subject: String, text: String, id: &str, at: Timestamp) -> Result<(), String> {
+        let id = format!("<{id}@{}>", self.from.email.domain());
+        let message = self.message(to, subject, text, Some(id), at)?;
+        self.transport.send(message).await.map(drop).map_err(|error| error.to_string())
+    }
+
+    fn message(&self, to: &str, subject: String, text: String, id: Option<String>, at: Timestamp) -> Result<Message, String> {
+        let to = Email::parse(to).ok_or("its address is none")?;
+        Message::builder()
+            .from(self.from.clone())
+            .to(to.as_str().parse().map_err(|error: lettre::address::AddressError| error.to_string())?)
+            .subject(subject)
+            .date(SystemTime::UNIX_EPOCH + Duration::from_millis(at.0.unsigned_abs()))
+            .message_id(id)
+            .header(ContentType::TEXT_PLAIN)
+            .body(text)
+            .map_err(|error| error.to_string())
+    }
 }
 
 /// What a mail says.
@@ -194,23 +217,13 @@ async fn link(app: &App, waiting: &Waiting, operation: &str, wrapped: &str) -> R
 }
 
 fn write(name: &str, relay: &Relay, waiting: &Waiting, link: Option<&str>, at: Timestamp) -> Result<Message, String> {
-    let to = Email::parse(&waiting.to).ok_or("its address is none")?;
     let mut text = format!("{}\n", waiting.letter.text());
     if let Some(link) = link {
         text.push_str(&format!("\n{link}\n"));
     }
     text.push_str("\nIf this was not you, sign in and change your password; without an account you need do nothing.\n");
     text.push_str(&format!("\n{name}\n"));
-    let date = SystemTime::UNIX_EPOCH + Duration::from_millis(at.0.unsigned_abs());
-    Message::builder()
-        .from(relay.from.clone())
-        .to(to.as_str().parse().map_err(|error: lettre::address::AddressError| error.to_string())?)
-        .subject(format!("{name}: {}", waiting.letter.subject()))
-        .date(date)
-        .message_id(None)
-        .header(ContentType::TEXT_PLAIN)
-        .body(text)
-        .map_err(|error| error.to_string())
+    relay.message(&waiting.to, format!("{name}: {}", waiting.letter.subject()), text, None, at)
 }
 
 /// Sends what is due, a few mails at a time; answers with how many there were.

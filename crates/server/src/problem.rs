@@ -10,10 +10,9 @@ use counterfoil_core::wire::ChargeOnOffer;
 use counterfoil_core::{Code, Refusal};
 use serde::Serialize;
 
-use crate::app::App;
 use crate::db::DbError;
 use crate::keys::KeysError;
-use crate::web;
+use crate::web::{self, site::Site};
 
 macro_rules! problem_codes {
     ($($(#[$doc:meta])* $variant:ident = $status:literal $code:literal, $title:literal, $hint:literal;)*) => {
@@ -276,17 +275,12 @@ pub struct ProblemDetails {
 
 /// The outermost layer: writes the body of every problem, and makes problems of the errors that axum and tower answer by themselves.
 /// A browser gets a page, everybody else problem details.
-pub async fn render(State(app): State<App>, request: Request, next: Next) -> Response {
+pub async fn render<S: Site>(State(site): State<S>, request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     let page = web::wants_page(&path, request.headers());
-    let mut answer = written(request, next, |status, body| page.then(|| web::problem(&app.name, &path, status, body)).flatten()).await;
-    web::protect(&path, app.config.has_tls(), answer.headers_mut());
+    let mut answer = written(request, next, |status, body| page.then(|| site.problem(&path, status, body)).flatten()).await;
+    web::protect(&site, &path, answer.headers_mut());
     answer
-}
-
-/// The same for a server without pages.
-pub async fn render_plainly(request: Request, next: Next) -> Response {
-    written(request, next, |_, _| None).await
 }
 
 async fn written(request: Request, next: Next, page: impl FnOnce(StatusCode, &ProblemDetails) -> Option<Response>) -> Response {

@@ -275,7 +275,7 @@ pub fn router(app: App) -> Router {
         .merge(description::reference())
         .with_state(app.clone());
     layers::around(routes, &app.config.limits)
-        .layer(from_fn_with_state(app, problem::render))
+        .layer(from_fn_with_state(app, problem::render::<App>))
         .layer(from_fn(metrics::layer))
         .layer(layers::request_ids())
         .layer(map_request(layers::only_good_ids))

@@ -16,7 +16,9 @@ use axum::response::{Html, IntoResponse as _, Response};
 
 use counterfoil_core::Refusal;
 
+use crate::app::App;
 use crate::problem::{Problem, ProblemDetails};
+use site::Site;
 
 pub mod account;
 pub mod assets;
@@ -29,9 +31,11 @@ pub mod filters;
 pub mod publish;
 pub mod send;
 pub mod shop;
+pub mod site;
 pub mod store;
 pub mod transfer;
 pub mod visitor;
+pub mod written;
 
 /// What a page may load and do: our own style and pictures, forms to ourselves, and no script. A page with a script of ours sets the header
 /// itself.
@@ -42,7 +46,7 @@ pub const POLICY: HeaderValue = HeaderValue::from_static(
 /// What every page shows around its own: the field `layout` of its template.
 #[derive(Clone, Debug)]
 pub struct Layout {
-    /// Name of the authority.
+    /// Name of the authority, or of the gateway.
     pub authority: String,
     /// Address of the style.
     pub style: &'static str,
@@ -50,7 +54,12 @@ pub struct Layout {
     pub icon: &'static str,
     /// What the person is called who is signed in.
     pub person: Option<String>,
-    here: Section,
+    /// Where the server's name leads.
+    pub home: &'static str,
+    /// What says more about this server, where something does.
+    pub about: Option<&'static str>,
+    /// The menu.
+    pub sections: Vec<Entry>,
 }
 
 /// The parts of the site. In the order of the menu.
@@ -78,17 +87,19 @@ pub struct Entry {
 }
 
 impl Layout {
-    /// For a page of `section`.
+    /// For a page of `section` of the authority.
     pub fn new(authority: &str, section: Section) -> Self {
-        static STYLE: LazyLock<String> = LazyLock::new(|| assets::address("style.css"));
-        static ICON: LazyLock<String> = LazyLock::new(|| assets::address("icon.svg"));
-        Self { authority: authority.to_owned(), style: &STYLE, icon: &ICON, person: None, here: section }
+        let menu =
+            [(Section::Store, "/store", "Store"), (Section::Devices, "/devices", "Devices"), (Section::Account, "/account", "Account")];
+        let sections = menu.map(|(named, path, name)| Entry { path, name, here: named == section });
+        Self { about: Some("/"), ..Self::of(authority, "/store", sections.into()) }
     }
 
-    /// The menu.
-    pub fn sections(&self) -> [Entry; 3] {
-        [(Section::Store, "/store", "Store"), (Section::Devices, "/devices", "Devices"), (Section::Account, "/account", "Account")]
-            .map(|(section, path, name)| Entry { path, name, here: self.here == section })
+    /// For a server of this name, with this menu.
+    pub fn of(name: &str, home: &'static str, sections: Vec<Entry>) -> Self {
+        static STYLE: LazyLock<String> = LazyLock::new(|| assets::address("style.css"));
+        static ICON: LazyLock<String> = LazyLock::new(|| assets::address("icon.svg"));
+        Self { authority: name.to_owned(), style: &STYLE, icon: &ICON, person: None, home, about: None, sections }
     }
 }
 
@@ -115,13 +126,13 @@ pub async fn layer(request: Request, next: Next) -> Response {
     response
 }
 
-/// What every answer says besides, whoever made it: below `/console` what its pages say, an address that there is not included; and where
-/// this server speaks TLS, that browsers shall speak nothing else with it (RFC 6797).
-pub fn protect(path: &str, tls: bool, headers: &mut HeaderMap) {
-    if in_console(path) {
+/// What every answer says besides, whoever made it: where the site guards a path (the authority's console) what its pages say, an address that
+/// there is not included; and where this server speaks TLS, that browsers shall speak nothing else with it (RFC 6797).
+pub fn protect(site: &impl Site, path: &str, headers: &mut HeaderMap) {
+    if site.guards(path) {
         set_headers(headers);
     }
-    if tls {
+    if site.has_tls() {
         headers.entry(STRICT_TRANSPORT_SECURITY).or_insert(HeaderValue::from_static("max-age=31536000"));
     }
 }
@@ -152,48 +163,54 @@ pub fn wants_page(path: &str, headers: &HeaderMap) -> bool {
 #[template(path = "problem.html")]
 struct ProblemPage<'a> {
     layout: Layout,
+    told: &'a ProblemDetails,
     heading: String,
-    detail: Option<&'a str>,
-    hint: &'a str,
-    code: &'a str,
-    request_id: Option<&'a str>,
+    /// The way on: what is on the button.
+    on: &'a str,
 }
 
 #[derive(Template)]
 #[template(path = "console/problem.html")]
 struct ConsoleProblemPage<'a> {
     door: console::entrance::Door,
+    told: &'a ProblemDetails,
     heading: String,
-    detail: Option<&'a str>,
-    hint: &'a str,
-    code: &'a str,
-    request_id: Option<&'a str>,
 }
 
-/// A problem as a page; `None` where even that fails. In the console it leads back there.
-pub fn problem(authority: &str, path: &str, status: StatusCode, told: &ProblemDetails) -> Option<Response> {
-    if in_console(path) {
-        let page = ConsoleProblemPage {
-            door: console::entrance::Door::new(authority),
-            heading: capitalized(&told.title),
-            detail: told.detail.as_deref(),
-            hint: &told.hint,
-            code: &told.code,
-            request_id: told.request_id.as_deref(),
-        };
-        let mut response = page_as(status, &page).ok()?;
-        set_headers(response.headers_mut());
-        return Some(response);
+impl Site for App {
+    fn urls(&self) -> &[String] {
+        &self.urls
     }
-    let page = ProblemPage {
-        layout: Layout::new(authority, Section::Elsewhere),
-        heading: capitalized(&told.title),
-        detail: told.detail.as_deref(),
-        hint: &told.hint,
-        code: &told.code,
-        request_id: told.request_id.as_deref(),
-    };
-    let mut response = page_as(status, &page).ok()?;
+
+    fn has_tls(&self) -> bool {
+        self.config.has_tls()
+    }
+
+    fn guards(&self, path: &str) -> bool {
+        in_console(path)
+    }
+
+    /// In the console it leads back there.
+    fn problem(&self, path: &str, status: StatusCode, told: &ProblemDetails) -> Option<Response> {
+        if in_console(path) {
+            return console_problem(console::entrance::Door::new(&self.name), status, told);
+        }
+        problem(Layout::new(&self.name, Section::Elsewhere), "To the store", status, told)
+    }
+}
+
+/// A problem as a page whose button leads home; none where even that fails.
+pub fn problem(layout: Layout, on: &str, status: StatusCode, told: &ProblemDetails) -> Option<Response> {
+    with_headers(page_as(status, &ProblemPage { layout, told, heading: capitalized(&told.title), on }))
+}
+
+/// The same as the console has it.
+pub fn console_problem(door: console::entrance::Door, status: StatusCode, told: &ProblemDetails) -> Option<Response> {
+    with_headers(page_as(status, &ConsoleProblemPage { door, told, heading: capitalized(&told.title) }))
+}
+
+fn with_headers(page: Result<Response, Problem>) -> Option<Response> {
+    let mut response = page.ok()?;
     set_headers(response.headers_mut());
     Some(response)
 }

@@ -19,6 +19,7 @@ mod exchanges;
 mod init;
 mod migrate;
 mod money;
+mod operator;
 mod reconcile;
 mod serve;
 
@@ -69,6 +70,9 @@ pub enum Command {
     /// Show what the books hold and what is overdue, and check them
     #[command(after_help = "Example:\n  counterfoild gateway books --check")]
     Books(books::Books),
+    /// The pages of whoever runs this gateway
+    #[command(subcommand)]
+    Operator(operator::Command),
     /// Compare this gateway's exchanges with the authority's; exit status 1 where they differ
     #[command(after_help = "Example:\n  counterfoild gateway reconcile --data ./gateway --json")]
     Reconcile,
@@ -96,6 +100,7 @@ impl Command {
             Self::Refund(refund) => refund.run(global).await,
             Self::Chargeback(chargeback) => chargeback.run(global).await,
             Self::Books(books) => books.run(global).await,
+            Self::Operator(command) => command.run(global).await,
             Self::Reconcile => reconcile::run(global).await,
             Self::Doctor => doctor::run(global).await,
             Self::Migrate => migrate::run(global).await,

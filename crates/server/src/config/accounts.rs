@@ -69,7 +69,7 @@ impl Mail {
         Relay::new(url.trim(), from).map(Some).map_err(|reason| wrong("mail", reason))
     }
 
-    pub(super) fn check(&self) -> Result<(), ConfigError> {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
         // What is in a file is read at start.
         if self.smtp_url_file.is_none() { self.relay().map(drop) } else { Ok(()) }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use counterfoil_core::{AccountId, Code, Refusal, Timestamp};
 
 use super::app::App;
-use super::store::account::{self, AccountRow, Name, Token};
+use super::store::account::{self, AccountRow, Holder, Name, Token};
 use crate::actions::account::password::{self, Given};
 use crate::clock::Rng;
 use crate::db::{Db, DbError, Tx};
@@ -28,17 +28,25 @@ pub struct SignedIn {
     pub expires_at: Timestamp,
 }
 
-/// Makes an account. Its ID is drawn before, so that a transaction that is run again finds its own.
+/// Makes an account under this ID. It is drawn before, so that a transaction that is run again finds its own.
 ///
 /// # Errors
 /// `unprocessable`: name, password or address; `conflict`: the name is taken.
-pub async fn make(db: &Db, rng: &Rng, name: &str, given: Given, email: Option<String>, now: Timestamp) -> Result<AccountId, Problem> {
+pub async fn make(
+    db: &Db,
+    rng: &Rng,
+    account: AccountId,
+    name: &str,
+    given: Given,
+    email: Option<String>,
+    now: Timestamp,
+) -> Result<AccountId, Problem> {
     let wrong = |what: &str| Problem::with(ApiCode::Unprocessable, what);
     let name = Name::parse(name).ok_or_else(|| wrong("a name has 3 to 60 of: a-z 0-9 . _ - @"))?;
     password::check(&given, name.as_str()).map_err(|why| wrong(&why.to_string()))?;
     let email = email.map(|email| crate::store::account::Email::parse(&email).ok_or_else(|| wrong("this is no e-mail address")));
     let email = email.transpose()?.map(|email| email.as_str().to_owned());
-    let (hash, account) = (password::hash(given, rng).await?, AccountId::from_bytes(rng.bytes()));
+    let hash = password::hash(given, rng).await?;
     let insert = async move |tx: &mut Tx| account::insert(tx, account, &name, &hash, email.as_deref(), now).await;
     match db.write("make account", account::family(account), insert).await? {
         true => Ok(account),
@@ -50,12 +58,12 @@ pub async fn make(db: &Db, rng: &Rng, name: &str, given: Given, email: Option<St
 ///
 /// # Errors
 /// `account_needed`.
-pub async fn sign_in(app: &App, name: &str, given: Given) -> Result<SignedIn, Problem> {
-    let (signed_in, ()) = tokio::join!(look(app, name, given), tokio::time::sleep(FLOOR));
+pub async fn sign_in(app: &App, name: &str, given: Given, holder: Holder) -> Result<SignedIn, Problem> {
+    let (signed_in, ()) = tokio::join!(look(app, name, given, holder), tokio::time::sleep(FLOOR));
     signed_in
 }
 
-async fn look(app: &App, name: &str, given: Given) -> Result<SignedIn, Problem> {
+async fn look(app: &App, name: &str, given: Given, holder: Holder) -> Result<SignedIn, Problem> {
     let now = app.clock.now();
     let found = match Name::parse(name) {
         Some(name) => app.db.read("find account", async move |tx: &mut Tx| account::by_name(tx, &name).await).await?,
@@ -66,16 +74,25 @@ async fn look(app: &App, name: &str, given: Given) -> Result<SignedIn, Problem> 
         password::verify(None, given).await?;
         return Err(wrong());
     };
-    let (id, until) = (found.id, Timestamp(now.0 + ATTEMPTS.1));
+    if !is_password(app, &found, given).await? {
+        return Err(wrong());
+    }
+    let_in(app, found.id, found.name, holder, now).await?.ok_or_else(wrong)
+}
+
+/// Whether this is the password of an account; counts the attempt, and after too many says no to every one for a while.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn is_password(app: &App, account: &AccountRow, given: Given) -> Result<bool, Problem> {
+    let (id, now) = (account.id, app.clock.now());
+    let until = Timestamp(now.0 + ATTEMPTS.1);
     let count = async move |tx: &mut Tx| account::count_attempt(tx, id, ATTEMPTS.0, now, until).await;
     let admitted = app.db.write("count attempt", account::family(id), count).await?;
     if !admitted {
         metrics::counter!("counterfoil_sign_ins_locked_total").increment(1);
     }
-    if !password::verify(Some(found.password.clone()).filter(|_| admitted), given).await? {
-        return Err(wrong());
-    }
-    let_in(app, found.id, found.name, now).await?.ok_or_else(wrong)
+    password::verify(Some(account.password.clone()).filter(|_| admitted), given).await
 }
 
 fn wrong() -> Problem {
@@ -87,17 +104,17 @@ fn wrong() -> Problem {
 ///
 /// # Errors
 /// A failure of the database.
-pub async fn let_in(app: &App, id: AccountId, name: String, now: Timestamp) -> Result<Option<SignedIn>, DbError> {
+pub async fn let_in(app: &App, id: AccountId, name: String, holder: Holder, now: Timestamp) -> Result<Option<SignedIn>, DbError> {
     let token = Token::generate(&mut app.rng.clone());
-    let hash = token.hash();
+    let (hash, life) = (token.hash(), holder.life());
     let write = async move |tx: &mut Tx| -> Result<bool, DbError> {
         if !account::forget_attempts(tx, id).await? {
             return Ok(false);
         }
-        account::insert_token(tx, id, &hash, now).await.map(|()| true)
+        account::insert_token(tx, id, &hash, &holder, now).await.map(|()| true)
     };
     let open = app.db.write("sign in", account::family(id), write).await?;
-    Ok(open.then_some(SignedIn { account: id, name, token, expires_at: Timestamp(now.0 + account::LIFE) }))
+    Ok(open.then_some(SignedIn { account: id, name, token, expires_at: Timestamp(now.0 + life) }))
 }
 
 /// Ends a token; one that is not known has ended.
@@ -110,11 +127,21 @@ pub async fn sign_out(app: &App, account: AccountId, token: &Token) -> Result<()
     app.db.write("sign out", account::family(account), delete).await
 }
 
-/// Whose token it is, while it is good; notes now and then that it is used.
+/// Whose token of a terminal it is, while it is good; notes now and then that it is used.
 ///
 /// # Errors
 /// `account_needed`.
 pub async fn who(app: &App, token: &Token) -> Result<AccountRow, Problem> {
+    let over = || Refusal::with(Code::AccountNeeded, "this token is not, or no longer, good");
+    let (account, holder) = holds(app, token).await?.ok_or_else(over)?;
+    if holder == Holder::Terminal { Ok(account) } else { Err(over().into()) }
+}
+
+/// The account that a token is good for, and who holds it; none where it is not good.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn holds(app: &App, token: &Token) -> Result<Option<(AccountRow, Holder)>, DbError> {
     let (hash, now) = (token.hash(), app.clock.now());
     let found = app
         .db
@@ -123,12 +150,12 @@ pub async fn who(app: &App, token: &Token) -> Result<AccountRow, Problem> {
             Ok(account::find(tx, row.account).await?.map(|account| (row, account)))
         })
         .await?;
-    let over = || Refusal::with(Code::AccountNeeded, "this token is not, or no longer, good");
-    let (row, account) = found.filter(|(row, account)| now < row.expires_at && account.closed_at.is_none()).ok_or_else(over)?;
+    let good = found.filter(|(row, account)| now < row.expires_at && account.closed_at.is_none());
+    let Some((row, account)) = good else { return Ok(None) };
     if row.stale(now) {
-        let id = row.account;
-        let touch = async move |tx: &mut Tx| account::touch_token(tx, id, &hash, now).await;
+        let (id, life) = (row.account, row.holder.life());
+        let touch = async move |tx: &mut Tx| account::touch_token(tx, id, &hash, life, now).await;
         app.db.write("use token", account::family(id), touch).await?;
     }
-    Ok(account)
+    Ok(Some((account, row.holder)))
 }

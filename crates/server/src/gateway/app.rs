@@ -9,6 +9,7 @@ use super::client::Authority;
 use super::config::Config;
 use crate::clock::{Clock, Rng};
 use crate::db::Db;
+use crate::mail::Relay;
 
 /// A gateway's parts. Cheap to clone.
 #[derive(Clone)]
@@ -26,6 +27,8 @@ pub struct Parts {
     pub rng: Rng,
     /// As read at start.
     pub config: Config,
+    /// The server that takes mail; none where none is configured.
+    pub relay: Option<Relay>,
     /// How terminals reach it, best first.
     pub urls: Vec<String>,
     /// Wakes the driver, where something was left for it.

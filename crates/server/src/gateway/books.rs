@@ -3,16 +3,22 @@
 //! Each sentence of the auditor is a query that finds what breaks it, as in [`crate::auditor`].
 
 use counterfoil_core::{AccountId, Currency, PostingId, RequestId, Timestamp};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::ledger::Period;
 use super::ledger::posting::Exchange;
 use super::{settlement, statement};
 use crate::auditor::{Violation, step_back};
 use crate::db::{Db, DbError, FromRow, Row, Tx};
+use crate::store::setting;
 
 /// What is listed of one broken sentence, and statements that are read at once.
 const MOST: i64 = 100;
+
+/// Where the result of the last check stands.
+const CHECKED: &str = "books_checked";
+/// Family of the gateway's settings.
+const FAMILY: &str = "/gateway";
 
 /// What the books hold in one currency, in minor units. What is owed is positive, where it lies is negative; together they come to nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -240,6 +246,39 @@ pub async fn check(db: &Db) -> Result<Vec<Violation>, DbError> {
         Ok(violations)
     })
     .await
+}
+
+/// What the last check has found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checked {
+    /// When.
+    pub at: Timestamp,
+    /// In how many places the books were wrong.
+    pub wrong: usize,
+    /// The first of them, in words.
+    pub first: Option<String>,
+}
+
+/// Checks, and writes down what came of it.
+///
+/// # Errors
+/// A failure of the database; findings are no error.
+pub async fn check_and_note(db: &Db, now: Timestamp) -> Result<Vec<Violation>, DbError> {
+    let wrong = check(db).await?;
+    let first = wrong.first().map(|one| format!("{}: {}", one.invariant, one.subject));
+    let checked = Checked { at: now, wrong: wrong.len(), first };
+    let note = serde_json::to_string(&checked).map_err(|error| DbError::Constraint(error.to_string()))?;
+    db.write("note a check", FAMILY, async move |tx: &mut Tx| setting::put(tx, CHECKED, &note).await).await?;
+    Ok(wrong)
+}
+
+/// What the last check has found; none where there was none.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn last_check(tx: &mut Tx) -> Result<Option<Checked>, DbError> {
+    let note = setting::find(tx, CHECKED).await?;
+    note.map(|note| serde_json::from_str(&note).map_err(|error| DbError::Constraint(error.to_string()))).transpose()
 }
 
 /// Every statement that is stored is what the journal comes to.

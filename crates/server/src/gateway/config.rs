@@ -9,8 +9,12 @@ use counterfoil_core::Currency;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{self as authority, ConfigError, Database, Log, Tls};
+use crate::config::{self as authority, ConfigError, Database, Log, Mail, Tls};
 use crate::db::{DbOptions, DbUrl, Schema};
+
+pub use pages::{Alerts, Operator};
+
+mod pages;
 
 /// Environment variables that override the file: `COUNTERFOILD_GATEWAY__SECTION__KEY`.
 pub const ENVIRONMENT: &str = "COUNTERFOILD_GATEWAY";
@@ -31,6 +35,12 @@ pub struct Config {
     pub authority: Authority,
     /// Who may have one.
     pub accounts: Accounts,
+    /// The pages of whoever runs it.
+    pub operator: Operator,
+    /// What they are told.
+    pub alerts: Alerts,
+    /// How mail reaches people.
+    pub mail: Mail,
     /// Logs.
     pub log: Log,
     /// Limits.
@@ -45,6 +55,9 @@ impl Default for Config {
             database: Database { url: "sqlite:gateway.db".to_owned(), ..Database::default() },
             authority: Authority::default(),
             accounts: Accounts::default(),
+            operator: Operator::default(),
+            alerts: Alerts::default(),
+            mail: Mail::default(),
             log: Log::default(),
             limits: Limits::default(),
         }
@@ -61,6 +74,8 @@ pub struct Server {
     pub public_urls: Vec<String>,
     /// Serve without TLS on other addresses than loopback: behind a proxy that does TLS.
     pub allow_plain: bool,
+    /// What its customers know it by: on pages, in mails.
+    pub name: String,
     /// Of top-ups where none is named.
     pub currency: Currency,
 }
@@ -71,6 +86,7 @@ impl Default for Server {
             listen: SocketAddr::from(([127, 0, 0, 1], 7490)),
             public_urls: vec![],
             allow_plain: false,
+            name: "Counterfoil gateway".to_owned(),
             currency: "EUR".parse().expect("three capital letters"),
         }
     }
@@ -199,6 +215,7 @@ impl Config {
             .list_separator(",")
             .with_list_parse_key("server.public_urls")
             .with_list_parse_key("limits.trusted_proxies")
+            .with_list_parse_key("alerts.to")
             .try_parsing(true)
             .source(Some(ours));
         let config: Self = config::Config::builder()
@@ -235,13 +252,15 @@ impl Config {
         if self.database.replica_url.is_some() || self.database.replica_url_file.is_some() {
             return wrong("database", "a gateway has no replica");
         }
-        Ok(())
+        self.operator.check()?;
+        self.alerts.check()?;
+        self.mail.check()
     }
 
     fn relative_to(mut self, directory: &Path) -> Self {
         let place = |path: &mut PathBuf| *path = directory.join(&*path);
         place(&mut self.authority.identity_file);
-        for path in [&mut self.tls.cert_file, &mut self.tls.key_file, &mut self.database.url_file] {
+        for path in [&mut self.tls.cert_file, &mut self.tls.key_file, &mut self.database.url_file, &mut self.mail.smtp_url_file] {
             path.iter_mut().for_each(place);
         }
         if let Some(path) = self.database.url.strip_prefix("sqlite:") {
@@ -303,6 +322,10 @@ mod tests {
             "[tls]\ncert_file = \"x\"",
             "[database]\nreplica_url = \"postgres://x/y\"",
             "[limits]\nbody_bytes = 1",
+            "[operator]\nurl = \"desk.example\"",
+            "[alerts]\nto = [\"nobody\"]",
+            "[alerts]\nstuck_minutes = 0",
+            "[mail]\nsmtp_url = \"smtp://localhost\"",
         ] {
             assert!(Config::parse(text, HashMap::new()).is_err(), "{text}");
         }

@@ -13,6 +13,7 @@ use super::client::Failed;
 use super::ledger::{self, Balance, Reserved};
 use super::store::account::{self, AccountRow};
 use super::store::exchange::{self, ExchangeRow, State, posting_id};
+use super::store::mail::{self, Letter};
 use crate::db::{DbError, Tx};
 use crate::problem::{ApiCode, Problem};
 
@@ -320,13 +321,19 @@ async fn settle(app: &App, row: &ExchangeRow, step: Step) -> Result<(State, Opti
 }
 
 async fn settle_charged(app: &App, row: &ExchangeRow) -> Result<State, DbError> {
-    let (of, now) = ((row.account, row.id), app.clock.now());
+    let (of, now, mailed) = ((row.account, row.id), app.clock.now(), app.relay.is_some());
     let charge = async move |tx: &mut Tx| -> Result<bool, DbError> {
         if !exchange::move_on(tx, of, State::Committing, State::Charged, now, now).await? {
             return Ok(false);
         }
         let posted = ledger::post(tx, of.0, posting_id(of.1, "reserve"), posting_id(of.1, "post"), now).await?;
-        if posted { Ok(true) } else { Err(DbError::Constraint("a charge was voided that the authority has carried out".to_owned())) }
+        if !posted {
+            return Err(DbError::Constraint("a charge was voided that the authority has carried out".to_owned()));
+        }
+        if mailed {
+            mail::receipt(tx, of.0, of.1, Letter::Charge, now).await?;
+        }
+        Ok(true)
     };
     if app.db.write("charge", account::family(row.account), charge).await? {
         metrics::counter!("counterfoil_gateway_exchanges_total", "outcome" => "charged").increment(1);

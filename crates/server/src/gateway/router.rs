@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 use super::api::{accounts, exchange, ledger, server};
 use super::app::App;
 use super::auth::{self, Admit};
-use super::proxy;
+use super::{proxy, web};
 use crate::api::openapi as description;
 use crate::limits::{self, Limits, Rate};
 use crate::metrics;
@@ -19,8 +19,8 @@ use crate::problem;
 use crate::router::{described, layers};
 
 /// What the gateway answers itself.
-fn table(app: &App) -> Table<'_> {
-    let counted = attempts(app);
+fn table<'a>(app: &'a App, attempts: &Limits) -> Table<'a> {
+    let counted = |handlers| limited(attempts, handlers);
     Table { app, served: OpenApiRouter::with_openapi(Description::openapi()) }
         .on("/healthz", Admit::Public, routes!(server::healthz))
         .on("/readyz", Admit::Public, routes!(server::readyz))
@@ -50,23 +50,28 @@ fn passed() -> Router<App> {
 }
 
 /// Counts attempts to get in together, by address, beside the limit on all requests.
-fn attempts(app: &App) -> impl Fn(UtoipaMethodRouter<App>) -> UtoipaMethodRouter<App> {
+fn attempts(app: &App) -> Limits {
     let accounts = &app.config.accounts;
     let rate = Rate { per_second: accounts.attempts_per_second, burst: accounts.attempts_burst };
-    let limits = Limits::new(rate, Rate { per_second: 0, burst: 0 }, app.config.limits.trusted_proxies.clone());
-    move |(schemas, paths, handlers)| (schemas, paths, handlers.layer(from_fn_with_state(limits.clone(), limits::layer)))
+    Limits::new(rate, Rate { per_second: 0, burst: 0 }, app.config.limits.trusted_proxies.clone())
+}
+
+fn limited(limits: &Limits, (schemas, paths, handlers): UtoipaMethodRouter<App>) -> UtoipaMethodRouter<App> {
+    (schemas, paths, handlers.layer(from_fn_with_state(limits.clone(), limits::layer)))
 }
 
 /// The routes with every layer, ready to be served.
 pub fn router(app: App) -> Router {
-    let (routes, openapi) = table(&app).served.split_for_parts();
+    let attempts = attempts(&app);
+    let (routes, openapi) = table(&app, &attempts).served.split_for_parts();
     let routes = routes
         .merge(passed())
+        .merge(web::routes(&attempts))
         .layer(Extension(description::Description::of(&described::complete(&openapi))))
         .merge(description::reference())
         .with_state(app.clone());
     layers::around(routes, &app.config.limits.layers())
-        .layer(from_fn(problem::render_plainly))
+        .layer(from_fn_with_state(app, problem::render::<App>))
         .layer(from_fn(metrics::layer))
         .layer(layers::request_ids())
         .layer(map_request(layers::only_good_ids))
@@ -74,7 +79,7 @@ pub fn router(app: App) -> Router {
 
 /// The description of the routes, OpenAPI 3.1; what is passed through is in the authority's.
 pub fn openapi(app: &App) -> utoipa::openapi::OpenApi {
-    described::complete(&table(app).served.into_openapi())
+    described::complete(&table(app, &attempts(app)).served.into_openapi())
 }
 
 struct Table<'a> {

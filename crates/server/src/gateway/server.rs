@@ -13,10 +13,15 @@ use super::app::{App, Parts};
 use super::client::{self, Authority};
 use super::config::Config;
 use super::identity::IdentityError;
-use super::{driver, router};
+use super::operator::{self, Desk};
+use super::{alerts, driver, post, router};
 use crate::clock::{Clock, Rng};
-use crate::db::Db;
+use crate::db::{Db, Tx};
 use crate::server::{self, StartError};
+use crate::store::setting;
+
+/// Where the operator's pages are reached is written down under this name.
+pub const OPERATOR_URL: &str = "operator_url";
 
 /// A gateway that answers requests. Dropping it ends it at once; see [`Running::stop`].
 pub struct Running {
@@ -24,6 +29,9 @@ pub struct Running {
     pub address: SocketAddr,
     /// Its parts.
     pub app: App,
+    /// Where the operator's pages are reached, where there are any.
+    pub operator: Option<String>,
+    desk: Option<Served>,
     handle: Handle<SocketAddr>,
     task: JoinHandle<std::io::Result<()>>,
     jobs: JoinSet<()>,
@@ -44,7 +52,8 @@ pub async fn assemble(config: Config, address: SocketAddr, db: Db, clock: Clock,
     let authority = Authority::open(&config.authority, &clock)?;
     let scheme = if config.has_tls() { "https" } else { "http" };
     let urls = if config.server.public_urls.is_empty() { vec![format!("{scheme}://{address}")] } else { config.server.public_urls.clone() };
-    Ok(App::new(Parts { db, authority, clock, rng, config, urls, left: Notify::new() }))
+    let relay = config.mail.relay()?;
+    Ok(App::new(Parts { db, authority, clock, rng, config, relay, urls, left: Notify::new() }))
 }
 
 /// Listens and serves with the system's clock and randomness.
@@ -61,42 +70,84 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 /// # Errors
 /// As for [`start`].
 pub async fn start_with(config: Config, db: Db, clock: Clock, rng: Rng) -> Result<Running, StartError> {
-    let asked = config.server.listen;
-    if !config.has_tls() && !config.server.allow_plain && !asked.ip().is_loopback() {
-        return Err(StartError::Plain(asked));
+    let (public, desk) = (config.server.listen, config.operator.listen);
+    // A person's session is never sent over a network in plain text, whatever stands before the customers' listener.
+    for (asked, allowed) in [(public, config.server.allow_plain), (desk, !config.operator.pages)] {
+        if !config.has_tls() && !allowed && !asked.ip().is_loopback() {
+            return Err(StartError::Plain(asked));
+        }
     }
     let tls = match (&config.tls.cert_file, &config.tls.key_file) {
         (Some(cert), Some(key)) => Some(RustlsConfig::from_config(Arc::new(server::tls(cert, key)?))),
         _ => None,
     };
-    let cannot = |error| StartError::Listen { address: asked, error };
-    let listener = TcpListener::bind(asked).map_err(cannot)?;
-    listener.set_nonblocking(true).map_err(cannot)?;
-    let address = listener.local_addr().map_err(cannot)?;
+    let listener = listen(public)?;
+    let address = listener.local_addr().map_err(cannot(public))?;
     let app = assemble(config, address, db, clock, rng).await?;
     crate::metrics::install();
     describe();
-    let handle = Handle::new();
-    let service = router::router(app.clone()).into_make_service_with_connect_info::<SocketAddr>();
-    let serving = handle.clone();
-    let task = match tls {
-        Some(tls) => {
-            let server = axum_server::from_tcp_rustls(listener, tls).map_err(cannot)?.handle(serving);
-            tokio::spawn(server::patient(server).serve(service))
+    let (operator, desk) = match app.config.operator.pages {
+        // On loopback it is plain, so that no browser complains about a certificate of another name.
+        true => {
+            open_desk(&app, desk, tls.clone().filter(|_| !desk.ip().is_loopback())).await.map(|(url, served)| (Some(url), Some(served)))?
         }
-        None => {
-            let server = axum_server::from_tcp(listener).map_err(cannot)?.handle(serving);
-            tokio::spawn(server::patient(server).serve(service))
-        }
+        false => (None, None),
     };
+    let (handle, task) = serve(router::router(app.clone()), listener, tls).map_err(cannot(public))?;
     let mut jobs = JoinSet::new();
     jobs.spawn(client::keep_forever(app.clone()));
     jobs.spawn(driver::drive_forever(app.clone()));
     jobs.spawn(driver::learn_forever(app.clone()));
-    Ok(Running { address, app, handle, task, jobs })
+    jobs.spawn(alerts::watch_forever(app.clone()));
+    jobs.spawn(post::send_forever(app.clone()));
+    Ok(Running { address, app, operator, desk, handle, task, jobs })
+}
+
+/// The operator's pages on a listener of their own; where that is, is written down for the link that leads there.
+async fn open_desk(app: &App, asked: SocketAddr, tls: Option<RustlsConfig>) -> Result<(String, Served), StartError> {
+    let listener = listen(asked)?;
+    let address = listener.local_addr().map_err(cannot(asked))?;
+    let url = format!("{}://{address}", if tls.is_some() { "https" } else { "http" });
+    let known = url.clone();
+    let note = async move |tx: &mut Tx| setting::put(tx, OPERATOR_URL, &known).await;
+    app.db.write("note address", "/gateway", note).await?;
+    let desk = Desk::new(app.clone(), tls.is_some());
+    let served = serve(operator::router(desk), listener, tls).map_err(cannot(asked))?;
+    Ok((url, served))
+}
+
+/// A server that runs, and how it is ended.
+type Served = (Handle<SocketAddr>, JoinHandle<std::io::Result<()>>);
+
+fn cannot(address: SocketAddr) -> impl FnOnce(std::io::Error) -> StartError {
+    move |error| StartError::Listen { address, error }
+}
+
+fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    let listener = TcpListener::bind(address).map_err(cannot(address))?;
+    listener.set_nonblocking(true).map_err(cannot(address))?;
+    Ok(listener)
+}
+
+fn serve(routes: axum::Router, listener: TcpListener, tls: Option<RustlsConfig>) -> std::io::Result<Served> {
+    let handle = Handle::new();
+    let (service, serving) = (routes.into_make_service_with_connect_info::<SocketAddr>(), handle.clone());
+    let task = match tls {
+        Some(tls) => {
+            let server = axum_server::from_tcp_rustls(listener, tls)?.handle(serving);
+            tokio::spawn(server::patient(server).serve(service))
+        }
+        None => {
+            let server = axum_server::from_tcp(listener)?.handle(serving);
+            tokio::spawn(server::patient(server).serve(service))
+        }
+    };
+    Ok((handle, task))
 }
 
 fn describe() {
+    metrics::describe_gauge!("counterfoil_gateway_alerts_open", "Alerts that are not over, by kind.");
+    metrics::describe_gauge!("counterfoil_gateway_mail_waiting", "Mails that wait to be sent.");
     metrics::describe_counter!(
         "counterfoil_gateway_exchanges_total",
         "Exchanges of a gateway by what they came to: charged, voided, undone."
@@ -119,7 +170,12 @@ impl Running {
     pub async fn stop(mut self) -> std::io::Result<()> {
         // Whatever it is in the middle of is written down, and taken up again.
         self.jobs.shutdown().await;
-        self.handle.graceful_shutdown(Some(Duration::from_secs(self.app.config.limits.shutdown_seconds)));
+        let patience = Duration::from_secs(self.app.config.limits.shutdown_seconds);
+        self.handle.graceful_shutdown(Some(patience));
+        if let Some((handle, task)) = self.desk.take() {
+            handle.graceful_shutdown(Some(patience));
+            task.await.unwrap_or_else(|error| Err(std::io::Error::other(error)))?;
+        }
         let ended = self.task.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
         self.app.db.close().await;
         ended

@@ -6,12 +6,13 @@ use serde::Serialize;
 use super::ledger::Period;
 use super::ledger::posting::{Exchange, Kind};
 use super::statement;
+use crate::clock::rfc3339;
 use crate::db::{Db, DbError, FromRow, Row, Tx, all};
 
 /// How long after its end a month is open: longer than any transaction that began in it may take.
 pub const GRACE: i64 = 60 * 60 * 1000;
 
-/// Accounts whose months are closed side by side, and lines that are read at once.
+/// Accounts whose months are closed side by side.
 const PAGE: i64 = 500;
 
 /// Family of the rows that hang from no account.
@@ -147,7 +148,10 @@ async fn open_accounts(tx: &mut Tx, period: Period) -> Result<Vec<(AccountId, Cu
 }
 
 /// What a month comes to, from the journal alone.
-pub(super) async fn shares(tx: &mut Tx, period: Period) -> Result<Vec<Share>, DbError> {
+///
+/// # Errors
+/// A failure of the database.
+pub async fn shares(tx: &mut Tx, period: Period) -> Result<Vec<Share>, DbError> {
     let rows: Vec<(Currency, i64, i64, i64, i64, i64, i64)> = tx
         .query(
             "SELECT currency, CAST(SUM(CASE WHEN kind = 'charge' THEN 1 ELSE 0 END) AS BIGINT),
@@ -221,15 +225,33 @@ pub struct SettledLine {
     pub gateway: i64,
 }
 
-/// Lines of a month, after one that was read before; none left where it answers fewer than it may.
+/// Names of the cells of a line.
+pub const COLUMNS: [&str; 8] = ["posting", "booked_at", "kind", "exchange", "title", "currency", "price", "part"];
+
+impl SettledLine {
+    /// As a row of a table for one party.
+    pub fn cells(&self, party: Party) -> [String; 8] {
+        let part = match party {
+            Party::Operator => self.operator,
+            Party::Gateway => self.gateway,
+        };
+        let some = |id: Option<String>| id.unwrap_or_default();
+        let (exchange, title) = (some(self.exchange.map(|id| id.to_string())), some(self.title.as_ref().map(ToString::to_string)));
+        let money = |amount| statement::signed(amount, self.currency);
+        let (posting, at, kind) = (self.posting.to_string(), rfc3339(self.at), self.kind.to_owned());
+        [posting, at, kind, exchange, title, self.currency.to_string(), money(self.price), money(part)]
+    }
+}
+
+/// Lines of a month, after one that was read before, `most` of them.
 ///
 /// # Errors
 /// A failure of the database.
-pub async fn lines(tx: &mut Tx, period: Period, after: Option<PostingId>) -> Result<Vec<SettledLine>, DbError> {
+pub async fn lines(tx: &mut Tx, period: Period, after: Option<PostingId>, most: i64) -> Result<Vec<SettledLine>, DbError> {
     let sql = "SELECT posting_id, booked_at, kind, exchange_id, title_id, currency, operator, gateway FROM posting
                WHERE period = $1 AND posting_id > $2 AND kind IN ('charge', 'refund', 'chargeback') AND exchange_id IS NOT NULL
                ORDER BY posting_id LIMIT $3";
-    tx.query(sql).bind(period.to_string()).bind(after.map(|id| id.to_string()).unwrap_or_default()).bind(PAGE).all().await
+    tx.query(sql).bind(period.to_string()).bind(after.map(|id| id.to_string()).unwrap_or_default()).bind(most).all().await
 }
 
 impl FromRow for SettledLine {

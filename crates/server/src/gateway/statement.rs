@@ -155,6 +155,16 @@ impl FromRow for Receipt {
     }
 }
 
+/// As the currency is written, with a sign where it is negative.
+pub fn signed(amount: i64, currency: Currency) -> String {
+    let decimals = currency.decimals() as usize;
+    let (sign, digits) = (if amount < 0 { "-" } else { "" }, format!("{:0>width$}", amount.unsigned_abs(), width = decimals + 1));
+    match decimals {
+        0 => format!("{sign}{digits}"),
+        _ => format!("{sign}{}.{}", &digits[..digits.len() - decimals], &digits[digits.len() - decimals..]),
+    }
+}
+
 /// A statement as the journal has it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Rebuilt {

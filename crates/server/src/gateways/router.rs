@@ -57,7 +57,7 @@ pub fn router(app: &App, live: &Live) -> Router {
     // A gateway's address speaks for all of its customers: requests are counted at once, and not by address.
     let limits = Limits { requests_per_second: 0, token_requests_per_second: 0, ..app.config.limits.clone() };
     layers::around(table(app, live).with_state(app.clone()), &limits)
-        .layer(from_fn_with_state(app.clone(), problem::render))
+        .layer(from_fn_with_state(app.clone(), problem::render::<App>))
         .layer(from_fn(metrics::layer))
         .layer(layers::request_ids())
         .layer(map_request(layers::only_good_ids))

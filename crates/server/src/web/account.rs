@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use counterfoil_core::rules::order::OrderState;
 use counterfoil_core::wire::{OrderedTitle, RefundResult};
-use counterfoil_core::{Money, OrderId, Timestamp, UserId};
+use counterfoil_core::{Money, OrderId, UserId};
 
 use super::devices;
 use super::visitor::{self, Fields, Person, Sent, see_other};
@@ -29,11 +29,7 @@ pub(super) fn layout(app: &App, section: Section, by: &SignedIn) -> Layout {
     Layout { person: Some(by.account.email.clone()), ..Layout::new(&app.name, section) }
 }
 
-/// `22 Nov 2026`, in UTC, as the store writes days.
-pub(super) fn day(at: Timestamp) -> String {
-    jiff::Timestamp::from_millisecond(at.0)
-        .map_or_else(|_| "never".to_owned(), |at| at.to_zoned(jiff::tz::TimeZone::UTC).strftime("%-d %b %Y").to_string())
-}
+pub(super) use crate::web::written::day;
 
 /// What a page says was done: the query names a sentence of this table, so that no link can put words on it.
 pub(super) fn told(query: Option<&str>) -> Option<&'static str> {

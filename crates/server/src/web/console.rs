@@ -92,8 +92,12 @@ const MENU: &[Listed] = &[
 /// What stands around every page: the field `frame` of its template, which extends `console/frame.html`.
 #[derive(Clone, Debug)]
 pub struct Frame {
-    /// Name of the authority.
+    /// Name of the authority, or of the gateway.
     pub authority: String,
+    /// Where its name leads; what all pages below it begin with.
+    pub home: &'static str,
+    /// Where the name of who is signed in leads.
+    pub me: &'static str,
     /// Addresses of the styles.
     pub styles: [&'static str; 2],
     /// Address of the icon.
@@ -140,6 +144,8 @@ impl Frame {
         let role = words::role(staff.role());
         Self {
             authority: app.name.clone(),
+            home: "/console",
+            me: "/console/security",
             styles: styles(),
             icon: icon(),
             name: staff.row().name.clone(),

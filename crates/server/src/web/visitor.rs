@@ -13,6 +13,9 @@ use crate::app::App;
 use crate::problem::{ApiCode, Problem};
 use crate::store::account::Realm;
 use crate::store::session::{LIFE, Presented};
+use crate::web::site::Site;
+
+pub use crate::web::site::is_https;
 
 /// Longest form, in bytes.
 const FORM: usize = 64 << 10;
@@ -56,11 +59,11 @@ impl FromRequestParts<App> for Person {
 /// The fields of a form that one of our own pages sent.
 pub struct Posted(pub Fields);
 
-impl FromRequest<App> for Posted {
+impl<S: Site> FromRequest<S> for Posted {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
-        check_origin(app, request.headers(), request.uri())?;
+    async fn from_request(request: Request, site: &S) -> Result<Self, Problem> {
+        check_origin(site, request.headers(), request.uri())?;
         let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         if !kind.starts_with("application/x-www-form-urlencoded") {
             return Err(ApiCode::UnsupportedMediaType.into());
@@ -163,7 +166,7 @@ impl Fields {
 
 /// Whether a request that changes something was sent by one of our own pages: the browser says so (Fetch Metadata; RFC 6454 §7.3). Cookies
 /// are not sent from elsewhere either, but some of them are for two minutes, and a sign-in needs none.
-fn check_origin(app: &App, headers: &HeaderMap, uri: &Uri) -> Result<(), Problem> {
+fn check_origin(site: &impl Site, headers: &HeaderMap, uri: &Uri) -> Result<(), Problem> {
     let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     if text(&SEC_FETCH_SITE).is_some_and(|site| site != "same-origin") {
         return Err(foreign());
@@ -174,21 +177,17 @@ fn check_origin(app: &App, headers: &HeaderMap, uri: &Uri) -> Result<(), Problem
     };
     let host = text(&HOST).or_else(|| uri.authority().map(|authority| authority.as_str()));
     let here = origin.split_once("://").is_some_and(|(_, authority)| host.is_some_and(|host| host.eq_ignore_ascii_case(authority)));
-    if here || app.urls.iter().any(|url| url.eq_ignore_ascii_case(origin)) { Ok(()) } else { Err(foreign()) }
+    if here || site.urls().iter().any(|url| url.eq_ignore_ascii_case(origin)) { Ok(()) } else { Err(foreign()) }
 }
 
-fn foreign() -> Problem {
+/// A form that is not ours.
+pub fn foreign() -> Problem {
     ApiCode::ForeignForm.into()
 }
 
 /// `__Host-` where it is served over HTTPS: then no other host, and nobody on the wire, can set it (RFC 6265bis §4.1.3.2).
 pub fn cookie_name(app: &App) -> &'static str {
     if is_https(app) { "__Host-counterfoil" } else { "counterfoil" }
-}
-
-/// Whether people reach this server over HTTPS.
-pub fn is_https(app: &App) -> bool {
-    app.config.has_tls() || app.urls.first().is_some_and(|url| url.starts_with("https://"))
 }
 
 /// A cookie of this name.
@@ -198,8 +197,8 @@ pub fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
 }
 
 /// A cookie for a while, or gone at once; scripts do not see it.
-pub fn set_cookie(app: &App, name: &str, value: &str, seconds: i64, same_site: &str) -> (HeaderName, HeaderValue) {
-    let secure = if is_https(app) { "; Secure" } else { "" };
+pub fn set_cookie(site: &impl Site, name: &str, value: &str, seconds: i64, same_site: &str) -> (HeaderName, HeaderValue) {
+    let secure = if is_https(site) { "; Secure" } else { "" };
     let text = format!("{name}={value}; Path=/; HttpOnly; SameSite={same_site}; Max-Age={seconds}{secure}");
     (SET_COOKIE, HeaderValue::try_from(text).expect("IDs, base64url and words are a header's value"))
 }

@@ -8,5 +8,6 @@ mod support;
 
 mod exchanges;
 mod ledger;
+mod pages;
 mod reseller;
 mod through;

@@ -1,7 +1,7 @@
 //! Accounts of people (D2, D8 in the browser): getting in, keeping others out, and what the pages do.
 
 mod attacks;
-pub mod browser;
+pub use crate::support::browser;
 use crate::support::captured;
 use crate::support::catalogue;
 mod entrance;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use counterfoil_core::Money;
+use counterfoil_core::{AccountId, Money};
 use serde::Serialize;
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -66,7 +66,8 @@ impl Command {
             Self::New { name, password_file, email } => {
                 let text = std::fs::read_to_string(&password_file).map(Zeroizing::new).map_err(at(&password_file))?;
                 let given = Given::new(text.lines().next().unwrap_or_default());
-                let id = accounts::make(&app.db, &app.rng, &name, given, email, app.clock.now()).await?;
+                let id =
+                    accounts::make(&app.db, &app.rng, AccountId::from_bytes(app.rng.bytes()), &name, given, email, app.clock.now()).await?;
                 global.print(&json!({ "account": id, "name": name }), |_| format!("made account {name}, {id}"))
             }
             Self::List => list(&app, global).await,

@@ -14,7 +14,10 @@ use crate::gateway::app::App;
 use crate::gateway::books::{self, Overdue, Totals};
 use crate::gateway::ledger::Period;
 use crate::gateway::settlement::{self, Party, SettleError, Settlement};
-use crate::gateway::statement::{self, Line};
+use crate::gateway::statement::{self, Line, signed};
+
+/// Lines of a settlement that are read at a time.
+const LINES: i64 = 500;
 
 /// A month of an account.
 #[derive(Args)]
@@ -75,16 +78,6 @@ fn row(at: &str, kind: &str, amount: Option<i64>, balance: i64, currency: Curren
     format!("{at:<24}  {kind:<10}  {amount:>12}  {:>12}  {about}", signed(balance, currency)).trim_end().to_owned()
 }
 
-/// As the currency is written, with a sign where it is negative.
-fn signed(amount: i64, currency: Currency) -> String {
-    let decimals = currency.decimals() as usize;
-    let (sign, digits) = (if amount < 0 { "-" } else { "" }, format!("{:0>width$}", amount.unsigned_abs(), width = decimals + 1));
-    match decimals {
-        0 => format!("{sign}{digits}"),
-        _ => format!("{sign}{}.{}", &digits[..digits.len() - decimals], &digits[digits.len() - decimals..]),
-    }
-}
-
 /// A month that is to be settled, or was.
 #[derive(Args)]
 pub struct Settle {
@@ -143,25 +136,14 @@ fn words(settled: &Settlement) -> String {
 /// Every line of a month, as one party gets it. The same month gives the same bytes.
 async fn export(app: &App, period: Period, party: Party, path: &std::path::Path) -> Result<(), Failure> {
     let mut writer = csv::Writer::from_path(path).map_err(Failure::operation)?;
-    writer.write_record(["posting", "booked_at", "kind", "exchange", "title", "currency", "price", "part"]).map_err(Failure::operation)?;
+    writer.write_record(settlement::COLUMNS).map_err(Failure::operation)?;
     let mut after = None;
     loop {
-        let page = app.db.read("settled lines", async move |tx: &mut Tx| settlement::lines(tx, period, after).await).await?;
+        let page = app.db.read("settled lines", async move |tx: &mut Tx| settlement::lines(tx, period, after, LINES).await).await?;
         let Some(last) = page.last() else { break };
         after = Some(last.posting);
         for line in &page {
-            let part = match party {
-                Party::Operator => line.operator,
-                Party::Gateway => line.gateway,
-            };
-            let exchange = line.exchange.map(|id| id.to_string()).unwrap_or_default();
-            let title = line.title.as_ref().map(ToString::to_string).unwrap_or_default();
-            let (posting, at, currency) = (line.posting.to_string(), rfc3339(line.at), line.currency);
-            let amounts = [signed(line.price, currency), signed(part, currency)];
-            let [price, part] = &amounts;
-            writer
-                .write_record([&posting, &at, line.kind, &exchange, &title, currency.as_str(), price, part])
-                .map_err(Failure::operation)?;
+            writer.write_record(line.cells(party)).map_err(Failure::operation)?;
         }
     }
     writer.flush().map_err(super::at(path))
@@ -182,7 +164,7 @@ impl Books {
         let now = app.clock.now();
         let read = async move |tx: &mut Tx| -> Result<_, DbError> { Ok((books::totals(tx).await?, books::overdue(tx, now).await?)) };
         let (totals, overdue) = app.db.read("books", read).await?;
-        let wrong = if self.check { books::check(&app.db).await? } else { vec![] };
+        let wrong = if self.check { books::check_and_note(&app.db, now).await? } else { vec![] };
         app.db.close().await;
         global.print(&json!({ "totals": totals, "overdue": overdue, "wrong": self.check.then_some(&wrong) }), |_| {
             let wrong = wrong.iter().map(|one| format!("wrong: {}: {}", one.invariant, one.subject));

@@ -11,7 +11,7 @@ use crate::gateway::client::Failed;
 use crate::gateway::config::Config;
 use crate::gateway::identity;
 use crate::gateway::server;
-use crate::gateway::store::exchange;
+use crate::gateway::store::{alert, exchange, mail as post};
 use crate::keys::root::too_open;
 
 /// How long an exchange is usually on its way.
@@ -29,6 +29,8 @@ pub async fn run(global: &Global) -> Result<(), Failure> {
             checks.push(certificate(&app));
             checks.push(authority(&app).await);
             checks.push(exchanges(&app).await?);
+            checks.push(alerts(&app).await?);
+            checks.push(mail(&app).await?);
             app.db.close().await;
         }
         Err(error) => checks.push(wrong(
@@ -107,5 +109,34 @@ async fn exchanges(app: &App) -> Result<Check, Failure> {
             "`counterfoild gateway exchanges --open` says what stands in their way.",
         ),
         None => good(WHAT, format!("{open} on their way")),
+    })
+}
+
+/// What a gateway that serves has seen; it is written down, so this says it while it does not run as well.
+async fn alerts(app: &App) -> Result<Check, Failure> {
+    const WHAT: &str = "alerts";
+    let open = app.db.read("alerts", async |tx: &mut Tx| alert::open(tx).await).await?;
+    if open.is_empty() {
+        return Ok(good(WHAT, "none is open"));
+    }
+    let told = open.iter().map(|alert| format!("{}: {}, since {}", alert.kind.name(), alert.detail, rfc3339(alert.since)));
+    let told = told.collect::<Vec<_>>().join("; ");
+    Ok(warning(WHAT, told, "docs/gateway.md says what each means; `counterfoild gateway operator link` leads to the pages."))
+}
+
+async fn mail(app: &App) -> Result<Check, Failure> {
+    const WHAT: &str = "mail";
+    let (waiting, refused) = app.db.read("mail", async |tx: &mut Tx| post::waiting(tx).await).await?;
+    Ok(match (app.relay.is_some(), refused) {
+        (false, _) if !app.config.alerts.to.is_empty() => {
+            warning(WHAT, "none is sent, and [alerts] to names somebody", "Say in [mail] which server takes mail.")
+        }
+        (false, _) => good(WHAT, "none is sent"),
+        (true, 0) => good(WHAT, format!("{waiting} wait")),
+        (true, _) => warning(
+            WHAT,
+            format!("{waiting} wait, {refused} of them were refused by the mail server"),
+            "The log says why; [mail] says which server takes mail. They are tried again for fourteen days.",
+        ),
     })
 }

@@ -22,7 +22,7 @@ pub struct Serve {
     /// Serve without TLS on other addresses than loopback: behind a proxy that does TLS
     #[arg(long)]
     allow_plain: bool,
-    /// Write this file when ready: JSON with `url`, `address` and `pid`
+    /// Write this file when ready: JSON with `url`, `address`, `operator` (where its pages are) and `pid`
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
 }
@@ -39,7 +39,7 @@ impl Serve {
         let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::operation)?;
         let mut running = server::start(config).await?;
         let url = running.url();
-        let ready = json!({ "url": url, "address": running.address, "pid": std::process::id() }).to_string();
+        let ready = json!({ "url": url, "address": running.address, "operator": running.operator, "pid": std::process::id() }).to_string();
         if let Some(path) = &self.ready_file {
             write_at_once(path, &ready).map_err(at(path))?;
         }

@@ -12,7 +12,7 @@ use crate::gateway::accounts::{self, SignedIn};
 use crate::gateway::app::App;
 use crate::gateway::auth::Caller;
 use crate::gateway::ledger;
-use crate::gateway::store::account;
+use crate::gateway::store::account::{self, Holder};
 use crate::gateway::store::exchange::{self, ExchangeRow, State as Stands};
 use crate::problem::{ApiCode, Body, Problem, ProblemDetails};
 
@@ -72,8 +72,9 @@ pub async fn make(State(app): State<App>, Body(new): Body<New>) -> Result<(Statu
         return Err(Problem::with(ApiCode::Forbidden, "accounts are made by this gateway's operator only"));
     }
     let (now, name) = (app.clock.now(), new.name.trim().to_ascii_lowercase());
-    let id = accounts::make(&app.db, &app.rng, &new.name, Given::new(new.password), new.email, now).await?;
-    let signed = accounts::let_in(&app, id, name, now).await?.ok_or(ApiCode::Conflict)?;
+    let id = accounts::make(&app.db, &app.rng, AccountId::from_bytes(app.rng.bytes()), &new.name, Given::new(new.password), new.email, now)
+        .await?;
+    let signed = accounts::let_in(&app, id, name, Holder::Terminal, now).await?.ok_or(ApiCode::Conflict)?;
     Ok((StatusCode::CREATED, Json(signed.into())))
 }
 
@@ -81,7 +82,7 @@ pub async fn make(State(app): State<App>, Body(new): Body<New>) -> Result<(Statu
 #[utoipa::path(post, path = "/v1/accounts/sign-in", tag = "accounts", operation_id = "sign_in", request_body = SignIn,
     responses((status = 200, body = Signed), (status = 401, body = ProblemDetails)))]
 pub async fn sign_in(State(app): State<App>, Body(given): Body<SignIn>) -> Result<Json<Signed>, Problem> {
-    Ok(Json(accounts::sign_in(&app, &given.name, Given::new(given.password)).await?.into()))
+    Ok(Json(accounts::sign_in(&app, &given.name, Given::new(given.password), Holder::Terminal).await?.into()))
 }
 
 /// Ends the token that is presented.

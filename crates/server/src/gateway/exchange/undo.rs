@@ -9,6 +9,7 @@ use crate::gateway::client::Failed;
 use crate::gateway::ledger;
 use crate::gateway::store::account;
 use crate::gateway::store::exchange::{self, ExchangeRow, State, posting_id};
+use crate::gateway::store::mail::{self, Letter};
 use crate::problem::{ApiCode, Problem};
 
 /// Written down where the authority refunds without being asked by the gateway.
@@ -94,13 +95,17 @@ pub async fn refunded(app: &App, id: RequestId) -> Result<(), DbError> {
 }
 
 async fn book_back(app: &App, row: &ExchangeRow) -> Result<(), DbError> {
-    let (of, now): (_, Timestamp) = ((row.account, row.id), app.clock.now());
+    let (of, now, mailed): (_, Timestamp, bool) = ((row.account, row.id), app.clock.now(), app.relay.is_some());
     let (why, note) = row.undo.clone().unwrap_or((UndoReason::Refund, String::new()));
     let back = async move |tx: &mut Tx| -> Result<bool, DbError> {
         if !exchange::move_on(tx, of, State::Undoing, State::Undone, now, now).await? {
             return Ok(false);
         }
-        ledger::undo(tx, of.0, posting_id(of.1, "post"), posting_id(of.1, "undo"), why, &note, now).await
+        let undone = ledger::undo(tx, of.0, posting_id(of.1, "post"), posting_id(of.1, "undo"), why, &note, now).await?;
+        if undone && mailed {
+            mail::receipt(tx, of.0, of.1, Letter::Refund, now).await?;
+        }
+        Ok(undone)
     };
     if app.db.write("undo charge", account::family(row.account), back).await? {
         metrics::counter!("counterfoil_gateway_exchanges_total", "outcome" => "undone").increment(1);

@@ -38,6 +38,15 @@ impl Period {
         if self.month == 12 { Self { year: self.year + 1, month: 1 } } else { Self { month: self.month + 1, ..self } }
     }
 
+    /// The month before; the first has none but itself.
+    pub fn before(self) -> Self {
+        match self {
+            Self { year: ..=0, month: 1 } => self,
+            Self { year, month: 1 } => Self { year: year - 1, month: 12 },
+            Self { year, month } => Self { year, month: month - 1 },
+        }
+    }
+
     /// Its first moment.
     pub fn begin(self) -> Timestamp {
         let Self { year, month } = self;

@@ -9,8 +9,11 @@ use crate::db::{DbError, FromRow, Row, Tx};
 
 const HASH: &str = "counterfoil 2026-11 hash of an account's token at a gateway";
 const PREFIX: &str = "cga_";
-/// How long a token is good after it was used last.
+const FORM: &str = "counterfoil 2026-11 token of the forms of a browser at a gateway";
+/// How long a terminal's token is good after it was used last.
 pub const LIFE: i64 = 90 * Timestamp::DAY;
+/// The same of a browser's.
+pub const BROWSER_LIFE: i64 = 30 * Timestamp::DAY;
 /// How exact `last_used_at` is kept: not every request writes.
 const USED: i64 = 60 * 60 * 1000;
 /// Tokens that one account has at most: with one more the one that was used longest ago ends.
@@ -63,6 +66,37 @@ impl Token {
     /// What is kept here. The secret is random, so that a plain hash cannot be reversed by guessing.
     pub fn hash(&self) -> [u8; 32] {
         blake3::derive_key(HASH, self.0.expose())
+    }
+
+    /// What every form of the browser that holds it carries, so that no other page can send one.
+    pub fn form(&self) -> String {
+        to_base64url(&blake3::derive_key(FORM, self.0.expose())[..16])
+    }
+}
+
+/// Who holds a token. One is not taken where the other is expected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// A terminal, in place of the password.
+    Terminal,
+    /// A browser, as a cookie; what it calls itself.
+    Browser(String),
+}
+
+impl Holder {
+    /// How long a token is good after it was used last, in milliseconds.
+    pub fn life(&self) -> i64 {
+        match self {
+            Self::Terminal => LIFE,
+            Self::Browser(_) => BROWSER_LIFE,
+        }
+    }
+
+    fn columns(&self) -> (&'static str, &str) {
+        match self {
+            Self::Terminal => ("terminal", ""),
+            Self::Browser(agent) => ("browser", agent),
+        }
     }
 }
 
@@ -196,19 +230,22 @@ pub async fn close(tx: &mut Tx, account: AccountId, now: Timestamp) -> Result<bo
     Ok(closed)
 }
 
-/// Lets a terminal in for as long as it comes back.
+/// Lets a terminal or a browser in for as long as it comes back.
 ///
 /// # Errors
 /// A failure of the database.
-pub async fn insert_token(tx: &mut Tx, account: AccountId, hash: &[u8; 32], now: Timestamp) -> Result<(), DbError> {
+pub async fn insert_token(tx: &mut Tx, account: AccountId, hash: &[u8; 32], holder: &Holder, now: Timestamp) -> Result<(), DbError> {
+    let (kind, agent) = holder.columns();
     tx.query(
-        "INSERT INTO account_token (account_id, hash, kind, created_at, last_used_at, expires_at) VALUES ($1, $2, 'terminal', $3, $3, $4)
+        "INSERT INTO account_token (account_id, hash, kind, agent, created_at, last_used_at, expires_at) VALUES ($1, $2, $5, $6, $3, $3, $4)
          ON CONFLICT (account_id, hash) DO NOTHING",
     )
     .bind(account.to_string())
     .bind(hash)
     .bind(now.0)
-    .bind(now.0 + LIFE)
+    .bind(now.0 + holder.life())
+    .bind(kind)
+    .bind(agent)
     .execute()
     .await?;
     tx.query(
@@ -223,10 +260,16 @@ pub async fn insert_token(tx: &mut Tx, account: AccountId, hash: &[u8; 32], now:
 }
 
 /// A token, as kept.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct TokenRow {
     /// Whose.
     pub account: AccountId,
+    /// Of its secret.
+    pub hash: [u8; 32],
+    /// Who holds it.
+    pub holder: Holder,
+    /// Since when.
+    pub created_at: Timestamp,
     /// When it was last used, to an hour.
     pub used_at: Timestamp,
     /// Until when.
@@ -242,7 +285,9 @@ impl TokenRow {
 
 impl FromRow for TokenRow {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
-        Ok(Self { account: row.column()?, used_at: row.column()?, expires_at: row.column()? })
+        let (account, hash, kind, agent): (_, _, String, _) = (row.column()?, row.column()?, row.column()?, row.column()?);
+        let holder = if kind == "browser" { Holder::Browser(agent) } else { Holder::Terminal };
+        Ok(Self { account, hash, holder, created_at: row.column()?, used_at: row.column()?, expires_at: row.column()? })
     }
 }
 
@@ -251,16 +296,27 @@ impl FromRow for TokenRow {
 /// # Errors
 /// A failure of the database.
 pub async fn token(tx: &mut Tx, hash: &[u8; 32]) -> Result<Option<TokenRow>, DbError> {
-    tx.query("SELECT account_id, last_used_at, expires_at FROM account_token WHERE hash = $1").bind(hash).opt().await
+    let sql = "SELECT account_id, hash, kind, agent, created_at, last_used_at, expires_at FROM account_token WHERE hash = $1";
+    tx.query(sql).bind(hash).opt().await
+}
+
+/// All tokens of an account that are good, the one that was used last first.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn tokens(tx: &mut Tx, account: AccountId, now: Timestamp) -> Result<Vec<TokenRow>, DbError> {
+    let sql = "SELECT account_id, hash, kind, agent, created_at, last_used_at, expires_at FROM account_token
+               WHERE account_id = $1 AND expires_at > $2 ORDER BY last_used_at DESC, hash";
+    tx.query(sql).bind(account.to_string()).bind(now.0).all().await
 }
 
 /// Notes that a token was used: it is good for as long again.
 ///
 /// # Errors
 /// A failure of the database.
-pub async fn touch_token(tx: &mut Tx, account: AccountId, hash: &[u8; 32], now: Timestamp) -> Result<(), DbError> {
+pub async fn touch_token(tx: &mut Tx, account: AccountId, hash: &[u8; 32], life: i64, now: Timestamp) -> Result<(), DbError> {
     let sql = "UPDATE account_token SET last_used_at = $3, expires_at = $4 WHERE account_id = $1 AND hash = $2";
-    tx.query(sql).bind(account.to_string()).bind(hash).bind(now.0).bind(now.0 + LIFE).execute().await.map(drop)
+    tx.query(sql).bind(account.to_string()).bind(hash).bind(now.0).bind(now.0 + life).execute().await.map(drop)
 }
 
 /// Ends a token.

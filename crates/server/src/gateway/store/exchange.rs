@@ -30,7 +30,8 @@ pub enum State {
 }
 
 impl State {
-    const ALL: [Self; 8] =
+    /// All there are.
+    pub const ALL: [Self; 8] =
         [Self::Offered, Self::Reserved, Self::Committing, Self::Charged, Self::Voided, Self::Lapsed, Self::Undoing, Self::Undone];
 
     /// As in JSON and in the database.

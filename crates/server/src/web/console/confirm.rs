@@ -94,7 +94,15 @@ impl Confirm {
     /// # Errors
     /// A failure of the template.
     pub fn page(&self, app: &App, staff: &Staff) -> Result<Response, Problem> {
+        self.framed(Frame::new(app, staff, self.section), draw_once(&app.rng))
+    }
+
+    /// The same in another frame, for a form with this `once`.
+    ///
+    /// # Errors
+    /// A failure of the template.
+    pub fn framed(&self, frame: Frame, once: String) -> Result<Response, Problem> {
         let status = if self.error.is_some() { StatusCode::CONFLICT } else { StatusCode::OK };
-        page_as(status, &ConfirmPage { frame: Frame::new(app, staff, self.section), ask: self, once: draw_once(app) })
+        page_as(status, &ConfirmPage { frame, ask: self, once })
     }
 }

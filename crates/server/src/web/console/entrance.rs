@@ -25,8 +25,10 @@ use crate::web::{assets, page_as};
 
 /// What stands around a page before anybody is signed in: the field `door` of a template that extends `console/door.html`.
 pub struct Door {
-    /// Name of the authority.
+    /// Name of the authority, or of the gateway.
     pub authority: String,
+    /// Where to go on.
+    pub home: &'static str,
     /// Addresses of the styles.
     pub styles: [&'static str; 2],
     /// Address of the icon.
@@ -36,7 +38,7 @@ pub struct Door {
 impl Door {
     /// Of this authority.
     pub fn new(authority: &str) -> Self {
-        Self { authority: authority.to_owned(), styles: styles(), icon: icon() }
+        Self { authority: authority.to_owned(), home: "/console", styles: styles(), icon: icon() }
     }
 }
 

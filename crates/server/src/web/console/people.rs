@@ -95,7 +95,7 @@ async fn staff_page(
         made,
         roles: ROLES.iter().map(|role| (role.as_str(), words::role(*role))).collect(),
         typed,
-        once: draw_once(app),
+        once: draw_once(&app.rng),
     };
     page_as(status, &shown)
 }

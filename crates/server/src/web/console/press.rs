@@ -60,7 +60,7 @@ async fn show(app: &App, staff: &Staff, typed: &Fields, kept: Kept, error: Optio
     let list = async move |tx: &mut Tx| -> Result<Vec<Title>, DbError> { title::list(tx, &scope, "", SHOWN).await };
     let titles = app.db.read_lagging("titles to press", list).await?;
     let status = if error.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
-    page_as(status, &PressPage { frame: Frame::new(app, staff, Section::Batches), titles, typed, kept, error, once: draw_once(app) })
+    page_as(status, &PressPage { frame: Frame::new(app, staff, Section::Batches), titles, typed, kept, error, once: draw_once(&app.rng) })
 }
 
 /// Makes the batch, and goes on to its identities.

@@ -86,7 +86,7 @@ async fn show(
         title,
         release,
         error,
-        once: draw_once(app),
+        once: draw_once(&app.rng),
     };
     page_as(status, &shown)
 }

@@ -94,7 +94,7 @@ fn show(app: &App, staff: &Staff, entry: &EntryDocument, typed: &Fields, error: 
         typed,
         overrides: staff.sees(Sees::Operators),
         error,
-        once: draw_once(app),
+        once: draw_once(&app.rng),
     };
     page_as(status, &shown)
 }

@@ -119,7 +119,7 @@ fn form(app: &App, staff: &Staff, of: &Of, typed: &Fields, error: Option<String>
         typed,
         kept: Kept::change(of.rights(), typed),
         error,
-        once: draw_once(app),
+        once: draw_once(&app.rng),
     };
     page_as(status, &shown)
 }

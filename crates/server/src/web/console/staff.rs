@@ -12,6 +12,7 @@ use crate::actions::account::sessions::SignedIn;
 use crate::actions::staff::set_up::{self, SignedInStaff};
 use crate::app::App;
 use crate::auth::{Caller, Role, Scope, staff_actor};
+use crate::clock::Rng;
 use crate::idempotency::Once;
 use crate::problem::{ApiCode, Problem};
 use crate::store::account::Realm;
@@ -129,8 +130,8 @@ impl Staff {
 }
 
 /// Drawn for every form that does something, as its field `once`: sent twice, it is done once.
-pub fn draw_once(app: &App) -> String {
-    to_base64url(&app.rng.bytes::<16>())
+pub fn draw_once(rng: &Rng) -> String {
+    to_base64url(&rng.bytes::<16>())
 }
 
 /// What a page finds who asks for it without a session, or without all that it needs.

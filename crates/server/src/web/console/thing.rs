@@ -20,6 +20,8 @@ pub struct Thing {
     pub heading: String,
     /// Its ID, where that is not the heading.
     pub id: Option<String>,
+    /// A box to look for things with.
+    pub find: Option<Find>,
     /// How it stands.
     pub chips: Vec<Chip>,
     /// What can be done with it.
@@ -34,6 +36,16 @@ pub struct Thing {
     pub refused: Option<Vec<Event>>,
     /// What happened; none: it has no history of its own.
     pub timeline: Option<Timeline>,
+}
+
+/// A box to look for things with: the field `q` of the query.
+pub struct Find {
+    /// Where to.
+    pub action: &'static str,
+    /// Above it.
+    pub label: &'static str,
+    /// What was looked for.
+    pub value: String,
 }
 
 /// A way on.

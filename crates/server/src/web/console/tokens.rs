@@ -73,7 +73,7 @@ async fn show(app: &App, staff: &Staff, query: Option<&str>, typed: &Fields, err
         roles: Role::ALL.iter().map(|role| (role.as_str(), words::role(*role))).collect(),
         typed,
         error,
-        once: draw_once(app),
+        once: draw_once(&app.rng),
     };
     page_as(status, &shown)
 }

@@ -55,7 +55,7 @@ async fn show(app: &App, staff: &Staff, query: Option<&str>, typed: &Fields, err
         operator: staff.sees(Sees::Operators),
         typed,
         error,
-        once: draw_once(app),
+        once: draw_once(&app.rng),
     };
     page_as(status, &shown)
 }
@@ -144,7 +144,7 @@ pub async fn webhook(
         state,
         deliveries: deliveries.collect(),
         pager,
-        once: draw_once(&app),
+        once: draw_once(&app.rng),
     })
 }
 
@@ -172,7 +172,7 @@ pub async fn delivery(
     let (webhook, delivery): (_, DeliveryId) = (id(&name)?, delivery.parse().map_err(|_| ApiCode::NotFound)?);
     let row = webhooks::delivery(&app, &staff.caller(), webhook, delivery).await?;
     let (frame, chip) = (Frame::told(&app, &staff, Section::Webhooks, query.as_deref()), Chip::of(&row.state));
-    page(&DeliveryPage { frame, webhook, row, chip, once: draw_once(&app) })
+    page(&DeliveryPage { frame, webhook, row, chip, once: draw_once(&app.rng) })
 }
 
 /// Sends it again.

@@ -1,8 +1,5 @@
 //! Mail: through the outbox to a real server, and what its links do.
 
-use std::path::PathBuf;
-use std::process::Command;
-
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::body::Body;
 use axum::http::Method;
@@ -11,41 +8,8 @@ use counterfoil_server::mail;
 
 use super::browser::{Browser, EMAIL, HOST, PASSWORD, ada, later, text};
 use super::catalogue::TestServer;
+use super::support::smtp::MailServer;
 use super::support::{TestDb, db_test};
-
-/// aiosmtpd, until it is dropped.
-struct MailServer {
-    directory: tempfile::TempDir,
-    port: u16,
-}
-
-impl MailServer {
-    fn start() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let started = Command::new(script()).arg("start").arg(directory.path()).output().unwrap();
-        assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
-        let line = String::from_utf8(started.stdout).unwrap();
-        Self { port: line.split(' ').next().unwrap().parse().unwrap(), directory }
-    }
-
-    /// What has arrived, as text with its lines whole.
-    fn mails(&self) -> Vec<String> {
-        let mut paths: Vec<PathBuf> =
-            std::fs::read_dir(self.directory.path().join("mail/new")).unwrap().map(|entry| entry.unwrap().path()).collect();
-        paths.sort_by_key(|path| std::fs::metadata(path).unwrap().modified().unwrap());
-        paths.iter().map(|path| std::fs::read_to_string(path).unwrap().replace("=\n", "").replace("=3D", "=")).collect()
-    }
-}
-
-impl Drop for MailServer {
-    fn drop(&mut self) {
-        let _ = Command::new(script()).arg("stop").arg(self.directory.path()).status();
-    }
-}
-
-fn script() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/smtp"))
-}
 
 async fn server(db: &TestDb, port: u16) -> TestServer {
     TestServer::with(db, |config| {

@@ -6,6 +6,7 @@
 
 pub mod bought;
 pub mod breaking;
+pub mod browser;
 pub mod captured;
 pub mod catalogue;
 pub mod charged;
@@ -19,6 +20,7 @@ pub mod released;
 pub mod s3;
 pub mod sales;
 pub mod schema;
+pub mod smtp;
 pub mod statements;
 pub mod terminal;
 pub mod uploading;

@@ -11,6 +11,18 @@ pub const HOST: &str = "test.example";
 pub const PASSWORD: &str = "correct horse battery";
 pub const EMAIL: &str = "ada@example.org";
 
+/// Whatever answers requests.
+#[allow(async_fn_in_trait, reason = "tests run on one thread")]
+pub trait Sends {
+    async fn send(&self, request: Request<Body>) -> Answer;
+}
+
+impl Sends for TestServer {
+    async fn send(&self, request: Request<Body>) -> Answer {
+        TestServer::send(self, request).await
+    }
+}
+
 /// One browser of one person.
 #[derive(Clone, Default)]
 pub struct Browser {
@@ -25,7 +37,7 @@ impl Browser {
         builder.header("accept", "text/html").header("cookie", cookies.join("; "))
     }
 
-    pub async fn send(&mut self, server: &TestServer, request: Request<Body>) -> Answer {
+    pub async fn send(&mut self, server: &impl Sends, request: Request<Body>) -> Answer {
         let answer = server.send(request).await;
         for cookie in answer.headers.get_all("set-cookie") {
             let (name, rest) = cookie.to_str().unwrap().split_once('=').unwrap();
@@ -38,27 +50,27 @@ impl Browser {
         answer
     }
 
-    pub async fn get(&mut self, server: &TestServer, path: &str) -> Answer {
+    pub async fn get(&mut self, server: &impl Sends, path: &str) -> Answer {
         let request = self.request(Method::GET, path).body(Body::empty()).unwrap();
         self.send(server, request).await
     }
 
     /// Sends a form, as a page of this server does.
-    pub async fn post(&mut self, server: &TestServer, path: &str, fields: &[(&str, &str)]) -> Answer {
+    pub async fn post(&mut self, server: &impl Sends, path: &str, fields: &[(&str, &str)]) -> Answer {
         let request = self.request(Method::POST, path).header("origin", format!("https://{HOST}"));
         let request = request.header("content-type", "application/x-www-form-urlencoded").body(encoded(fields)).unwrap();
         self.send(server, request).await
     }
 
     /// Opens a page and sends its form with what it carries itself.
-    pub async fn submit(&mut self, server: &TestServer, page: &str, path: &str, fields: &[(&str, &str)]) -> Answer {
+    pub async fn submit(&mut self, server: &impl Sends, page: &str, path: &str, fields: &[(&str, &str)]) -> Answer {
         let shown = self.get(server, page).await;
         assert_eq!(shown.status, 200, "{page}: {}", text(&shown));
         self.submit_from(server, &shown, path, fields).await
     }
 
     /// Sends a form of a page that was shown.
-    pub async fn submit_from(&mut self, server: &TestServer, shown: &Answer, path: &str, fields: &[(&str, &str)]) -> Answer {
+    pub async fn submit_from(&mut self, server: &impl Sends, shown: &Answer, path: &str, fields: &[(&str, &str)]) -> Answer {
         let shown = text(shown);
         let form =
             shown.split("<form").find(|form| form.contains(&format!("action=\"{path}\""))).unwrap_or_else(|| panic!("{path} in {shown}"));
@@ -70,12 +82,12 @@ impl Browser {
         self.post(server, path, &all).await
     }
 
-    pub async fn sign_in(&mut self, server: &TestServer, email: &str, password: &str) -> Answer {
+    pub async fn sign_in(&mut self, server: &impl Sends, email: &str, password: &str) -> Answer {
         self.post(server, "/account/sign-in", &[("email", email), ("password", password)]).await
     }
 
     /// Whether `/account` is shown.
-    pub async fn is_in(&mut self, server: &TestServer) -> bool {
+    pub async fn is_in(&mut self, server: &impl Sends) -> bool {
         self.get(server, "/account").await.status == 200
     }
 

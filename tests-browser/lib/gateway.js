@@ -1,0 +1,79 @@
+// A gateway in front of an authority, for a test: the real program, enrolled, with a title on sale.
+
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { open, readFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { Authority, appearance, bin, done } from "./authority.js";
+
+const run = promisify(execFile);
+
+/** A port of the loopback address that is free now. */
+async function freePort() {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address();
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
+/** An authority that lets gateways in at `private`. */
+export async function resold(settings = {}) {
+  const listen = `127.0.0.1:${await freePort()}`;
+  const authority = await Authority.start({ ...settings, COUNTERFOILD__GATEWAYS__LISTEN: listen });
+  authority.private = `https://${listen}`;
+  return authority;
+}
+
+export class Gateway {
+  /** Registers a reseller at the authority, and starts its gateway with a title at a price such as `9.99 EUR`. */
+  static async start(authority, { title, price }) {
+    const gateway = new Gateway();
+    gateway.data = authority.path("gateway");
+    // One machine stands for many people here.
+    gateway.environment = { ...process.env, COUNTERFOILD_GATEWAY__ACCOUNTS__ATTEMPTS_PER_SECOND: "0", COUNTERFOILD_GATEWAY__SERVER__NAME: "Corner Shop" };
+    const publisher = await authority.publisher();
+    const { gateway: id } = JSON.parse(await done(publisher.run("reseller", "new", "Corner Shop", "--share", "30", "--json")));
+    await done(publisher.run("reseller", "price", id, title, price));
+    const { token } = JSON.parse(await done(publisher.run("reseller", "token", id, "--json")));
+    await gateway.run("init", "--authority", authority.private);
+    await gateway.run("enrol", token);
+    const ready = authority.path("gateway-ready.json");
+    const appears = appearance(ready);
+    const log = await open(authority.path("gateway.log"), "a");
+    const serve = ["gateway", "serve", "--data", gateway.data, "--listen", "127.0.0.1:0", "--ready-file", ready];
+    gateway.process = spawn(join(bin, "counterfoild"), serve, { env: gateway.environment, stdio: ["ignore", log.fd, log.fd] });
+    await log.close();
+    const ended = once(gateway.process, "exit").then(async ([status]) => {
+      throw new Error(`the gateway ended: ${status}\n${await readFile(authority.path("gateway.log"), "utf8")}`);
+    });
+    await Promise.race([appears, ended]);
+    ended.catch(() => {});
+    gateway.url = JSON.parse(await readFile(ready, "utf8")).url;
+    return gateway;
+  }
+
+  /** Runs a command of the gateway's operator; answers with what it prints. */
+  async run(...args) {
+    const { stdout } = await run(join(bin, "counterfoild"), ["gateway", ...args, "--data", this.data], { env: this.environment });
+    return stdout.trim();
+  }
+
+  voucher(worth) {
+    return this.run("voucher", "make", worth, "--batch", "spring");
+  }
+
+  link() {
+    return this.run("operator", "link");
+  }
+
+  async stop() {
+    if (this.process.exitCode === null) {
+      this.process.kill("SIGTERM");
+      await once(this.process, "exit");
+    }
+  }
+}
