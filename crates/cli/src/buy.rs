@@ -7,7 +7,7 @@ use counterfoil_core::rules::order::Wanted;
 use counterfoil_core::wire::OrderResult;
 use counterfoil_core::{Currency, Money, TitleId};
 use counterfoil_terminal::store::{self, Shown};
-use counterfoil_terminal::{InstallOptions, default_library, order};
+use counterfoil_terminal::{CardChoice, InstallOptions, Terminal, default_library, order};
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -57,7 +57,8 @@ pub struct Buy {
 impl Buy {
     /// Shows it, asks, and orders it.
     pub fn run(self, context: &Context) -> Result<(), Failure> {
-        let terminal = context.terminal_paying(Consenting { yes: self.yes, max_price: self.price_limit })?;
+        let terms = Terms { trial: self.trial, currency: self.currency, limit: self.price_limit, yes: self.yes };
+        let terminal = context.terminal_paying(terms.consenting())?;
         let card = context.card_choice(self.no_card);
         let library = match (self.install, self.library.clone()) {
             // Before anything is charged.
@@ -67,7 +68,51 @@ impl Buy {
             ),
             (_, library) => library,
         };
-        let shown = store::show(&terminal, &self.title)?;
+        let (shown, placed) = terms.order(context, &terminal, &card, &self.title)?;
+        let charged = paying::tell(context, &terminal);
+        match library {
+            None => {
+                let mut value = units::dated(&placed);
+                value["charged"] = charged.into();
+                context.output.result(&value, || ordered(&shown, &placed))
+            }
+            Some(path) => {
+                context.output.note(ordered(&shown, &placed).trim_end());
+                let options = InstallOptions { card, from: self.from, ..InstallOptions::default() };
+                install::carry_out(context, &terminal, &self.title, &path, &options, charged)
+            }
+        }
+    }
+}
+
+/// What is agreed to of an order.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Terms {
+    /// To try it.
+    pub trial: bool,
+    /// What to pay in.
+    pub currency: Option<Currency>,
+    /// What it may cost at most.
+    pub limit: Option<Money>,
+    /// Not to be asked.
+    pub yes: bool,
+}
+
+impl Terms {
+    /// What is agreed to of a gateway's prices.
+    pub fn consenting(&self) -> Consenting {
+        Consenting { yes: self.yes, max_price: self.limit }
+    }
+
+    /// Shows a title, asks, and orders it.
+    pub fn order(
+        &self,
+        context: &Context,
+        terminal: &Terminal,
+        card: &CardChoice,
+        title: &TitleId,
+    ) -> Result<(Shown, OrderResult), Failure> {
+        let shown = store::show(terminal, title)?;
         let wanted = match terminal.via()? {
             _ if self.trial => Wanted::Trial,
             // It is the gateway that says what it costs there, and is agreed with.
@@ -82,33 +127,15 @@ impl Buy {
                 return Err(Failure::refused("not_confirmed", "nothing was ordered").hint("To order it, add `--yes`."));
             }
         }
-        let placed = order(&terminal, &card, &self.title, &wanted)?;
-        let charged = paying::tell(context, &terminal);
-        match library {
-            None => {
-                let mut value = units::dated(&placed);
-                if !charged.is_empty() {
-                    value["charged_by_gateway"] = charged.into();
-                }
-                context.output.result(&value, || ordered(&shown, &placed))
-            }
-            Some(path) => {
-                context.output.note(ordered(&shown, &placed).trim_end());
-                install::carry_out(
-                    context,
-                    &terminal,
-                    &self.title,
-                    &path,
-                    &InstallOptions { card, from: self.from, ..InstallOptions::default() },
-                )
-            }
-        }
+        let currency = self.currency.or(self.limit.map(|limit| limit.currency)).filter(|_| matches!(wanted, Wanted::Purchase(None)));
+        let placed = order(terminal, card, title, &wanted, currency)?;
+        Ok((shown, placed))
     }
 
     /// The price that is agreed to.
     fn price(&self, shown: &Shown) -> Result<Money, Failure> {
         let prices = crate::store::prices(&shown.prices);
-        let wanted = self.currency.or(self.price_limit.map(|limit| limit.currency));
+        let wanted = self.currency.or(self.limit.map(|limit| limit.currency));
         let price = match (wanted, shown.prices.as_slice()) {
             (Some(wanted), all) => *all.iter().find(|price| price.currency == wanted).ok_or_else(|| {
                 Failure::refused("price_changed", format!("{} is not sold in {wanted}", shown.title)).hint(format!("It costs {prices}."))
@@ -118,7 +145,7 @@ impl Buy {
                 return Err(Failure::usage(format!("{} costs {prices}", shown.title)).hint("Say what to pay in: `--currency CODE`."));
             }
         };
-        match self.price_limit {
+        match self.limit {
             Some(limit) if limit.currency != price.currency => {
                 Err(Failure::usage(format!("the limit is in {}, and the price in {}", limit.currency, price.currency))
                     .hint("Give both in one."))
@@ -179,7 +206,8 @@ mod tests {
         }))
         .expect("as the store answers");
         let line = Line::try_parse_from(["buy", "sky-raider"].iter().chain(arguments)).expect("a command line");
-        line.buy.price(&shown).map(|price| price.to_string()).map_err(|failure| failure.code)
+        let Buy { currency, price_limit: limit, .. } = line.buy;
+        Terms { currency, limit, ..Terms::default() }.price(&shown).map(|price| price.to_string()).map_err(|failure| failure.code)
     }
 
     #[test]

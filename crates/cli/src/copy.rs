@@ -1,30 +1,32 @@
-//! `copy`: claims a medium and brings it into the library (C6–C11).
+//! `copy`: claims a medium, or buys the key of one without an identity, and brings it into the library (C6–C11, C18).
+
+mod bought;
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use counterfoil_terminal::Medium;
-use counterfoil_terminal::{CopiedTitle, CopyOptions, Step, copy};
-use counterfoil_terminal::{Library, default_library};
+use counterfoil_terminal::{CopiedTitle, CopyOptions, Library, Medium, Opened, Step, Terminal, copy, default_library};
 use serde_json::json;
 
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::inspect::refresh_note;
-use crate::paying::{self, Consenting};
+use crate::paying::{self, Paying};
 use crate::progress::Progress;
 use crate::units;
 
 /// Claim a medium and copy it into your library
 ///
-/// The first to claim a medium has it. The copy is sealed for your card, this device and this drive. If it is interrupted, repeat
-/// the command: it goes on where it was.
+/// The first to claim a medium has it. Of a medium without an identity, which is everybody's, the key is bought. Where something is charged, its
+/// price is shown and asked about first. The copy is sealed for your card, this device and this drive. If it is interrupted, repeat the command:
+/// it goes on where it was, and is charged once.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   counterfoil copy ./discs/0001 --library ~/Library
   counterfoil copy /media/disc --library /mnt/usb/Library --jobs 1
-  counterfoil copy /media/disc --via https://shop.example --yes --max-price '19.99 EUR'     what a gateway charges for it")]
+  counterfoil copy /media/disc --yes --max-price '19.99 EUR'     of one that is paid for when it is copied
+  counterfoil copy /media/disc --via https://shop.example        paid for there")]
 pub struct Copy {
     /// The medium: a directory, a mounted drive, or a disc image
     #[arg(value_name = "MEDIUM")]
@@ -42,20 +44,31 @@ pub struct Copy {
     #[arg(long)]
     again: bool,
     #[command(flatten)]
-    consenting: Consenting,
+    paying: Paying,
 }
 
 impl Copy {
     /// Claims, copies, confirms.
     pub fn run(self, context: &Context) -> Result<(), Failure> {
-        let terminal = context.terminal_paying(self.consenting)?;
-        let medium = Medium::open_online(&terminal, &self.medium)?;
-        let path = match self.library {
-            Some(path) => path,
+        let mut terminal = context.terminal_paying(self.paying.consenting)?;
+        let opened = Opened::open_online(&terminal, &self.medium)?;
+        let path = match &self.library {
+            Some(path) => path.clone(),
             None => default_library(&terminal)?
                 .ok_or_else(|| Failure::usage("no library is known yet").hint("Say where it is to be: `--library DIR`."))?,
         };
-        let library = Library::create_or_open(&terminal, &path)?;
+        match opened {
+            Opened::Medium(medium) => self.claim(context, &terminal, &medium, &path),
+            Opened::WithoutIdentity(medium) => {
+                let buying = bought::Buying { paying: self.paying, card: context.card_choice(self.no_card), jobs: self.jobs };
+                bought::run(context, &mut terminal, &medium, &path, &buying)
+            }
+        }
+    }
+
+    /// One with an identity: its copy is claimed.
+    fn claim(self, context: &Context, terminal: &Terminal, medium: &Medium, path: &Path) -> Result<(), Failure> {
+        let library = Library::create_or_open(terminal, path)?;
         let progress = Progress::new(&context.output, "copied");
         let show = |step: Step| match step {
             Step::Bytes(at) => progress.at(at.done, at.total),
@@ -66,14 +79,15 @@ impl Copy {
             Step::Refreshing(refreshing) => context.output.note(&refresh_note(&refreshing)),
             _ => {}
         };
-        let options = CopyOptions { card: context.card_choice(self.no_card), jobs: self.jobs, again: self.again };
-        let copied = copy(&terminal, &medium, &library, &options, &show)?;
+        let currency = self.paying.currency();
+        let options = CopyOptions { card: context.card_choice(self.no_card), jobs: self.jobs, currency, again: self.again };
+        let copied = copy(terminal, medium, &library, &options, &show)?;
         progress.finish();
 
         let titles: Vec<_> = copied.titles.iter().map(value).collect();
-        let charged = paying::tell(context, &terminal);
+        let charged = paying::tell(context, terminal);
         let value = json!({ "library": path, "resumed": copied.resumed, "titles": titles, "charged": charged });
-        context.output.result(&value, || copied.titles.iter().map(|title| words(title, &path)).collect())
+        context.output.result(&value, || copied.titles.iter().map(|title| words(title, path)).collect())
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 use counterfoil_core::Refusal;
-use counterfoil_core::wire::ChargeOnOffer;
+use counterfoil_terminal::Price;
 use serde::Serialize;
 
 use crate::output::Output;
@@ -21,9 +21,9 @@ pub struct Failure {
     /// The remedy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// What a gateway would charge, where that was not agreed to or cannot be paid.
+    /// What would be charged, where that was not agreed to or cannot be paid.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub charge: Option<Box<ChargeOnOffer>>,
+    pub charge: Option<Box<Price>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,12 +1,14 @@
 //! `inspect`: what a medium is and allows, and what the authority says of it, of you and of this device (A1, A3, A7, A11, B3).
 
+mod without;
+
 use std::cell::RefCell;
 use std::path::PathBuf;
 
 use clap::Args;
 use counterfoil_core::Rights;
 use counterfoil_core::wire::{IdentityClaims, InspectResult};
-use counterfoil_terminal::{Medium, Refreshing, Signature, inspect};
+use counterfoil_terminal::{Medium, Opened, Refreshing, Signature, inspect};
 use serde_json::{Value, json};
 
 use crate::context::Context;
@@ -35,8 +37,12 @@ impl Inspect {
     /// Reads, verifies, asks.
     pub fn run(self, context: &Context) -> Result<(), Failure> {
         let terminal = context.terminal()?;
-        let open = if self.offline { Medium::open } else { Medium::open_online };
-        let mut medium = self.medium.as_deref().map(|path| open(&terminal, path)).transpose()?;
+        let open = if self.offline { Opened::open } else { Opened::open_online };
+        let mut medium = match self.medium.as_deref().map(|path| open(&terminal, path)).transpose()? {
+            Some(Opened::WithoutIdentity(medium)) => return without::run(context, &terminal, &medium, self.offline),
+            Some(Opened::Medium(medium)) => Some(*medium),
+            None => None,
+        };
         let refreshing = RefCell::new(None);
         let told = |told| *refreshing.borrow_mut() = Some(told);
         let online = match self.offline {
@@ -91,11 +97,14 @@ fn medium_words(identity: &IdentityClaims, signature: Signature, now: Option<&Ri
         let why = if writable { "the database decides" } else { "read-only: the rights on it stay as pressed, the database decides" };
         text += &format!("on medium  {} ({why})\n", rights(&identity.rights));
     }
-    text += &match signature {
-        Signature::Pinned => format!("signature  good, by {}\n", identity.iss),
-        _ => format!("signature  good by the keys on the medium, which say {}; this device has not met that authority yet\n", identity.iss),
-    };
-    text
+    text + &signed(signature, &identity.iss)
+}
+
+fn signed(signature: Signature, by: &str) -> String {
+    match signature {
+        Signature::Pinned => format!("signature  good, by {by}\n"),
+        _ => format!("signature  good by the keys on the medium, which say {by}; this device has not met that authority yet\n"),
+    }
 }
 
 fn refresh_words(refreshing: &Refreshing) -> String {
@@ -127,7 +136,13 @@ fn online_words(answer: &InspectResult) -> String {
             (left, false) => format!("claimed    no; {} left\n", units::count(left.into(), "copy is", "copies are")),
         };
         if medium.paid_on_copy && !medium.yours {
-            text += "price      its key is paid for when it is copied: `counterfoil copy … --via https://…`\n";
+            text += &match medium.prices.as_slice() {
+                [] => {
+                    "price      its key is paid for when it is copied, at a gateway that sells it: `counterfoil copy … --via https://…`\n"
+                        .to_owned()
+                }
+                prices => format!("price      {}, paid for when it is copied\n", crate::store::prices(prices)),
+            };
         }
         for title in medium.titles.iter().filter(|title| title.newest.is_some()) {
             text += &format!("newest     {} {}\n", title.title, title.newest.as_ref().map_or("", |version| version.as_str()));

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use counterfoil_core::{ReleaseVersion, TitleId};
-use counterfoil_terminal::{Control, InstallOptions, Installed, Library, Step, default_library, install};
-use serde_json::json;
+use counterfoil_terminal::{Control, InstallOptions, Installed, Library, Step, Terminal, default_library, install};
+use serde_json::{Value, json};
 
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::paying;
 use crate::progress::Progress;
 use crate::units;
 
@@ -70,19 +71,35 @@ impl Install {
             jobs: self.jobs,
             no_control: self.no_control,
         };
-        carry_out(context, &terminal, &self.title, &path, &options)
+        carry_out(context, &terminal, &self.title, &path, &options, vec![])
     }
 }
 
-/// Installs, shows how far it is, and says what came of it.
+/// Installs, shows how far it is, and says what came of it, with what was charged for it before.
 pub fn carry_out(
     context: &Context,
-    terminal: &counterfoil_terminal::Terminal,
+    terminal: &Terminal,
     title: &TitleId,
     path: &Path,
     options: &InstallOptions,
+    mut charged: Vec<Value>,
 ) -> Result<(), Failure> {
     let library = Library::create_or_open(terminal, path)?;
+    let installed = bring(context, terminal, title, &library, options)?;
+    charged.extend(paying::tell(context, terminal));
+    let mut value = value(&installed, path);
+    value["charged"] = charged.into();
+    context.output.result(&value, || words(&installed, path))
+}
+
+/// Installs, and shows how far it is.
+pub fn bring(
+    context: &Context,
+    terminal: &Terminal,
+    title: &TitleId,
+    library: &Library,
+    options: &InstallOptions,
+) -> Result<Installed, Failure> {
     let progress = Progress::new(&context.output, "installed");
     let show = |step: Step| match step {
         Step::Bytes(at) => progress.at(at.done, at.total),
@@ -96,15 +113,16 @@ pub fn carry_out(
         }
         _ => {}
     };
-    let installed = install(terminal, title, &library, options, &show)?;
+    let installed = install(terminal, title, library, options, &show)?;
     progress.finish();
     if let Some(warning) = warning(&installed.control) {
         context.output.note(&format!("warning: {warning}"));
     }
-    context.output.result(&value(&installed, path), || words(&installed, path))
+    Ok(installed)
 }
 
-fn value(installed: &Installed, library: &Path) -> serde_json::Value {
+/// For programs.
+pub fn value(installed: &Installed, library: &Path) -> serde_json::Value {
     let title = &installed.title;
     json!({
         "library": library, "title": title.title, "name": title.name, "release": title.release, "entry": title.entry,
@@ -124,7 +142,8 @@ fn reused(installed: &Installed) -> u64 {
     installed.title.reused + installed.title.taken
 }
 
-fn words(installed: &Installed, library: &Path) -> String {
+/// For people.
+pub fn words(installed: &Installed, library: &Path) -> String {
     let title = &installed.title;
     let play = format!("\nrun it: counterfoil run {}\n", title.title);
     if installed.already {

@@ -99,7 +99,8 @@ fn words(order: &OrderedTitle) -> String {
     let (day, paid) = (units::moment(order.since), paid(order));
     let mut text = format!("{}  {} ({}), {paid}, {day}\n", order.order_id, order.name, order.title);
     let mut line = |what: String| text += &format!("  {what}\n");
-    line(format!("for {}", order.device_id));
+    let what = if order.kind == OrderKind::Copy { "the key of a medium, copied at" } else { "for" };
+    line(format!("{what} {}", order.device_id));
     match (order.state, order.ended_at) {
         (OrderState::Ended, Some(at)) => line(format!("ended {} ({})", units::moment(at), order.reason.as_deref().unwrap_or("ended"))),
         _ => {

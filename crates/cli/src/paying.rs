@@ -1,8 +1,9 @@
-//! Prices at a gateway: shown and asked about before anything is charged, and what was charged told at the end (C17).
+//! Prices, a gateway's (C17) or the authority's own (C18): shown and asked about before anything is charged, and what was charged told at the end.
 
 use clap::Args;
-use counterfoil_core::Money;
-use counterfoil_terminal::{AskPrice, Consent, PriceAsked, TellStranger, Terminal};
+use counterfoil_core::rules::order::{Collection, Payment};
+use counterfoil_core::{Currency, Money};
+use counterfoil_terminal::{AskPrice, By, Charged, Consent, PriceAsked, TellStranger, Terminal};
 use serde_json::Value;
 
 use crate::context::Context;
@@ -11,12 +12,29 @@ use crate::output::Output;
 /// What is agreed to beforehand.
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub struct Consenting {
-    /// Agree to the price that a gateway shows, without being asked
+    /// Agree to the price that is shown, without being asked
     #[arg(long, short)]
     pub yes: bool,
     /// Agree to no more than this, such as '19.99 EUR'
     #[arg(long, value_name = "PRICE")]
     pub max_price: Option<Money>,
+}
+
+/// What to pay in.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct Paying {
+    /// What to pay in, where it has prices in several currencies [default: that of --max-price]
+    #[arg(long, value_name = "CODE")]
+    pub currency: Option<Currency>,
+    #[command(flatten)]
+    pub consenting: Consenting,
+}
+
+impl Paying {
+    /// The currency that was named, if one was.
+    pub fn currency(&self) -> Option<Currency> {
+        self.currency.or(self.consenting.max_price.map(|limit| limit.currency))
+    }
 }
 
 impl Consenting {
@@ -51,7 +69,13 @@ impl Consenting {
 
 fn words(asked: &PriceAsked<'_>) -> String {
     let offer = asked.offer;
-    let mut words = format!("{}: {} at {}\nthe account holds {}", offer.name, offer.price, asked.gateway, offer.balance);
+    let mut words = format!("{}: {} at {}", offer.name, offer.price, asked.at);
+    words += &match (offer.by, offer.balance, offer.payment) {
+        (By::Gateway, Some(balance), _) => format!("\nthe account holds {balance}"),
+        (By::Authority, Some(balance), _) => format!("\npaid in advance: {balance}"),
+        (By::Authority, None, Some(Collection::Invoice)) => "\nby invoice".to_owned(),
+        _ => String::new(),
+    };
     if let Some(agreed) = asked.agreed.filter(|agreed| *agreed != offer.price) {
         words += &format!("\nthe price was {agreed}, and has changed");
     }
@@ -73,9 +97,19 @@ pub fn stranger(output: Output) -> TellStranger {
 pub fn tell(context: &Context, terminal: &Terminal) -> Vec<Value> {
     let charged = terminal.take_charged();
     for one in &charged {
-        context.output.note(&format!("charged {} for {}; {} left on the account", one.price, one.name, one.balance));
+        context.output.note(&told(one));
     }
     charged.iter().map(|one| serde_json::to_value(one).expect("names and numbers")).collect()
+}
+
+fn told(one: &Charged) -> String {
+    let (price, name) = (one.price, &one.name);
+    match (one.by, one.balance, one.payment) {
+        (By::Gateway, Some(balance), _) => format!("charged {price} for {name}; {balance} left on the account"),
+        (By::Authority, Some(balance), _) => format!("charged {price} for {name}; {balance} left of what was paid in advance"),
+        (By::Authority, _, Some(Payment::Invoice)) => format!("charged {price} for {name}, by invoice"),
+        _ => format!("charged {price} for {name}"),
+    }
 }
 
 #[cfg(test)]
@@ -83,6 +117,7 @@ mod tests {
     use super::*;
     use counterfoil_core::Timestamp;
     use counterfoil_core::wire::ChargeOnOffer;
+    use counterfoil_terminal::Price;
 
     fn beforehand(consenting: Consenting, price: &str, agreed: Option<&str>) -> Option<Consent> {
         let money = |text: &str| text.parse::<Money>().expect("money");
@@ -93,7 +128,7 @@ mod tests {
             balance: money("50 EUR"),
             expires_at: Timestamp(0),
         };
-        consenting.beforehand(&PriceAsked { gateway: "https://shop.example", offer: &offer, agreed: agreed.map(money) })
+        consenting.beforehand(&PriceAsked { at: "https://shop.example", offer: &Price::from(offer), agreed: agreed.map(money) })
     }
 
     #[test]

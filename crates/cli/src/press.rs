@@ -9,6 +9,7 @@ mod medium;
 pub mod rights;
 mod state;
 mod texts;
+mod without;
 
 use std::io::BufRead as _;
 use std::num::NonZeroU64;
@@ -34,6 +35,7 @@ use state::{Order, State};
 #[command(after_help = "Examples:
   counterfoil press --title sky-raider --count 1000 --out ./discs
   counterfoil press --title sky-raider --count 10 --out ./images --as iso --with-client
+  counterfoil press --title sky-raider --without-identity --as iso --out ./giveaway
   counterfoil press --title sky-raider --ids serials.csv --out ./discs --copies 2 --right transfer=no
 
 The file given by --ids has one medium ID per line (4 to 64 of letters, digits and `._:-`), or a column with the heading
@@ -46,7 +48,7 @@ pub struct Press {
     #[arg(long, value_name = "VERSION")]
     version: Option<ReleaseVersion>,
     /// How many media
-    #[arg(long, value_name = "N", required_unless_present_any = ["ids", "batch"], conflicts_with = "ids")]
+    #[arg(long, value_name = "N", required_unless_present_any = ["ids", "batch", "without_identity"], conflicts_with = "ids")]
     count: Option<NonZeroU64>,
     /// Where to
     #[arg(long, value_name = "DIR")]
@@ -67,9 +69,12 @@ pub struct Press {
     /// that your program reads
     #[arg(long = "right", value_name = "KEY=VALUE", value_parser = rights::parse)]
     rights: Vec<rights::Right>,
-    /// The media are given away: their keys are paid for when they are copied, at a gateway that sells them
+    /// The media are given away: their keys are paid for when they are copied, at a gateway that sells them or at the authority
     #[arg(long, conflicts_with = "batch")]
     paid_on_copy: bool,
+    /// One medium that is the same for everybody: to be replicated, given away or offered as a download. Its key is bought by whoever copies it
+    #[arg(long, conflicts_with_all = ["count", "ids", "batch", "copies", "rights", "paid_on_copy", "name"])]
+    without_identity: bool,
     /// Put this client on the media
     #[arg(long)]
     with_client: bool,
@@ -108,6 +113,9 @@ struct Pressed {
 impl Press {
     /// Makes or resumes the batch, fetches the content, writes the media.
     pub fn run(self, context: &Context) -> Result<(), Failure> {
+        if self.without_identity {
+            return without::run(&self, context);
+        }
         let (api, _) = Api::connect(context)?;
         let imported = self.ids.as_deref().map(|path| ids::Ids::check(path, self.skip_bad)).transpose()?;
         let order = Order {
@@ -163,19 +171,19 @@ impl Press {
             return Ok(None);
         }
         let progress = Progress::new(&context.output, "fetched");
-        let common = content::fetch(api, batch, &self.out, self.form, self.with_client, &progress)?;
+        let common = content::fetch(api, &batch.titles, &self.out, self.form, self.with_client, &progress)?;
         progress.finish();
 
         let unit = if self.form == Form::Identity { Unit::Media } else { Unit::Bytes };
         let progress = Progress::counting(&context.output, "pressed", unit);
         let mut press = medium::press(self.form, &self.out, media, &common)?;
         progress.of((media - state.done()) * press.each());
-        let mut identities = Identities::from(api, batch.batch, state.done() + 1, media)?;
+        let mut identities = Identities::from(api, batch.batch, state.done() + 1, media, self.with_client)?;
         let mut list = state.list()?;
         let mut ends: Option<(MediumId, MediumId)> = None;
         while let Some(identity) = identities.next()? {
             let (serial, medium_id) = (identity.serial, identity.medium_id.clone());
-            let path = press.medium(identity, &mut |done| progress.add(done))?;
+            let path = press.medium(Some(serial), identity.label, &mut |done| progress.add(done))?;
             list.add(serial, &medium_id, &path)?;
             let first = ends.take().map_or_else(|| medium_id.clone(), |ends| ends.0);
             ends = Some((first, medium_id));

@@ -15,6 +15,7 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::library::Which;
 use crate::medium_update::{self, Wanted};
+use crate::paying;
 use crate::progress::Progress;
 use crate::units;
 
@@ -206,7 +207,7 @@ fn carry_out(
             Err(error) => done.fail(context, &selected.title, error.into()),
         }
     }
-    done.say(context, library)
+    done.say(context, terminal, library)
 }
 
 /// One title, shown as it goes. Also says which ways led nowhere, and why.
@@ -258,7 +259,8 @@ impl Done {
     }
 
     /// A failure of one title is the command's, and what else was done has been said by then.
-    fn say(self, context: &Context, library: &Library) -> Result<(), Failure> {
+    fn say(self, context: &Context, terminal: &Terminal, library: &Library) -> Result<(), Failure> {
+        let charged = paying::tell(context, terminal);
         if let Some((title, failure)) = self.failed.into_iter().next() {
             for (title, brought, _) in &self.brought {
                 context.output.note(&format!("updated {title} {} → {}", brought.from, brought.to));
@@ -272,6 +274,7 @@ impl Done {
             "titles": self.brought.iter().map(|(title, brought, given_up)| one(title, brought, given_up)).collect::<Vec<_>>(),
             "current": self.current.iter().map(|(title, release)| json!({ "title": title, "release": release })).collect::<Vec<_>>(),
             "installed": self.installed.iter().map(|(title, release)| json!({ "title": title, "release": release })).collect::<Vec<_>>(),
+            "charged": charged,
         });
         context.output.result(&value, || {
             let mut words = String::new();

@@ -26,7 +26,7 @@ pub use medium::{BatchId, MediumId};
 pub use money::{Currency, Money};
 pub use policy::{Policy, SourceDevice};
 pub use recovery_code::{RecoveryCode, RecoveryCodeError};
-pub use refusal::{Code, Refusal};
+pub use refusal::{Code, CopyOffer, Refusal};
 pub use rights::Rights;
 pub use time::Timestamp;
 pub use title::{Channel, Kind, ReleaseVersion, TitleId};

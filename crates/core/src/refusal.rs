@@ -1,5 +1,7 @@
 //! Every "no" of the system: a stable code, a message for people, and what they can do next.
 
+use crate::rules::order::Collection;
+use crate::{Money, TitleId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -90,7 +92,7 @@ codes! {
         "Have the balance topped up by the shop or the operator, then order again.";
     /// C18: the medium was given away, and its key is paid for when it is copied.
     PaymentRequired = "payment_required", "the key of this medium is paid for when it is copied",
-        "Copy it through a gateway that sells it: `counterfoil copy … --via https://…`.";
+        "Run `counterfoil copy` at a terminal, which asks, or agree beforehand: `--yes`. Where the authority does not sell it: `--via https://…`, a gateway that does.";
     /// C17: the account would be charged, and nobody has agreed to the price yet.
     ChargeUnconfirmed = "charge_unconfirmed", "the price has not been agreed to",
         "Run the command at a terminal, which asks, or agree beforehand: `--yes`.";
@@ -216,6 +218,26 @@ pub struct Refusal {
     /// What was wrong here in particular, without secrets and without telling of other people's things.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub detail: Option<String>,
+    /// What it costs, where it can be paid for here and has not been agreed to (C18).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub offer: Option<Box<CopyOffer>>,
+}
+
+/// What a key that is paid for when it is copied costs at the authority itself (C18): in `payment_required`, in `price_changed` and in
+/// `payment_refused`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopyOffer {
+    /// What for: the first of several.
+    pub title: TitleId,
+    /// For people.
+    pub name: String,
+    /// One a currency, in the order of their codes; the copy is paid for in one of them.
+    pub prices: Vec<Money>,
+    /// How it is paid for.
+    pub payment: Collection,
+    /// What the user has paid in advance, one a currency.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub balance: Vec<Money>,
 }
 
 impl Refusal {
@@ -227,7 +249,7 @@ impl Refusal {
 
 impl From<Code> for Refusal {
     fn from(code: Code) -> Self {
-        Refusal { code, message: code.message().into(), hint: code.hint().into(), detail: None }
+        Refusal { code, message: code.message().into(), hint: code.hint().into(), detail: None, offer: None }
     }
 }
 

@@ -16,7 +16,10 @@ pub use gateway::{
     AUTHORITY_NAME, CARD_HEADER, Charge, ChargeOnOffer, EXCHANGE_HEADER, Enrol, EnrolToken, Enrolled, ExchangeRecord, ExchangeRecords,
     ExchangeState, PAY_HEADER, Prepare, Step, Undo, UndoReason,
 };
-pub use identity::{AuthorityDocument, AuthorityKeys, IdentityArea, IdentityClaims, PublisherOnMedium, SealingKeyDocument, TitleOnMedium};
+pub use identity::{
+    AuthorityDocument, AuthorityKeys, IdentityArea, IdentityClaims, Notice, NoticeClaims, PublisherOnMedium, SealingKeyDocument,
+    TitleOnMedium,
+};
 pub use repair::{
     AskRecoveryCode, BURY_HOLDER, BuryHolder, Collect, CollectResult, CollectedGrant, ExchangedKind, FREE_COPIES, FreeCopies,
     REBIND_GRANTS, RebindGrants, RecoveryCodeResult, Reissue, ReissueResult, ReissueState,
@@ -26,9 +29,10 @@ pub use request::{
     Register, RegisterDevice, RegisterDrive, Renew, Request, Transfer,
 };
 pub use result::{
-    AddDeviceResult, Answer, ClaimResult, ConfirmResult, DeviceVerdict, DevicesResult, GrantDocument, HealResult, HolderKind, InboxResult,
-    InspectResult, Job, LicenseResult, LicensedTitle, MediumVerdict, MovedLicense, OrderResult, OrderedTitle, OrdersResult, Outcome,
-    OwnedTitle, RedeemResult, RefundResult, RegisterResult, RenewResult, TitleOnOffer, TransferResult, UserVerdict, UsersDevice, Work,
+    AddDeviceResult, Answer, ChargedCopy, ClaimResult, ConfirmResult, DeviceVerdict, DevicesResult, GrantDocument, HealResult, HolderKind,
+    InboxResult, InspectResult, Job, LicenseResult, LicensedTitle, MediumVerdict, MovedLicense, OrderResult, OrderedTitle, OrdersResult,
+    Outcome, OwnedTitle, RedeemResult, RefundResult, RegisterResult, RenewResult, TitleOnOffer, TransferResult, UserVerdict, UsersDevice,
+    Work,
 };
 pub use selection::{
     ContentsServer, HandIn, HandInResult, SELECTION_TYP, Selected, Selection, SelectionClaims, ShowStatus, ShownStatus, VERDICT_TYP,

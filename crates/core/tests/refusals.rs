@@ -13,6 +13,12 @@ fn every_refusal_is_documented() {
     for code in Code::ALL {
         page += &format!("| `{code}` | {} | {} |\n", code.message(), code.hint());
     }
+    page += "\n## What cannot be reached\n\nNo refusals, but failures, with exit status 3: the same command later gets the same answer, and nothing is issued or charged twice.\n\n\
+             | code | what has happened | what they can do |\n|---|---|---|\n\
+             | `unreachable` | nobody answers at the address, or the line has dropped | Check the network and the address, then repeat the command. |\n\
+             | `server_error` | the server answers with a failure, whose HTTP status and words are told | Repeat the command later; where the status is 4xx, mend what it names. |\n\
+             | `authority_unavailable` | over HTTP, with status 503 (`server_error` at the terminal): the gateway answers, and its authority does not | Repeat the command later: it is the same exchange. What was agreed to is charged once, and only where the key came; what was reserved is not spent before that. |\n\
+             | `unavailable`, `overloaded`, `store_moving` | likewise, of the server itself: it cannot do its work at the moment | Repeat the command later. |\n";
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/refusals.md");
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(&path, &page).expect("docs can be written");

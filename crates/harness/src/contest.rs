@@ -110,6 +110,7 @@ impl Contest {
                 device_id: first.device_id(),
                 title: goods.title.clone(),
                 price: Some(goods.price),
+                currency: None,
                 trial: false,
             });
             yes::<OrderResult>("order", asked(authority, &first, operation, dice)?)?;

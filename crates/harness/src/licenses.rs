@@ -109,6 +109,7 @@ impl Stream {
                 device_id: terminal.device_id(),
                 title: title.clone(),
                 price: Some(euros(0)),
+                currency: None,
                 trial: false,
             });
             let envelope = terminal.ask(&self.authority, order, &mut self.dice);

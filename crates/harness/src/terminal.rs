@@ -119,6 +119,8 @@ impl Terminal {
             card_id: Some(self.card_id()),
             device_id: Some(self.device_id),
             drive_id: None,
+            pay: None,
+            currency: None,
         });
         self.seal(authority, operation, Some(medium), dice)
     }

@@ -29,6 +29,7 @@ pub mod installed;
 pub mod license;
 pub mod licensed;
 pub mod listing;
+pub mod notice;
 pub mod order;
 pub mod orders;
 pub mod press;

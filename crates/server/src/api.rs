@@ -16,6 +16,7 @@ pub mod home;
 pub mod inbox;
 pub mod listings;
 pub mod media;
+pub mod notices;
 pub mod openapi;
 pub mod orders;
 pub mod page;

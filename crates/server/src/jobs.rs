@@ -8,7 +8,7 @@ use counterfoil_core::Timestamp;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::actions::{gateway, reissue, upload};
+use crate::actions::{claim, gateway, reissue, upload};
 use crate::app::App;
 use crate::db::DbError;
 use crate::inbox_watch;
@@ -202,6 +202,9 @@ async fn sweep_exchanges_forever(app: App) {
         app.lead.leading().await;
         if let Err(error) = gateway::sweep(&app).await {
             tracing::warn!(%error, "exchanges that gateways have left could not be ended");
+        }
+        if let Err(error) = claim::sweep(&app).await {
+            tracing::warn!(%error, "orders of copies that nobody has come back for could not be ended");
         }
     }
 }

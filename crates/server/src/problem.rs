@@ -185,7 +185,7 @@ impl From<Refusal> for Problem {
             }
             _ => StatusCode::FORBIDDEN,
         };
-        let Refusal { code, message, hint, detail } = refusal;
+        let Refusal { code, message, hint, detail, offer: _ } = refusal;
         Self {
             status,
             code: code.as_str(),

@@ -13,8 +13,8 @@ use utoipa_axum::routes;
 
 use crate::api::{
     audit, batches, cards, contents, contents_servers, deltas, entries, export, feeds, gateways, health, home, inbox, listings, media,
-    openapi as description, orders, patches, people, pictures, providers, publishers, reissues, releases, rights, selection, shop, staff,
-    store, store_release, terminal, titles, tokens, uploads, users, verify, webhooks, well_known, whoami,
+    notices, openapi as description, orders, patches, people, pictures, providers, publishers, reissues, releases, rights, selection, shop,
+    staff, store, store_release, terminal, titles, tokens, uploads, users, verify, webhooks, well_known, whoami,
 };
 use crate::app::App;
 use crate::auth::{self, Admit};
@@ -78,6 +78,7 @@ fn table(app: &App) -> Table<'_> {
         .on("/v1/batches/{batch}/media/rights", AUTHORITY, Admit::Publisher, routes!(rights::of_query))
         .on("/v1/batches/{batch}/refresh", AUTHORITY, Admit::Publisher, routes!(rights::refresh_batch))
         .on("/v1/batches/{batch}/identities", AUTHORITY, Admit::Publisher, routes!(batches::identities))
+        .on("/v1/notices", AUTHORITY, Admit::Publisher, routes!(notices::get))
         .on("/v1/media/{medium_id}", AUTHORITY, Admit::Publisher, routes!(media::get))
         .on("/v1/media/{medium_id}/rights", AUTHORITY, Admit::Publisher, routes!(rights::of_medium))
         .on("/v1/media/{medium_id}/refresh", AUTHORITY, Admit::Publisher, routes!(rights::refresh_medium))

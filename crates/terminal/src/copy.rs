@@ -18,9 +18,9 @@ use crate::library::{Library, Listed};
 use crate::medium::refresh::Presented;
 use crate::medium::{Medium, MediumError};
 use crate::terminal::Terminal;
-use counterfoil_core::GrantId;
 use counterfoil_core::rules::binding::Purpose;
 use counterfoil_core::wire::{Claim, ClaimResult, Confirm, ConfirmResult, HolderKind, Operation, TitleOnMedium};
+use counterfoil_core::{Currency, GrantId};
 use counterfoil_format::content::{ContentKey, LibraryKey, Release};
 use counterfoil_format::jws::Signer;
 use counterfoil_format::secret::Secret;
@@ -36,6 +36,8 @@ pub struct CopyOptions {
     pub card: CardChoice,
     /// Threads; as many as there are cores where nothing is said.
     pub jobs: Option<NonZeroUsize>,
+    /// What to pay in, where it is paid for when it is copied and has prices in several currencies.
+    pub currency: Option<Currency>,
     /// Use up the medium's copy even where the library holds the same releases from another medium.
     pub again: bool,
 }
@@ -92,7 +94,7 @@ pub fn copy(
         }
         check_space(terminal, medium, library, &sources)?;
         progress(Step::Claiming);
-        claim(terminal, &authority, &mut holder, &claimant, medium, &sources, progress)?;
+        claim(terminal, &authority, &mut holder, &claimant, medium, &sources, options, progress)?;
     }
     let grants = grants_for(&holder, medium, &sources)?;
     let keys = open_all(terminal, &holder, &grants, library)?;
@@ -169,6 +171,7 @@ fn claim(
     claimant: &Claimant,
     medium: &Medium,
     sources: &[Source<'_>],
+    options: &CopyOptions,
     progress: &(dyn Fn(Step) + Sync),
 ) -> Result<()> {
     let identity = medium.identity();
@@ -179,6 +182,8 @@ fn claim(
         card_id: claimant.combination.card.then(|| holder.card_id()),
         device_id: claimant.device,
         drive_id: claimant.drive,
+        pay: None,
+        currency: options.currency,
     };
     let (device_name, medium_name) = (claimant.device_name(), identity.medium_id.to_string());
     let mut proofs = claimant.proofs(holder, &device_name);
@@ -187,6 +192,9 @@ fn claim(
     let presented = Presented::new(medium, &told);
     let accepted = exchange_presenting::<ClaimResult>(terminal, authority, Operation::Claim(operation), &proofs, Some(&presented))?;
 
+    if let Some(charged) = accepted.result.charged.clone() {
+        terminal.note_charged(charged.into());
+    }
     let device = claimant.device.map(|id| id.to_string());
     let mut grants = Vec::new();
     for document in &accepted.result.grants {

@@ -3,7 +3,6 @@
 use crate::card::HolderError;
 use crate::copy::CopyError;
 use crate::exchange::ExchangeError;
-use crate::gateway::Unpaid;
 use crate::hardware::HardwareError;
 use crate::home::HomeError;
 use crate::install::InstallError;
@@ -12,6 +11,7 @@ use crate::library::LibraryError;
 use crate::medium::MediumError;
 use crate::play::PlayError;
 use crate::present::PresentError;
+use crate::price::Unpaid;
 use crate::reissue::ReissueError;
 use crate::save::SaveError;
 use crate::status::StatusError;

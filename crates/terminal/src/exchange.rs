@@ -2,6 +2,7 @@
 
 mod error;
 mod passing;
+mod paying;
 mod stored;
 
 use crate::error::Result;
@@ -62,7 +63,7 @@ pub(crate) fn exchange<T: DeserializeOwned>(
 pub(crate) fn exchange_presenting<'a, T: DeserializeOwned>(
     terminal: &Terminal,
     authority: &Authority,
-    operation: Operation,
+    mut operation: Operation,
     proofs: &[(&str, Signer<'_>)],
     presented: Option<&'a Presented<'a>>,
 ) -> Result<Accepted<'a, T>> {
@@ -71,8 +72,11 @@ pub(crate) fn exchange_presenting<'a, T: DeserializeOwned>(
         Some(stored) => (stored, true),
         None => (Stored::make(terminal, authority, &operation, proofs, presented, &stored_at)?, false),
     };
+    if let Some(agreed) = stored.agreed.filter(|_| stored.pays_authority) {
+        paying::agree(&mut operation, agreed);
+    }
     let mut known = Known { authority: Cow::Borrowed(authority), renewed: false };
-    let mut ended = false;
+    let (mut ended, mut prices) = (false, 0);
     loop {
         let mut refresh = None;
         let refusal = match put(terminal, &mut known, &operation, proofs, &mut stored, Some(&stored_at))? {
@@ -90,12 +94,19 @@ pub(crate) fn exchange_presenting<'a, T: DeserializeOwned>(
         if refusal.code == Code::RateLimited {
             return Err(refusal.into());
         }
+        // The authority itself charges for it (C18): asked about, agreed to on disk, and sent again under the same ID.
+        if prices < paying::PRICES && paying::consent(terminal, &mut operation, &mut stored, &refusal)? {
+            prices += 1;
+            stored = stored.again(terminal, &known.authority, &operation, proofs, &stored_at)?;
+            continue;
+        }
         // What was agreed to pay for is the same exchange, whatever key it is sealed to: it is charged once.
         if refusal.code == Code::EnvelopeInvalid && stored.agreed.is_some() && known.renew(terminal) {
             stored = stored.again(terminal, &known.authority, &operation, proofs, &stored_at)?;
             continue;
         }
         forget(terminal, &stored_at)?;
+        paying::strip(&mut operation);
         if let Some((presented, refresh)) = refresh {
             presented.take(terminal, &refresh);
         }
@@ -108,7 +119,7 @@ pub(crate) fn exchange_presenting<'a, T: DeserializeOwned>(
         // Given up on the way, and nothing charged: the same question is another exchange.
         again |= refusal.code == Code::ExchangeEnded && !std::mem::replace(&mut ended, true);
         if !again {
-            return Err(refusal.into());
+            return Err(paying::unpaid(&operation, refusal));
         }
         stored = Stored::make(terminal, &known.authority, &operation, proofs, presented, &stored_at)?;
     }
@@ -117,7 +128,10 @@ pub(crate) fn exchange_presenting<'a, T: DeserializeOwned>(
 /// By what is asked and, where a medium proves it, by the epoch of its claim secret: a request from before it was refreshed would come from
 /// what looks like an old copy of it.
 fn stored_at(terminal: &Terminal, operation: &Operation, presented: Option<&Presented<'_>>) -> PathBuf {
-    let mut content = Zeroizing::new(serde_json::to_vec(operation).expect("operations are strings and numbers"));
+    // What is agreed to is no part of what is asked: the same command after a crash goes on with the request that says it.
+    let mut named = operation.clone();
+    paying::strip(&mut named);
+    let mut content = Zeroizing::new(serde_json::to_vec(&named).expect("operations are strings and numbers"));
     if let Some(epoch) = presented.map(Presented::epoch).filter(|epoch| *epoch > 1) {
         content.extend_from_slice(&epoch.to_be_bytes());
     }

@@ -1,5 +1,4 @@
-//! A gateway between this terminal and its authority (C16, C17): whether there is one, who is signed in there, and who agrees to what it
-//! charges.
+//! A gateway between this terminal and its authority (C16, C17): whether there is one, and who is signed in there.
 
 pub mod account;
 
@@ -7,9 +6,7 @@ use crate::error::Result;
 use crate::home::Authority;
 use crate::io::{create_dirs, parent, read_small, replace};
 use crate::terminal::Terminal;
-use crate::transport::Charged;
-use counterfoil_core::wire::ChargeOnOffer;
-use counterfoil_core::{Code, Money, Refusal, Timestamp};
+use counterfoil_core::Timestamp;
 use counterfoil_format::encoding::parse_strict;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -18,45 +15,8 @@ use zeroize::Zeroizing;
 /// Longest file of an account that is read, in bytes.
 const LONGEST: u64 = 16 << 10;
 
-/// What is to be agreed to.
-#[derive(Clone, Copy, Debug)]
-pub struct PriceAsked<'a> {
-    /// The gateway's address.
-    pub gateway: &'a str,
-    /// What for, how much, and what the account holds.
-    pub offer: &'a ChargeOnOffer,
-    /// What was agreed to before, where the gateway has come back with another price.
-    pub agreed: Option<Money>,
-}
-
-/// What the person says to a price.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Consent {
-    /// It may be charged.
-    Agreed,
-    /// It may not.
-    Declined,
-    /// It is more than was allowed beforehand.
-    OverLimit(Money),
-    /// There is nobody to ask.
-    NobodyToAsk,
-}
-
-/// Asks somebody whether a price may be charged.
-pub type AskPrice = Box<dyn Fn(&PriceAsked<'_>) -> Consent + Send + Sync>;
-
 /// Tells that an authority was met through a gateway (its address) with no medium at hand: its keys are believed on the gateway's word.
 pub type TellStranger = Box<dyn Fn(&str, &Authority) + Send + Sync>;
-
-/// A price that was not agreed to, or cannot be paid: nothing was charged.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{refusal}")]
-pub struct Unpaid {
-    /// Why not.
-    pub refusal: Refusal,
-    /// What would be charged.
-    pub offer: ChargeOnOffer,
-}
 
 /// An account at a gateway that this home is signed in to, as stored (0600).
 #[derive(Clone, Serialize, Deserialize)]
@@ -88,35 +48,9 @@ impl Terminal {
         Ok(self.home().profile()?.via)
     }
 
-    /// Has prices asked about like that. Otherwise nobody agrees to any.
-    pub fn set_prices(&mut self, ask: AskPrice) {
-        self.prices = Some(ask);
-    }
-
     /// Has it told where the keys of an authority are believed on a gateway's word.
     pub fn set_strangers(&mut self, tell: TellStranger) {
         self.strangers = Some(tell);
-    }
-
-    /// What gateways have charged since this was asked last.
-    pub fn take_charged(&self) -> Vec<Charged> {
-        std::mem::take(&mut *self.charged.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
-    }
-
-    pub(crate) fn note_charged(&self, charged: Charged) {
-        self.charged.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(charged);
-    }
-
-    /// Whether the price may be charged, by whoever is to be asked.
-    pub(crate) fn consent(&self, gateway: &str, offer: &ChargeOnOffer, agreed: Option<Money>) -> std::result::Result<(), Box<Unpaid>> {
-        let asked = PriceAsked { gateway, offer, agreed };
-        let no = |detail: String| Err(Box::new(Unpaid { refusal: Refusal::with(Code::ChargeUnconfirmed, detail), offer: offer.clone() }));
-        let price = format!("`{}` costs {} at {gateway}", offer.title, offer.price);
-        match self.prices.as_ref().map_or(Consent::NobodyToAsk, |ask| ask(&asked)) {
-            Consent::Agreed => Ok(()),
-            Consent::Declined | Consent::NobodyToAsk => no(price),
-            Consent::OverLimit(limit) => no(format!("{price}, which is more than {limit}")),
-        }
     }
 
     /// Who is signed in at a gateway.

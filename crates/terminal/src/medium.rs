@@ -4,6 +4,7 @@ mod directory;
 mod image;
 pub mod layout;
 pub(crate) mod refresh;
+mod without;
 
 use crate::error::Result;
 use crate::exchange::refused;
@@ -22,6 +23,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use zeroize::Zeroizing;
+
+pub use without::{NOTICE_TYP, Opened, WithoutIdentity};
 
 /// `typ` of the identity of a medium.
 pub const IDENTITY_TYP: &str = "counterfoil-identity+jwt";
@@ -79,6 +82,9 @@ pub enum MediumError {
         /// Why not.
         reason: String,
     },
+    /// It has no identity that could be presented, claimed or refreshed (C18).
+    #[error("{} is a medium without an identity: there are others exactly like it", .0.display())]
+    WithoutIdentity(PathBuf),
     /// It cannot be read: a bad sector, or somebody has pulled it out.
     #[error("the medium cannot be read: {file} at {offset}: {source}")]
     Unreadable {
@@ -107,6 +113,7 @@ impl MediumError {
     pub fn code(&self) -> &'static str {
         match self {
             MediumError::NotAMedium { .. } => "not_a_medium",
+            MediumError::WithoutIdentity(_) => "without_identity",
             MediumError::Unreadable { .. } => "medium_unreadable",
             MediumError::NoContent(_) => "no_content",
             MediumError::NotAuthentic { .. } => "content_not_authentic",
@@ -117,6 +124,9 @@ impl MediumError {
     pub fn hint(&self) -> &'static str {
         match self {
             MediumError::NotAMedium { .. } => "Name the directory, mount point or image that holds `identity.json`.",
+            MediumError::WithoutIdentity(_) => {
+                "Its key is bought when it is copied: `counterfoil copy MEDIUM`. `counterfoil inspect MEDIUM` shows what is on it."
+            }
             MediumError::Unreadable { .. } => "Insert the medium again and clean it, then repeat the command; it goes on where it was.",
             MediumError::NoContent(_) => "It may carry only the right to the title. Put the content area beside it, as its maker says.",
             MediumError::NotAuthentic { .. } => "The medium is damaged or was altered. Ask where it was bought; nothing was used up.",
@@ -204,25 +214,7 @@ impl Medium {
     /// # Errors
     /// [`MediumError`].
     pub fn release(&self, title: &TitleOnMedium) -> Result<(String, Release)> {
-        let token = self.content(&title.title).token()?;
-        let wrong = |reason: String| MediumError::NotAuthentic { title: title.title.clone(), reason };
-        let key: VerifyingKey = title.publisher.key.parse().map_err(|_| wrong("its publisher's key is none".into()))?;
-        let release = Release::verify(&token, |kid| (kid == title.publisher.id).then_some(key))
-            .map_err(|error: ReleaseError| wrong(error.to_string()))?;
-        let pressed = release.version == title.release.as_str();
-        if release.title != title.title.as_str() || !(pressed || self.is_listed(title, key, &token, &release)) {
-            return Err(wrong(format!("it is release {} of `{}`", release.version, release.title)).into());
-        }
-        Ok((token, release))
-    }
-
-    /// Whether the publisher's feed that lies beside a release lists it, and does not take it back.
-    fn is_listed(&self, title: &TitleOnMedium, key: VerifyingKey, token: &str, release: &Release) -> bool {
-        let feed = read_area(&*self.files, &format!("{}/{}", layout::title(&title.title), layout::FEED), MAX_FEED as u64);
-        let Some(feed) = feed.ok().and_then(|bytes| String::from_utf8(bytes).ok()) else { return false };
-        let Ok(feed) = Feed::verify(&feed, |kid| (kid == title.publisher.id).then_some(key)) else { return false };
-        let listed = feed.find(&release.version).filter(|_| feed.title == title.title.as_str());
-        listed.is_some_and(|listed| listed.document == ObjectName::of(token.as_bytes()) && !listed.withdrawn)
+        authentic(&*self.files, title)
     }
 
     /// The content of a title on it.
@@ -242,6 +234,29 @@ impl Medium {
             Err(source) => Err(MediumError::Unreadable { file: directory, offset: 0, source }.into()),
         }
     }
+}
+
+/// The release of a title in an area, as [`Medium::release`].
+fn authentic(files: &dyn Area, title: &TitleOnMedium) -> Result<(String, Release)> {
+    let token = OnArea { area: files, title: &title.title }.token()?;
+    let wrong = |reason: String| MediumError::NotAuthentic { title: title.title.clone(), reason };
+    let key: VerifyingKey = title.publisher.key.parse().map_err(|_| wrong("its publisher's key is none".into()))?;
+    let release = Release::verify(&token, |kid| (kid == title.publisher.id).then_some(key))
+        .map_err(|error: ReleaseError| wrong(error.to_string()))?;
+    let pressed = release.version == title.release.as_str();
+    if release.title != title.title.as_str() || !(pressed || is_listed(files, title, key, &token, &release)) {
+        return Err(wrong(format!("it is release {} of `{}`", release.version, release.title)).into());
+    }
+    Ok((token, release))
+}
+
+/// Whether the publisher's feed that lies beside a release lists it, and does not take it back.
+fn is_listed(files: &dyn Area, title: &TitleOnMedium, key: VerifyingKey, token: &str, release: &Release) -> bool {
+    let feed = read_area(files, &format!("{}/{}", layout::title(&title.title), layout::FEED), MAX_FEED as u64);
+    let Some(feed) = feed.ok().and_then(|bytes| String::from_utf8(bytes).ok()) else { return false };
+    let Ok(feed) = Feed::verify(&feed, |kid| (kid == title.publisher.id).then_some(key)) else { return false };
+    let listed = feed.find(&release.version).filter(|_| feed.title == title.title.as_str());
+    listed.is_some_and(|listed| listed.document == ObjectName::of(token.as_bytes()) && !listed.withdrawn)
 }
 
 /// Verifies an identity area by the keys that its authority is known for here, or else by those in it. Says whether the key was known.
@@ -290,7 +305,7 @@ pub(crate) fn find_area(terminal: &Terminal, path: &Path) -> Result<Box<dyn Area
     if metadata.directory {
         return Ok(Box::new(directory::Directory { io: io.clone(), path: path.to_owned() }));
     }
-    if path.file_name().is_some_and(|name| name == layout::IDENTITY) {
+    if path.file_name().is_some_and(|name| name == layout::IDENTITY || name == layout::NOTICE) {
         return Ok(Box::new(directory::Directory { io: io.clone(), path: parent(path).to_owned() }));
     }
     let file: Box<dyn ReadAt> = io.open(path).map_err(IoFailure::at("read", path))?;
@@ -301,6 +316,9 @@ pub(crate) fn find_area(terminal: &Terminal, path: &Path) -> Result<Box<dyn Area
 fn read_identity(area: &dyn Area, path: &Path) -> Result<Vec<u8>> {
     match read_area(area, layout::IDENTITY, IdentityArea::LIMIT as u64) {
         Ok(bytes) => Ok(bytes),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && area.open(layout::NOTICE).is_ok() => {
+            Err(MediumError::WithoutIdentity(path.to_owned()).into())
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             Err(MediumError::NotAMedium { path: path.to_owned(), reason: "it holds no `identity.json`".into() }.into())
         }

@@ -6,16 +6,17 @@ use crate::error::Result;
 use crate::exchange::{ask, exchange};
 use crate::library::Library;
 use crate::license::end;
+use crate::price::{By, Charged};
 use crate::terminal::Terminal;
-use counterfoil_core::rules::order::Wanted;
+use counterfoil_core::rules::order::{Payment, Wanted};
 use counterfoil_core::wire::{Operation, Order, OrderResult, Orders, OrdersResult, Refund, RefundResult};
-use counterfoil_core::{OrderId, TitleId};
+use counterfoil_core::{Currency, OrderId, TitleId};
 
-/// Orders a title for this device. Interrupted, the same again is the same order, and is charged once.
+/// Orders a title for this device, paid for in that currency where the price is a gateway's. Interrupted, the same again is the same order, and is charged once.
 ///
 /// # Errors
 /// The refusals of `order`; [`crate::transport::TransportError`].
-pub fn order(terminal: &Terminal, card: &CardChoice, title: &TitleId, wanted: &Wanted) -> Result<OrderResult> {
+pub fn order(terminal: &Terminal, card: &CardChoice, title: &TitleId, wanted: &Wanted, currency: Option<Currency>) -> Result<OrderResult> {
     let _home = terminal.home().lock()?;
     let authority = terminal.meet(&[])?;
     let asker = Asker::new(terminal, &authority, card, terminal.home().profile()?.library.as_deref())?;
@@ -29,9 +30,17 @@ pub fn order(terminal: &Terminal, card: &CardChoice, title: &TitleId, wanted: &W
         device_id: asker.device,
         title: title.clone(),
         price,
+        currency,
         trial,
     });
-    Ok(exchange(terminal, &authority, operation, &asker.proofs())?.applied(terminal))
+    let placed: OrderResult = exchange(terminal, &authority, operation, &asker.proofs())?.applied(terminal);
+    if let (None, Some(price)) = (terminal.via()?, placed.charged.filter(|charged| charged.amount > 0)) {
+        let (title, name, order) = (title.clone(), title.to_string(), Some(placed.order_id));
+        let balance = placed.balance;
+        let payment = Some(if balance.is_some() { Payment::Balance } else { Payment::Invoice });
+        terminal.note_charged(Charged { by: By::Authority, price, title, name, exchange: None, order, payment, balance });
+    }
+    Ok(placed)
 }
 
 /// What the user has ordered, on whichever device, and what is left of what was paid in advance.

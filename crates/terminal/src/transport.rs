@@ -9,8 +9,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::gateway::Unpaid;
 use crate::io::words;
+use crate::price::Unpaid;
 use crate::tus::TusUpload;
 use counterfoil_format::content::ReadAt;
 
@@ -197,6 +197,10 @@ impl TransportError {
             TransportError::Misdirected { urls, .. } if urls.is_empty() => "Tell the operator: the server does not say who does it.".into(),
             TransportError::Misdirected { urls, .. } => {
                 format!("Renew what is known of the authority: `counterfoil authority refresh`. It names {}.", urls.join(", "))
+            }
+            // It was understood, and is wrong.
+            TransportError::Status { status: 400 | 413 | 415 | 422, .. } => {
+                "Mend what it names: the same again is refused again. Nothing was issued or charged for it.".into()
             }
             TransportError::Status { .. } => "Repeat the command later: nothing is issued or charged twice.".into(),
             TransportError::NotAnAuthority { .. } => "Check the address given with `--server`.".into(),
@@ -423,7 +427,7 @@ pub(crate) fn problem(url: &str, status: u16, body: &[u8]) -> TransportError {
             refusal.detail = problem.detail;
             refusal.hint = problem.hint.unwrap_or(refusal.hint);
             match problem.charge {
-                Some(offer) => TransportError::Unpaid(Box::new(Unpaid { refusal, offer })),
+                Some(offer) => TransportError::Unpaid(Box::new(Unpaid { refusal, offer: offer.into() })),
                 None => TransportError::Refused(refusal),
             }
         }

@@ -12,7 +12,7 @@ use counterfoil_format::sign::VerifyingKey;
 use counterfoil_terminal::layout;
 use serde::Deserialize;
 
-use super::state::Batch;
+use super::state::TitleInBatch;
 use super::{Form, texts};
 use crate::failure::Failure;
 use crate::files;
@@ -29,8 +29,6 @@ pub struct Common {
     temporary: bool,
     /// In a stable order.
     pub files: Vec<CommonFile>,
-    /// Whether the client is among them.
-    pub with_client: bool,
 }
 
 /// One of them.
@@ -68,15 +66,22 @@ struct PublisherRecord {
 }
 
 /// Brings them together below `out`.
-pub fn fetch(api: &Api, batch: &Batch, out: &Path, form: Form, with_client: bool, progress: &Progress) -> Result<Common, Failure> {
+pub fn fetch(
+    api: &Api,
+    titles: &[TitleInBatch],
+    out: &Path,
+    form: Form,
+    with_client: bool,
+    progress: &Progress,
+) -> Result<Common, Failure> {
     let temporary = form != Form::Identity;
-    let mut common = Common { root: out.join(if temporary { ".content" } else { "common" }), temporary, files: Vec::new(), with_client };
+    let mut common = Common { root: out.join(if temporary { ".content" } else { "common" }), temporary, files: Vec::new() };
     common.write(layout::START, texts::START.as_bytes(), 0o755)?;
     if with_client {
         common.client()?;
     }
     let mut objects = Vec::new();
-    for title in &batch.titles {
+    for title in titles {
         let record: ReleaseRecord = api.get(&format!("/v1/titles/{}/releases/{}", title.title, title.version))?;
         let release = check(api, title, &record.document)?;
         common.write(&layout::release(&title.title), record.document.as_bytes(), 0o644)?;
@@ -101,7 +106,7 @@ pub fn fetch(api: &Api, batch: &Batch, out: &Path, form: Form, with_client: bool
 }
 
 /// The release document, if it is the publisher's for this title and version.
-fn check(api: &Api, title: &super::state::TitleInBatch, document: &str) -> Result<Release, Failure> {
+fn check(api: &Api, title: &TitleInBatch, document: &str) -> Result<Release, Failure> {
     let record: TitleRecord = api.get(&format!("/v1/titles/{}", title.title))?;
     let publisher: PublisherRecord = api.get(&format!("/v1/publishers/{}", record.publisher))?;
     let release = Release::verify(document, |kid| publisher.key.filter(|_| kid == record.publisher));

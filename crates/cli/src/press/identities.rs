@@ -6,7 +6,9 @@ use counterfoil_core::wire::{IdentityArea, IdentityClaims};
 use counterfoil_core::{BatchId, MediumId};
 use counterfoil_format::jws::unverified_payload;
 
-use super::read_line;
+use counterfoil_terminal::layout;
+
+use super::{read_line, texts};
 use crate::failure::Failure;
 use crate::publisher::api::Api;
 
@@ -16,12 +18,22 @@ pub struct Identity {
     pub serial: u64,
     /// Which medium.
     pub medium_id: MediumId,
-    /// What the authority vouches for.
-    pub claims: IdentityClaims,
-    /// Where the authority can be reached.
-    pub urls: Vec<String>,
-    /// The bytes for the medium.
+    /// What it says.
+    pub label: Label,
+}
+
+/// What stands on a medium besides what is the same on all of its batch, or on all without an identity.
+pub struct Label {
+    /// What the bytes are called there.
+    pub file: &'static str,
+    /// The identity area, or the notice.
     pub area: Vec<u8>,
+    /// What it is, for people.
+    pub readme: String,
+    /// Name of the volume, where it has one: the first title's.
+    pub volume: String,
+    /// When it was vouched for, seconds.
+    pub iat: i64,
 }
 
 /// The stream of them.
@@ -31,13 +43,15 @@ pub struct Identities {
     /// Serial that comes next.
     next: u64,
     last: u64,
+    /// Whether the client is on the media.
+    with_client: bool,
 }
 
 impl Identities {
     /// Those with the serials `first` to `last`.
-    pub fn from(api: &Api, batch: BatchId, first: u64, last: u64) -> Result<Self, Failure> {
+    pub fn from(api: &Api, batch: BatchId, first: u64, last: u64, with_client: bool) -> Result<Self, Failure> {
         let stream = api.stream(&format!("/v1/batches/{batch}/identities?from={first}&count={}", last + 1 - first))?;
-        Ok(Self { batch, lines: BufReader::with_capacity(256 * 1024, stream), next: first, last })
+        Ok(Self { batch, lines: BufReader::with_capacity(256 * 1024, stream), next: first, last, with_client })
     }
 
     /// The next one; nothing after the last.
@@ -61,7 +75,14 @@ impl Identities {
             return Err(wrong());
         }
         self.next += 1;
-        Ok(Some(Identity { serial: claims.serial, medium_id: claims.medium_id.clone(), urls: area.authority.urls, claims, area: line }))
+        let label = Label {
+            file: layout::IDENTITY,
+            readme: texts::readme(&claims, &area.authority.urls, self.with_client),
+            volume: claims.titles.first().map_or("COUNTERFOIL".to_owned(), |title| title.title.to_string()),
+            iat: claims.iat,
+            area: line,
+        };
+        Ok(Some(Identity { serial: claims.serial, medium_id: claims.medium_id, label }))
     }
 }
 

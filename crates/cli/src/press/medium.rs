@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use counterfoil_terminal::layout;
 
+use super::Form;
 use super::content::Common;
-use super::identities::Identity;
-use super::{Form, texts};
+use super::identities::Label;
 use crate::failure::Failure;
 use crate::files;
 
@@ -17,8 +17,8 @@ mod plant;
 
 /// Writes media of one form.
 pub trait Press {
-    /// Writes one medium and says where.
-    fn medium(&mut self, identity: Identity, progress: &mut dyn FnMut(u64)) -> Result<PathBuf, Failure>;
+    /// Writes one medium and says where: by its number, or the one without an identity.
+    fn medium(&mut self, serial: Option<u64>, label: Label, progress: &mut dyn FnMut(u64)) -> Result<PathBuf, Failure>;
 
     /// What each medium adds to the progress.
     fn each(&self) -> u64;
@@ -53,15 +53,15 @@ struct Directory<'a> {
 }
 
 impl Press for Directory<'_> {
-    fn medium(&mut self, identity: Identity, progress: &mut dyn FnMut(u64)) -> Result<PathBuf, Failure> {
-        let path = self.out.join(name(identity.serial, self.digits));
+    fn medium(&mut self, serial: Option<u64>, label: Label, progress: &mut dyn FnMut(u64)) -> Result<PathBuf, Failure> {
+        let path = self.out.join(name(serial, self.digits));
         let partial = files::beside(&path);
         for leftover in [&partial, &path] {
             if fs::symlink_metadata(leftover).is_ok() {
                 fs::remove_dir_all(leftover).map_err(|error| Failure::file("remove", leftover, &error))?;
             }
         }
-        self.fill(&partial, &identity, progress)?;
+        self.fill(&partial, &label, progress)?;
         fs::rename(&partial, &path).map_err(|error| Failure::file("make", &path, &error))?;
         // A copy that was made for linking moved with its medium.
         for source in &mut self.sources {
@@ -86,13 +86,12 @@ impl Press for Directory<'_> {
 }
 
 impl Directory<'_> {
-    fn fill(&mut self, directory: &Path, identity: &Identity, progress: &mut dyn FnMut(u64)) -> Result<(), Failure> {
+    fn fill(&mut self, directory: &Path, label: &Label, progress: &mut dyn FnMut(u64)) -> Result<(), Failure> {
         let make = |path: &Path| {
             fs::DirBuilder::new().recursive(true).mode(0o755).create(path).map_err(|error| Failure::file("make", path, &error))
         };
         make(directory)?;
-        let readme = texts::readme(&identity.claims, &identity.urls, self.common.with_client);
-        for (name, bytes) in [(layout::IDENTITY, identity.area.as_slice()), (layout::README, readme.as_bytes())] {
+        for (name, bytes) in [(label.file, label.area.as_slice()), (layout::README, label.readme.as_bytes())] {
             let path = directory.join(name);
             fs::write(&path, bytes).map_err(|error| Failure::file("write", &path, &error))?;
         }
@@ -112,9 +111,9 @@ impl Directory<'_> {
     }
 }
 
-/// `0001`: as wide as the last one.
-fn name(serial: u64, digits: usize) -> String {
-    format!("{serial:0digits$}")
+/// `0001`: as wide as the last one. The one without an identity is all of its kind.
+fn name(serial: Option<u64>, digits: usize) -> String {
+    serial.map_or_else(|| "medium".to_owned(), |serial| format!("{serial:0digits$}"))
 }
 
 /// One call instead of one for every file: all of them are durable after it.

@@ -1,6 +1,6 @@
 //! What people find on a medium beside the areas (B9, C20): a launcher, and a page that says what it is.
 
-use counterfoil_core::wire::IdentityClaims;
+use counterfoil_core::wire::{IdentityClaims, NoticeClaims};
 
 /// `START`: finds the client and says what can be done. Nothing is done unasked.
 pub const START: &str = r#"#!/bin/sh
@@ -30,7 +30,8 @@ To use it:
   2. once per computer   "$here/START" register --library DIR
   3. for this medium     "$here/START" copy --library DIR
   4. as often as wanted  $client play TITLE --library DIR
-The medium can be copied as often as its rights say, usually once, into the library of whoever does it first.
+A medium with an identity can be copied as often as its rights say, usually once, into the library of whoever does it first. One without is
+everybody's, and its key is bought when it is copied.
 TEXT
     ;;
 register)
@@ -64,12 +65,34 @@ pub fn readme(identity: &IdentityClaims, urls: &[String], with_client: bool) -> 
              ./START card new                makes your card, once\n  \
              ./START register --library DIR  registers you, once per computer\n  \
              ./START copy --library DIR      copies it into the library in DIR\n\n";
-    text += if with_client {
+    text + client(with_client)
+}
+
+/// `README.txt` of media without an identity (C18).
+pub fn readme_without(notice: &NoticeClaims, urls: &[String], with_client: bool) -> String {
+    let mut text = String::from("This is a Counterfoil medium without an identity: copy it, and give it away.\n\nIt carries\n");
+    for title in &notice.titles {
+        text += &format!("  {} ({}), release {}, of {}\n", title.name, title.kind, title.release, title.publisher.id);
+    }
+    text += "\n";
+    for url in urls {
+        text += &format!("Authority   {url}\n");
+    }
+    text += "\nThe content is encrypted. Its key is bought when it is copied, from the authority or a shop that sells it: the price is shown\n\
+             before anything is charged. Afterwards the medium and the network are not needed to play.\n\n\
+             How to use it, in a shell in this directory:\n  ./START                         says what this is\n  \
+             ./START card new                makes your card, once\n  \
+             ./START register --library DIR  registers you, once per computer\n  \
+             ./START copy --library DIR      buys its key, and copies it into the library in DIR\n\n";
+    text + client(with_client)
+}
+
+fn client(with_client: bool) -> &'static str {
+    if with_client {
         "The client for this kind of computer is in client/.\n"
     } else {
         "The client, `counterfoil`, has to be installed on the computer.\n"
-    };
-    text
+    }
 }
 
 /// `README.txt` for the plant, beside identity areas.

@@ -15,19 +15,19 @@ use crate::world::{
 const TITLE: &str = "sky-raider";
 
 /// A gateway's process, with what it keeps.
-struct Gateway {
+pub struct Gateway {
     data: PathBuf,
     ready: PathBuf,
     log: PathBuf,
     database: Option<String>,
     process: Option<Child>,
-    id: String,
+    pub id: String,
     url: String,
 }
 
 impl Gateway {
     /// Registered at the authority at 30 %, enrolled, with a price for the title; it runs.
-    fn new(world: &mut World, engine: Engine) -> Self {
+    pub fn new(world: &mut World, engine: Engine) -> Self {
         let private = free_address();
         world.kill();
         world.configure("COUNTERFOILD__GATEWAYS__LISTEN", &private);
@@ -58,7 +58,7 @@ impl Gateway {
         outcome(self.command(arguments))
     }
 
-    fn start(&mut self) {
+    pub fn start(&mut self) {
         let _ = fs::remove_file(&self.ready);
         let log = File::options().create(true).append(true).open(&self.log).expect("a log");
         let mut serve = self.command(["serve"]);
@@ -76,7 +76,7 @@ impl Gateway {
     }
 
     /// `SIGKILL`, as a power cut would.
-    fn kill(&mut self) {
+    pub fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.kill().expect("killed");
             process.wait().expect("gone");
@@ -84,7 +84,7 @@ impl Gateway {
     }
 
     /// A customer with an account that holds so much, whose device knows nobody but the gateway.
-    fn customer(&self, world: &World, name: &str, money: &str) -> Device {
+    pub fn customer(&self, world: &World, name: &str, money: &str) -> Device {
         let mut device = world.device(name);
         // Nobody answers there.
         device.url = "http://127.0.0.1:9".to_owned();
@@ -139,7 +139,7 @@ fn period() -> String {
     now.done().stdout().trim().to_owned()
 }
 
-fn engine_of(world: &World) -> Engine {
+pub fn engine_of(world: &World) -> Engine {
     if world.is_on_postgres() { Engine::Postgres } else { Engine::Sqlite }
 }
 

@@ -9,6 +9,7 @@ mod damage;
 mod data;
 mod feeds;
 mod gateway;
+mod giving;
 mod installing;
 mod licensing;
 mod medium_updating;

@@ -4,7 +4,7 @@
 
 use super::split::{Share, operator_part};
 use crate::wire::{Charge, ExchangeState as State};
-use crate::{Code, Money, Refusal, Timestamp, TitleId};
+use crate::{Code, Currency, Money, Refusal, Timestamp, TitleId};
 
 /// How the key that a request asks for is paid for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,27 +39,58 @@ pub struct Priced {
 }
 
 /// What a copy of a medium costs at a gateway: the sum of what its titles cost there, in the first currency by the alphabet that all of those have a
-/// price in. Nothing where the gateway does not charge for it.
+/// price in, or in the one that is wanted. Nothing where the gateway does not charge for it.
 ///
 /// # Errors
-/// [`Code::NotForSale`]: its key is paid for when it is copied, and not sold at this gateway.
-pub fn copy(titles: &[Priced], every_copy: bool, paid_on_copy: bool, share: Share) -> Result<Option<Charge>, Refusal> {
+/// [`Code::NotForSale`]: its key is paid for when it is copied, and not sold at this gateway; [`Code::PriceChanged`]: not in that currency.
+pub fn copy(
+    titles: &[Priced],
+    every_copy: bool,
+    paid_on_copy: bool,
+    wanted: Option<Currency>,
+    share: Share,
+) -> Result<Option<Charge>, Refusal> {
     if !every_copy && !paid_on_copy {
         return Ok(None);
     }
-    let sold: Vec<&Priced> = titles.iter().filter(|title| !title.prices.is_empty()).collect();
-    let Some(first) = sold.first() else {
+    let Some(sold) = sold(titles) else {
         let detail = "the gateway sells no key of this medium";
         return if paid_on_copy { Err(Refusal::with(Code::NotForSale, detail)) } else { Ok(None) };
     };
+    let first =
+        sold.prices.first().ok_or_else(|| Refusal::with(Code::NotForSale, "its titles have no price in one currency at the gateway"))?;
+    let price = match wanted {
+        None => *first,
+        Some(wanted) => in_currency(&sold.prices, wanted)?,
+    };
+    Ok(Some(charge(&sold.title, &sold.name, price, share)))
+}
+
+/// What those of a medium's titles that have a price cost together: by the name of the first, with all their names, and the sums in the order of
+/// the currencies that each has a price in. Nothing where none is sold.
+pub fn sold(titles: &[Priced]) -> Option<Priced> {
+    let sold: Vec<&Priced> = titles.iter().filter(|title| !title.prices.is_empty()).collect();
+    let first = sold.first()?;
     let sum = |currency| {
         let mut prices = sold.iter().map(|title| title.prices.iter().find(|price| price.currency == currency));
         prices.try_fold(0_u64, |sum, price| sum.checked_add(price?.amount)).map(|amount| Money { currency, amount })
     };
-    let price = first.prices.iter().filter_map(|price| sum(price.currency)).min_by_key(|price| price.currency);
-    let price = price.ok_or_else(|| Refusal::with(Code::NotForSale, "its titles have no price in one currency at the gateway"))?;
+    let mut prices: Vec<Money> = first.prices.iter().filter_map(|price| sum(price.currency)).collect();
+    prices.sort_by_key(|price| price.currency);
     let names: Vec<&str> = sold.iter().map(|title| title.name.as_str()).collect();
-    Ok(Some(charge(&first.title, &names.join(", "), price, share)))
+    Some(Priced { title: first.title.clone(), name: names.join(", "), prices })
+}
+
+/// The price in a currency.
+///
+/// # Errors
+/// [`Code::PriceChanged`] where there is none, which says which there are.
+pub fn in_currency(prices: &[Money], wanted: Currency) -> Result<Money, Refusal> {
+    let price = prices.iter().find(|price| price.currency == wanted).copied();
+    price.ok_or_else(|| {
+        let all: Vec<String> = prices.iter().map(Money::to_string).collect();
+        Refusal::with(Code::PriceChanged, format!("it is not sold in {wanted}, but for {}", all.join(" or ")))
+    })
 }
 
 /// What is charged at a price.
@@ -188,20 +219,24 @@ mod tests {
         let game = priced("sky-raider", &["9.00 EUR", "10.00 USD"]);
         let film = priced("blue-moon", &["1.00 USD"]);
         let extra = priced("extra", &[]);
-        let cost = |titles: &[Priced]| copy(titles, true, false, share()).expect("sold").map(|charge| charge.price.to_string());
+        let cost = |titles: &[Priced]| copy(titles, true, false, None, share()).expect("sold").map(|charge| charge.price.to_string());
         assert_eq!(cost(std::slice::from_ref(&game)).as_deref(), Some("9.00 EUR"));
         assert_eq!(cost(&[game.clone(), film.clone(), extra.clone()]).as_deref(), Some("11.00 USD"), "the currency that both have");
         assert_eq!(cost(std::slice::from_ref(&extra)), None);
-        let both = copy(&[extra.clone(), game.clone(), film], false, true, share()).expect("sold").expect("charged for");
+        let paid_in = |code: &str| copy(std::slice::from_ref(&game), true, false, code.parse().ok(), share());
+        assert_eq!(paid_in("USD").expect("sold").expect("charged for").price, money("10.00 USD"));
+        let refused = paid_in("GBP").expect_err("no such price");
+        assert!(refused.code == Code::PriceChanged && refused.detail.expect("says more").contains("9.00 EUR or 10.00 USD"));
+        let both = copy(&[extra.clone(), game.clone(), film], false, true, None, share()).expect("sold").expect("charged for");
         assert_eq!((both.title.as_str(), both.name.as_str(), both.operator_part), ("sky-raider", "SKY-RAIDER, BLUE-MOON", 770));
         assert_eq!(
-            copy(std::slice::from_ref(&game), false, false, share()),
+            copy(std::slice::from_ref(&game), false, false, None, share()),
             Ok(None),
             "neither medium nor contract says that it is charged for"
         );
-        assert_eq!(copy(&[extra], false, true, share()).map_err(|refusal| refusal.code), Err(Code::NotForSale));
+        assert_eq!(copy(&[extra], false, true, None, share()).map_err(|refusal| refusal.code), Err(Code::NotForSale));
         let apart = [game, priced("blue-moon", &["1.00 GBP"])];
-        assert_eq!(copy(&apart, true, false, share()).map_err(|refusal| refusal.code), Err(Code::NotForSale));
+        assert_eq!(copy(&apart, true, false, None, share()).map_err(|refusal| refusal.code), Err(Code::NotForSale));
     }
 
     #[test]

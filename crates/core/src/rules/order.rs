@@ -31,6 +31,8 @@ words! {
         Purchase = "purchase",
         /// A while to try it.
         Trial = "trial",
+        /// The key of a medium that is paid for when it is copied (C18).
+        Copy = "copy",
     }
 }
 
@@ -51,6 +53,8 @@ words! {
 words! {
     /// Where an order stands.
     OrderState {
+        /// Charged for a copy that is being granted, or refused after all (C18).
+        Open = "open",
         /// Paid, or nothing was to be paid.
         Paid = "paid",
         /// Charged, and not paid yet.
@@ -162,6 +166,43 @@ pub fn decide(wanted: &Wanted, facts: &Facts, collection: Collection, now: Times
     }
 }
 
+/// C18: the order that pays for a copy at the authority itself, at the price that was agreed to.
+///
+/// # Errors
+/// [`Code::DeviceNotRegistered`], [`Code::PriceChanged`].
+pub fn copy(agreed: Money, prices: &[Money], registered: bool, collection: Collection) -> Result<Decision, Refusal> {
+    if !registered {
+        return Err(Code::DeviceNotRegistered.into());
+    }
+    if !prices.contains(&agreed) {
+        return Err(Refusal::with(Code::PriceChanged, format!("{agreed} was shown, and is not the price")));
+    }
+    Ok(Decision {
+        kind: OrderKind::Copy,
+        charge: Some(agreed),
+        payment: payment(agreed, collection),
+        state: OrderState::Open,
+        policy: Policy::default(),
+        expires_at: None,
+        refundable_until: None,
+    })
+}
+
+/// How a price is paid.
+fn payment(price: Money, collection: Collection) -> Payment {
+    match collection {
+        _ if price.amount == 0 => Payment::Free,
+        Collection::Balance => Payment::Balance,
+        Collection::Invoice => Payment::Invoice,
+        Collection::Gateway => Payment::Gateway,
+    }
+}
+
+/// Where an order stands that was carried out.
+pub fn charged(payment: Payment) -> OrderState {
+    if payment == Payment::Invoice { OrderState::Due } else { OrderState::Paid }
+}
+
 fn trial(offer: &Offer, tried: bool, now: Timestamp) -> Result<Decision, Refusal> {
     if offer.policy.trial_days == 0 {
         return Err(Refusal::with(Code::NotForSale, "it cannot be tried, only bought"));
@@ -188,12 +229,8 @@ fn purchase(offer: &Offer, shown: Option<Money>, collection: Collection, now: Ti
     if price != shown {
         return Err(changed(format!("it is {price}, and {shown} was shown")));
     }
-    let (payment, state) = match collection {
-        _ if price.amount == 0 => (Payment::Free, OrderState::Paid),
-        Collection::Balance => (Payment::Balance, OrderState::Paid),
-        Collection::Invoice => (Payment::Invoice, OrderState::Due),
-        Collection::Gateway => (Payment::Gateway, OrderState::Paid),
-    };
+    let payment = payment(price, collection);
+    let state = charged(payment);
     Ok(Decision {
         kind: OrderKind::Purchase,
         charge: Some(price),
@@ -272,6 +309,24 @@ mod tests {
         assert_eq!(standing(&by(Collection::Balance)), (Payment::Balance, OrderState::Paid));
         assert_eq!(standing(&by(Collection::Invoice)), (Payment::Invoice, OrderState::Due));
         assert_eq!(standing(&by(Collection::Gateway)), (Payment::Gateway, OrderState::Paid));
+    }
+
+    #[test]
+    fn c18_a_copy_is_ordered_at_the_price_that_was_agreed_to_and_stays_open_until_it_is_granted() {
+        let prices = [money("19.99 EUR"), money("0.00 USD")];
+        let order = |agreed, registered, by| copy(money(agreed), &prices, registered, by).map_err(|refusal| refusal.code);
+        for (agreed, by, payment, then) in [
+            ("19.99 EUR", Collection::Balance, Payment::Balance, OrderState::Paid),
+            ("19.99 EUR", Collection::Invoice, Payment::Invoice, OrderState::Due),
+            ("0.00 USD", Collection::Invoice, Payment::Free, OrderState::Paid),
+        ] {
+            let decision = order(agreed, true, by).expect("ordered");
+            assert_eq!((decision.kind, decision.state, decision.payment), (OrderKind::Copy, OrderState::Open, payment));
+            assert_eq!((decision.charge, charged(payment)), (Some(money(agreed)), then));
+        }
+        assert_eq!(order("19.98 EUR", true, Collection::Balance), Err(Code::PriceChanged));
+        assert_eq!(order("19.99 GBP", true, Collection::Balance), Err(Code::PriceChanged));
+        assert_eq!(order("19.99 EUR", false, Collection::Balance), Err(Code::DeviceNotRegistered));
     }
 
     #[test]

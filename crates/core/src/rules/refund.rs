@@ -14,6 +14,8 @@ pub enum Why {
     Chargeback,
     /// It was a trial, and the title was bought for the same device.
     Bought,
+    /// The copy that it was charged for was not granted after all: the money goes back (C18).
+    NotCopied,
 }
 
 impl Why {
@@ -23,6 +25,7 @@ impl Why {
             Why::Refund => "refund",
             Why::Chargeback => "chargeback",
             Why::Bought => "bought",
+            Why::NotCopied => "not_copied",
         }
     }
 }
@@ -67,15 +70,19 @@ pub fn decide(by: By, why: Why, facts: &Facts, now: Timestamp) -> Result<Option<
     if facts.state == OrderState::Ended {
         return no("it has ended already");
     }
+    if facts.state == OrderState::Open && why != Why::NotCopied {
+        return no("the copy that it pays for is just being granted; try again in a moment");
+    }
     if by == By::User {
         match refundable_until(facts.kind, facts.refund_days, facts.created_at) {
             None if facts.kind == OrderKind::Trial => return no("a trial ends by itself, and cost nothing"),
+            None if facts.kind == OrderKind::Copy => return no("the key of a medium is the user's once it was copied"),
             None => return no("by its terms it cannot be given back"),
             Some(end) if end <= now => return no("the time in which it could be given back is over"),
             Some(_) => {}
         }
     }
-    Ok(facts.charge.filter(|_| why == Why::Refund && facts.payment == Payment::Balance))
+    Ok(facts.charge.filter(|_| matches!(why, Why::Refund | Why::NotCopied) && facts.payment == Payment::Balance))
 }
 
 #[cfg(test)]
@@ -120,6 +127,16 @@ mod tests {
         }
         // Money that somebody has taken back already is not given back again.
         assert_eq!(decide(By::Operator, Why::Chargeback, &bought(|_| ()), NOW), Ok(None));
+    }
+
+    #[test]
+    fn c18_a_copy_is_not_given_back_by_its_user_and_by_nobody_while_it_is_being_granted() {
+        let copy = bought(|facts| facts.kind = OrderKind::Copy);
+        assert_eq!(by(By::User, &copy, NOW), Err(Code::RefundNotAllowed));
+        assert_eq!(by(By::Operator, &copy, NOW), Ok(copy.charge));
+        let open = Facts { state: OrderState::Open, ..copy };
+        assert_eq!(by(By::Operator, &open, NOW), Err(Code::RefundNotAllowed));
+        assert_eq!(decide(By::Operator, Why::NotCopied, &open, NOW), Ok(copy.charge), "it was not granted after all");
     }
 
     #[test]

@@ -23,6 +23,29 @@ impl IdentityArea {
     pub const LIMIT: usize = 64 * 1024;
 }
 
+/// What stands in the place of an identity area on a medium without an identity (C18), 64 KiB at most. The same bytes are on every such medium:
+/// they claim nothing, and whoever copies it buys the key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    /// 1.
+    pub counterfoil: u32,
+    /// [`NoticeClaims`] as a compact JWS by the authority, `typ: counterfoil-notice+jwt`.
+    pub notice: String,
+    /// As in an [`IdentityArea`].
+    pub authority: AuthorityDocument,
+}
+
+/// What the authority vouches for about media without an identity.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NoticeClaims {
+    /// Name of the authority, as in [`AuthorityDocument::name`].
+    pub iss: String,
+    /// When the newest of the releases was published, seconds: the same whenever the notice is made.
+    pub iat: i64,
+    /// What is stored on them, and sold there.
+    pub titles: Vec<TitleOnMedium>,
+}
+
 /// What the authority vouches for about one medium.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdentityClaims {

@@ -2,8 +2,8 @@
 
 use super::{AskRecoveryCode, AskUpdate, Collect, HandIn, JobProgress, Present, Refreshed, Reissue, Report, Send, Sent, Upload, Uploads};
 use crate::{
-    CardId, DeviceId, DriveId, GrantId, JobId, LicenseId, MediumId, Money, OrderId, ReleaseVersion, RequestId, Timestamp, TitleId,
-    TransactionId, UserId,
+    CardId, Currency, DeviceId, DriveId, GrantId, JobId, LicenseId, MediumId, Money, OrderId, ReleaseVersion, RequestId, Timestamp,
+    TitleId, TransactionId, UserId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -308,6 +308,12 @@ pub struct Claim {
     /// The drive that is copied to.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub drive_id: Option<DriveId>,
+    /// What the person agrees to pay to the authority itself, where the key is paid for when it is copied (C18); another price is refused.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub pay: Option<Money>,
+    /// What the person wants to pay in, where a gateway charges in several.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub currency: Option<Currency>,
 }
 
 /// Everything granted for this medium lies complete in the library.
@@ -363,6 +369,9 @@ pub struct Order {
     /// What the buyer has been shown, and agrees to; another price is refused. Absent for a trial.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub price: Option<Money>,
+    /// What the buyer wants to pay in, where the price is a gateway's, which is agreed to there.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub currency: Option<Currency>,
     /// To be tried, not bought.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub trial: bool,

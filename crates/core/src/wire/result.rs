@@ -92,6 +92,27 @@ pub struct ClaimResult {
     /// As in a [`RegisterResult`].
     #[serde(default)]
     pub generation: u32,
+    /// What the authority itself has charged for it (C18).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub charged: Option<ChargedCopy>,
+}
+
+/// A copy that was paid for at the authority itself (C18): an order of the user's, made for the request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChargedCopy {
+    /// Which order.
+    pub order_id: OrderId,
+    /// What for.
+    pub title: TitleId,
+    /// For people.
+    pub name: String,
+    /// How much.
+    pub price: Money,
+    /// How.
+    pub payment: Payment,
+    /// What is left of what was paid in advance, in the currency of the price, where it was taken from there.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub balance: Option<Money>,
 }
 
 /// One issuance of keys (C7).
@@ -154,9 +175,12 @@ pub struct MediumVerdict {
     pub copies_left: u32,
     /// Whether a claim by the user presented with it has been granted. Never says who else holds it.
     pub yours: bool,
-    /// Whether its key is paid for when it is copied, at a gateway that sells it (C18).
+    /// Whether its key is paid for when it is copied (C18).
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub paid_on_copy: bool,
+    /// What it costs then at the authority itself, one a currency; nothing where only gateways sell it.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub prices: Vec<Money>,
 }
 
 /// A title, and its newest release.
@@ -221,6 +245,9 @@ pub struct OrderResult {
     /// What was charged; absent for a trial.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub charged: Option<Money>,
+    /// What is left of what was paid in advance, in the currency of the charge, where that was taken from there.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub balance: Option<Money>,
     /// Until when the title can be tried, or what was bought lasts.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub expires_at: Option<Timestamp>,

@@ -23,6 +23,7 @@ impl Household {
             device_id: terminal.device_id(),
             title: self.goods[goods].title.clone(),
             price: (!trial).then(|| euros(price - u64::from(cheated))),
+            currency: None,
             trial,
         });
         let got = self.effected::<OrderResult>(link, device, operation)?;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use counterfoil_core::rules::gateway::Pay;
-use counterfoil_core::{Code, Money, Refusal, RequestId, Timestamp};
+use counterfoil_core::{Code, Money, OrderId, Refusal, RequestId, Timestamp};
 use counterfoil_format::jws::{General, Verifier};
 use counterfoil_format::secret::Secret;
 use counterfoil_format::signer::HolderVerifyingKey;
@@ -15,6 +15,7 @@ use crate::app::App;
 use crate::db::{DbError, Tx};
 use crate::problem::Problem;
 use crate::store::audit;
+use crate::store::grant::Paid;
 
 /// How long an answer is kept: a request is fresh until a day after it says that it was issued, which may be a day ahead.
 pub const KEPT: i64 = 3 * Timestamp::DAY;
@@ -50,6 +51,8 @@ pub enum Through {
     Owed(Vec<Money>),
     /// By a gateway that has promised this charge.
     Paid(Money),
+    /// From the terminal, and this order of the user's pays for it at the authority itself (C18).
+    Ordered(OrderId),
 }
 
 impl Through {
@@ -58,7 +61,7 @@ impl Through {
         match self {
             Through::Direct => Pay::Nothing,
             Through::Owed(_) => Pay::Owed,
-            Through::Paid(_) => Pay::Paid,
+            Through::Paid(_) | Through::Ordered(_) => Pay::Paid,
         }
     }
 }
@@ -71,7 +74,16 @@ impl Asked {
 
     /// The exchange that it may have been paid for by: it has the request's own ID.
     pub fn exchange(&self) -> Option<RequestId> {
-        (self.through != Through::Direct).then_some(self.request_id)
+        self.paid(&self.through).exchange
+    }
+
+    /// What pays for it that way, or may do.
+    pub fn paid(&self, through: &Through) -> Paid {
+        match through {
+            Through::Direct => Paid::default(),
+            Through::Owed(_) | Through::Paid(_) => Paid { exchange: Some(self.request_id), order: None },
+            Through::Ordered(order) => Paid { exchange: None, order: Some(*order) },
+        }
     }
 
     /// Whether no medium has proven itself in it before: a request may be looked at several times, and counts once.

@@ -19,22 +19,25 @@ use counterfoil_core::wire::{Claim, ClaimResult, GrantDocument};
 use counterfoil_core::{Code, GrantId, Refusal, Rights, Timestamp};
 use counterfoil_format::secret::Secret;
 
-use super::asked::{self, Asked, Decided};
+use super::asked::{self, Asked, Decided, Through};
 use super::proof::{self, By, Proof};
 use super::seal;
 use crate::app::App;
 use crate::db::{DbError, Tx};
 use crate::keys::Place;
 use crate::problem::{ApiCode, Problem};
-use crate::store::grant::{self, GrantRow};
+use crate::store::grant::{self, GrantRow, Paid};
 use crate::store::holder;
 use crate::store::medium::{self, Known, MediumRow, PressedTitle};
+use crate::store::order::OrderRow;
 use crate::store::pressed::Pressed;
 use crate::store::request::{self, Once, Recorded};
 use crate::store::user::{self, Presented};
 
+pub use charged::{priced, sweep};
 use write::{GRANTED, Write, Written, commit};
 
+mod charged;
 pub(super) mod foresee;
 mod write;
 
@@ -49,6 +52,8 @@ struct Facts {
     grants: Vec<GrantRow>,
     once: Once,
     pay: Pay,
+    /// What pays for it, where something does.
+    paid: Paid,
 }
 
 impl Facts {
@@ -56,6 +61,11 @@ impl Facts {
     fn decide(&self, claimant: &Claimant, rights: &Rights, now: Timestamp) -> Result<Decision, Refusal> {
         let decided = claim::decide(claimant, &medium::claim_facts(self.row.as_ref(), rights, &self.grants), now);
         paid_for(decided, self.is_paid_on_copy(), self.pay, &self.grants)
+    }
+
+    /// Whether it would be granted if it were paid for.
+    fn owes(&self, claimant: &Claimant, rights: &Rights, now: Timestamp) -> bool {
+        matches!(self.decide(claimant, rights, now), Err(refusal) if refusal.code == Code::PaymentRequired) && self.once == Once::Fresh
     }
 
     fn is_paid_on_copy(&self) -> bool {
@@ -85,28 +95,40 @@ fn paid_for(decided: Result<Decision, Refusal>, paid_on_copy: bool, pay: Pay, gr
 /// # Errors
 /// Failures of the server; a refusal is no error.
 pub async fn run(app: &App, asked: &Asked, ask: &Claim, now: Timestamp) -> Result<Decided, Problem> {
+    let mut through = asked.through.clone();
+    let mut order: Option<OrderRow> = None;
     // Between the look and the transaction somebody else may have been first; then what was prepared does not fit, and is made again. What is
     // known of the batch from before may be what did not fit.
     let mut batch = Batch::Remembered;
     for _ in 0..10 {
-        let looked = look(app, asked, ask, batch, now).await?;
+        let looked = look(app, asked, &through, ask, batch, now).await?;
         batch = Batch::Read;
         let Looked { facts, claimant, known } = match looked {
             Look::Admitted(looked) => *looked,
-            Look::Answered(decided) => return Ok(decided),
+            Look::Answered(decided) => return charged::told(app, asked, ask, order, decided).await,
             Look::Again => continue,
         };
         if let Once::Repeat(recorded) = &facts.once {
-            return repeat(app, asked, ask, &claimant, &facts, recorded, now).await;
+            let decided = repeat(app, asked, ask, &claimant, &facts, recorded, now).await?;
+            return charged::told(app, asked, ask, order, decided).await;
         }
-        let mut prepared = prepare(app, asked, ask, &claimant, &facts, &known, now).await?;
+        // C18: the authority itself charges for it, before it is granted.
+        if through == Through::Direct && facts.owes(&claimant, &known.rights, now) {
+            match charged::order(app, asked, ask, &facts, &known, now).await? {
+                Ok(placed) => (through, order) = (Through::Ordered(placed.order), Some(placed)),
+                Err(refusal) => return Ok(Err(refusal)),
+            }
+            continue;
+        }
+        let mut prepared = prepare(app, ask, &claimant, &facts, &known, now).await?;
         let write = Write::new(asked, ask, claimant, &facts, &known, &mut prepared, now);
         match commit(app, write).await? {
             Written::Granted => {
                 app.outbox.notify_one();
-                return granted(prepared.documents, facts.generation());
+                let decided = granted(prepared.documents, facts.generation())?;
+                return charged::told(app, asked, ask, order, decided).await;
             }
-            Written::Refused(refusal) => return Ok(Err(*refusal)),
+            Written::Refused(refusal) => return charged::told(app, asked, ask, order, Err(*refusal)).await,
             Written::Stale => {}
         }
     }
@@ -129,8 +151,8 @@ struct Looked {
     known: Known,
 }
 
-async fn look(app: &App, asked: &Asked, ask: &Claim, batch: Batch, now: Timestamp) -> Result<Look, Problem> {
-    let facts = load(app, asked, ask, batch, now).await?;
+async fn look(app: &App, asked: &Asked, through: &Through, ask: &Claim, batch: Batch, now: Timestamp) -> Result<Look, Problem> {
+    let facts = load(app, asked, through, ask, batch, now).await?;
     let proof = proof::medium(app, asked, &ask.medium_id, facts.known.as_ref()).await?;
     // Its batch may have been refreshed by another process. Where there is no such batch, the same work.
     if proof == Proof::Unknown && batch == Batch::Remembered {
@@ -179,9 +201,9 @@ async fn refuse(app: &App, ask: &Claim, facts: &Facts, proof: Proof, refusal: Re
     }
 }
 
-async fn load(app: &App, asked: &Asked, ask: &Claim, from: Batch, now: Timestamp) -> Result<Facts, Problem> {
+async fn load(app: &App, asked: &Asked, through: &Through, ask: &Claim, from: Batch, now: Timestamp) -> Result<Facts, Problem> {
     let (app, ask, request_id, digest) = (app.clone(), ask.clone(), asked.request_id.to_string(), asked.digest);
-    let (exchange, pay) = (asked.exchange(), asked.through.pay());
+    let (paid, pay) = (asked.paid(through), through.pay());
     let db = app.db.clone();
     db.read("claim facts", async move |tx: &mut Tx| -> Result<Facts, Problem> {
         let presented = user::presented(tx, ask.user_id, ask.device_id, ask.drive_id).await?;
@@ -199,10 +221,10 @@ async fn load(app: &App, asked: &Asked, ask: &Claim, from: Batch, now: Timestamp
             row = medium::find(tx, &ask.medium_id).await?;
             grants = grant::of_user(tx, &ask.medium_id, &ask.user_id.to_string()).await?;
         }
-        // What an exchange has paid for is given once, also after the record of the request is gone.
-        let paid: Vec<GrantId> = grants.iter().filter(|row| exchange.is_some() && row.exchange == exchange).map(|row| row.grant).collect();
-        if once == Once::Fresh && !paid.is_empty() {
-            once = Once::Repeat(Recorded { status: GRANTED, answer: serde_json::to_vec(&paid).map_err(Problem::internal)? });
+        // What an exchange or an order has paid for is given once, also after the record of the request is gone.
+        let given: Vec<GrantId> = grants.iter().filter(|row| paid.is_paid() && row.paid == paid).map(|row| row.grant).collect();
+        if once == Once::Fresh && !given.is_empty() {
+            once = Once::Repeat(Recorded { status: GRANTED, answer: serde_json::to_vec(&given).map_err(Problem::internal)? });
         }
         let batch = match row.as_ref().map(|row| row.batch).or(ask.medium_id.batch_and_serial().map(|(batch, _)| batch)) {
             Some(batch) => {
@@ -214,7 +236,7 @@ async fn load(app: &App, asked: &Asked, ask: &Claim, from: Batch, now: Timestamp
             None => None,
         };
         let known = batch.as_ref().and_then(|batch| medium::known_by(&ask.medium_id, row.as_ref(), batch));
-        Ok(Facts { presented, holder_dead, row, known, batch, grants, once, pay })
+        Ok(Facts { presented, holder_dead, row, known, batch, grants, once, pay, paid })
     })
     .await
 }
@@ -251,15 +273,7 @@ struct Prepared {
     rows: Vec<GrantRow>,
 }
 
-async fn prepare(
-    app: &App,
-    asked: &Asked,
-    ask: &Claim,
-    claimant: &Claimant,
-    facts: &Facts,
-    known: &Known,
-    now: Timestamp,
-) -> Result<Prepared, Problem> {
+async fn prepare(app: &App, ask: &Claim, claimant: &Claimant, facts: &Facts, known: &Known, now: Timestamp) -> Result<Prepared, Problem> {
     let expected = match &facts.once {
         Once::Fresh => facts.decide(claimant, &known.rights, now).ok(),
         _ => None,
@@ -268,7 +282,7 @@ async fn prepare(
     match &prepared.expected {
         Some(Decision::Issue) => {
             let recipient = recipient(app, facts, claimant).await?;
-            let exchange = if facts.pay == Pay::Paid { asked.exchange() } else { grant::credit(&facts.grants) };
+            let paid = if facts.pay == Pay::Paid { facts.paid } else { grant::credit(&facts.grants).unwrap_or_default() };
             for title in facts.titles() {
                 let id = GrantId::from_bytes(app.rng.bytes());
                 let place = Place::LibraryKey { medium: ask.medium_id.as_str(), grant: &id.to_string() };
@@ -288,7 +302,7 @@ async fn prepare(
                     state: GrantState::Delivered,
                     library_key: wrapped,
                     issued_at: now,
-                    exchange,
+                    paid,
                 });
             }
         }
@@ -354,11 +368,12 @@ async fn repeat(
     // A read may see what a crash of the database has shown too early, or what a server that is no longer the primary believes; a write
     // transaction that finds the same record vouches for it.
     let (family, request_id, digest) = (medium::family(&ask.medium_id), asked.request_id.to_string(), asked.digest);
-    let (exchange, medium) = (asked.exchange(), ask.medium_id.clone());
+    let (paid, medium) = (facts.paid, ask.medium_id.clone());
     let still = app.db.write("repeat claim", family.clone(), async move |tx: &mut Tx| -> Result<bool, DbError> {
         let recorded = matches!(request::once(tx, &family, &request_id, &digest, now.0).await?, Once::Repeat(_));
-        Ok(match exchange {
-            Some(exchange) if !recorded => !grant::of_exchange(tx, &medium, exchange).await?.is_empty(),
+        Ok(match (paid.exchange, paid.order) {
+            (Some(exchange), _) if !recorded => !grant::of_exchange(tx, &medium, exchange).await?.is_empty(),
+            (_, Some(order)) if !recorded => !grant::of_order(tx, &medium, order).await?.is_empty(),
             _ => recorded,
         })
     });
@@ -366,7 +381,7 @@ async fn repeat(
 }
 
 fn granted(grants: Vec<GrantDocument>, generation: u32) -> Result<Decided, Problem> {
-    Ok(Ok(serde_json::to_value(ClaimResult { grants, generation }).map_err(Problem::internal)?))
+    Ok(Ok(serde_json::to_value(ClaimResult { grants, generation, charged: None }).map_err(Problem::internal)?))
 }
 
 fn actor(ask: &Claim) -> String {

@@ -19,7 +19,7 @@ use crate::store::publisher::PublisherId;
 use crate::store::{audit, release, title};
 
 /// Titles that fit on one medium; the size of the identity area limits them further.
-const MAX_TITLES: usize = 64;
+pub(super) const MAX_TITLES: usize = 64;
 /// Copies of one medium; what is meant as "any number" is no copy management.
 const MAX_COPIES: u32 = 1_000_000;
 
@@ -79,7 +79,7 @@ pub fn check_rights(rights: &Rights) -> Result<(), Problem> {
 }
 
 /// The titles with the releases that they are pressed in, and whose they are.
-async fn choose(tx: &mut Tx, scope: &Scope, wanted: &[NewBatchTitle]) -> Result<(PublisherId, Vec<BatchTitle>), Problem> {
+pub(super) async fn choose(tx: &mut Tx, scope: &Scope, wanted: &[NewBatchTitle]) -> Result<(PublisherId, Vec<BatchTitle>), Problem> {
     let mut owner = None;
     let mut chosen: Vec<BatchTitle> = vec![];
     for want in wanted {
@@ -106,6 +106,6 @@ async fn choose(tx: &mut Tx, scope: &Scope, wanted: &[NewBatchTitle]) -> Result<
     Ok((owner, chosen))
 }
 
-fn wrong(what: impl std::fmt::Display) -> Problem {
+pub(super) fn wrong(what: impl std::fmt::Display) -> Problem {
     Problem::with(ApiCode::Unprocessable, what.to_string())
 }

@@ -2,10 +2,11 @@
 
 use counterfoil_core::rules::confirm::GrantState;
 use counterfoil_core::wire::{DeviceVerdict, HolderKind, Inspect, InspectResult, MediumVerdict, TitleOnOffer, UserVerdict};
-use counterfoil_core::{BatchId, Channel, Code, DeviceId, MediumId, Refusal, Timestamp, UserId};
+use counterfoil_core::{BatchId, Channel, Code, DeviceId, MediumId, Money, Refusal, Timestamp, UserId};
 use serde_json::json;
 
 use super::asked::{self, Asked, Decided};
+use super::claim;
 use super::proof::{self, By};
 use crate::app::App;
 use crate::db::{DbError, Tx};
@@ -98,6 +99,10 @@ async fn of_medium(app: &App, asked: &Asked, id: &MediumId, user: Option<UserId>
         Err(refusal) => return Ok(Err(refusal)),
     };
     let batch = known.batch;
+    let prices = match known.paid_on_copy {
+        true => app.db.read_lagging("prices of a copy", async move |tx: &mut Tx| prices(tx, batch).await).await?,
+        false => vec![],
+    };
     let titles = app.db.find_lagging("titles on offer", async move |tx: &mut Tx| titles_on_offer(tx, batch).await).await?;
     let verdict = MediumVerdict {
         titles: titles.unwrap_or_default(),
@@ -105,8 +110,15 @@ async fn of_medium(app: &App, asked: &Asked, id: &MediumId, user: Option<UserId>
         copies_left,
         yours,
         paid_on_copy: known.paid_on_copy,
+        prices,
     };
     Ok(Ok((known, verdict)))
+}
+
+/// What a copy of a medium costs at the authority itself (C18).
+async fn prices(tx: &mut Tx, batch: BatchId) -> Result<Vec<Money>, DbError> {
+    let titles = medium::titles(tx, batch).await?;
+    Ok(claim::priced(tx, &titles).await?.map(|sold| sold.prices).unwrap_or_default())
 }
 
 /// What lies on the media of a batch, and which release of each is the newest: that may be learnt some moments late.

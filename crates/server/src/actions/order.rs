@@ -4,7 +4,9 @@ use counterfoil_core::rules::gateway::{self, Pay};
 use counterfoil_core::rules::order::{self, Collection, Decision, Facts, OrderKind, Owned, Payment, Wanted};
 use counterfoil_core::rules::refund::{Why, refundable_until};
 use counterfoil_core::wire::{Order, OrderResult};
-use counterfoil_core::{CardId, Code, DeviceId, EntitlementId, LicenseId, OrderId, Refusal, RequestId, Timestamp, TitleId, UserId};
+use counterfoil_core::{
+    CardId, Code, Currency, DeviceId, EntitlementId, LicenseId, Money, OrderId, Refusal, RequestId, Timestamp, TitleId, UserId,
+};
 use serde_json::json;
 
 use super::asked::{self, Asked, Decided, Through};
@@ -12,7 +14,7 @@ use super::gateway::price::{self, Foreseen};
 use super::refund;
 use super::signed::{self, Besides};
 use crate::app::App;
-use crate::db::Tx;
+use crate::db::{DbError, Tx};
 use crate::gateways::Caller;
 use crate::problem::Problem;
 use crate::store::balance::{Change, Reason};
@@ -42,6 +44,8 @@ pub struct Basket {
     pub device: DeviceId,
     /// To buy or to try.
     pub wanted: Wanted,
+    /// What to pay in, where a gateway names the price.
+    pub currency: Option<Currency>,
     /// Whether the device is told to install it, because it is not the one that asks.
     pub tell_device: bool,
 }
@@ -72,7 +76,7 @@ async fn admit(app: &App, asked: &Asked, ask: &Order, now: Timestamp) -> Result<
     let buyer =
         Buyer { user: ask.user_id, actor: ask.device_id.to_string(), request_id: asked.request_id.to_string(), digest: asked.digest };
     let wanted = if ask.trial { Wanted::Trial } else { Wanted::Purchase(ask.price) };
-    Ok(Ok((buyer, Basket { title: ask.title.clone(), device: ask.device_id, wanted, tell_device: false }, card)))
+    Ok(Ok((buyer, Basket { title: ask.title.clone(), device: ask.device_id, wanted, currency: ask.currency, tell_device: false }, card)))
 }
 
 /// At which prices an order is made, and who collects the charge.
@@ -200,14 +204,16 @@ async fn once(tx: &mut Tx, buyer: &Buyer, terms: &Terms, now: Timestamp) -> Resu
     let (Once::Fresh, Some(exchange)) = (&once, terms.exchange) else { return Ok(once) };
     let Some(id) = crate::store::order::of_exchange(tx, buyer.user, exchange).await? else { return Ok(once) };
     let Some(made) = crate::store::order::find(tx, buyer.user, id).await? else { return Ok(once) };
-    let licenses = license::of_entitlement(tx, buyer.user, made.entitlement).await?;
+    let Some(entitlement_id) = made.entitlement else { return Ok(once) };
+    let licenses = license::of_entitlement(tx, buyer.user, entitlement_id).await?;
     let Some(license) = licenses.first() else { return Ok(Once::Repeat(refused(&Code::LicenseEnded.into())?)) };
     let order = made.order;
     let result = OrderResult {
         order_id: id,
-        entitlement_id: made.entitlement,
+        entitlement_id,
         license_id: license.license,
         charged: order.charge,
+        balance: None,
         expires_at: made.expires_at,
         refundable_until: refundable_until(order.kind, made.policy.refund_days, order.created_at),
     };
@@ -250,9 +256,15 @@ async fn decide(
             Through::Direct => {}
             Through::Owed(prices) => match gateway::offered(prices, &offer.prices) {
                 // Who did not say a price has it shown by the gateway, and agrees to it there.
-                Ok(prices) => (*shown, offer.prices) = (shown.or(prices.first().copied()), prices),
+                Ok(prices) => {
+                    match basket.currency.filter(|_| shown.is_none()).map(|wanted| gateway::in_currency(&prices, wanted)).transpose() {
+                        Ok(named) => (*shown, offer.prices) = (shown.or(named).or(prices.first().copied()), prices),
+                        Err(refusal) => return Ok(Err(refusal)),
+                    }
+                }
                 Err(refusal) => return Ok(Err(refusal)),
             },
+            Through::Ordered(_) => {}
             // The price that the charge was promised at, whatever it costs by now.
             Through::Paid(price) => (*shown, offer.prices) = (Some(*price), vec![*price]),
         }
@@ -272,12 +284,23 @@ async fn facts(tx: &mut Tx, buyer: &Buyer, basket: &Basket, had: &[Had]) -> Resu
 
 /// D3: takes the charge from the balance, where that is how it is paid; false where there is not enough.
 async fn charge(tx: &mut Tx, buyer: &Buyer, decision: &Decision, fresh: Fresh, now: Timestamp) -> Result<bool, Problem> {
+    let change = Change { entry: fresh.entry, reason: Reason::Order(fresh.order), actor: &buyer.actor, now };
+    Ok(take(tx, buyer.user, decision, change).await?)
+}
+
+/// Takes what was decided from the balance, where that is how it is paid; false where there is not enough.
+pub(super) async fn take(tx: &mut Tx, user: UserId, decision: &Decision, change: Change<'_>) -> Result<bool, DbError> {
     match (decision.payment, decision.charge) {
-        (Payment::Balance, Some(price)) => {
-            let change = Change { entry: fresh.entry, reason: Reason::Order(fresh.order), actor: &buyer.actor, now };
-            Ok(balance::take(tx, buyer.user, price, change).await?)
-        }
+        (Payment::Balance, Some(price)) => balance::take(tx, user, price, change).await,
         _ => Ok(true),
+    }
+}
+
+/// What is left of the balance that the charge was taken from.
+async fn left(tx: &mut Tx, user: UserId, decision: &Decision) -> Result<Option<Money>, DbError> {
+    match decision.charge.filter(|_| decision.payment == Payment::Balance) {
+        Some(charge) => balance::left(tx, user, charge.currency).await.map(Some),
+        None => Ok(None),
     }
 }
 
@@ -314,7 +337,7 @@ async fn write(
 ) -> Result<OrderResult, Problem> {
     let (user, family) = (buyer.user, user::family(buyer.user));
     let exchange = terms.exchange.filter(|_| decision.payment == Payment::Gateway);
-    let placed = Placed { order: fresh.order, title: &basket.title, device: basket.device, actor: &buyer.actor, exchange };
+    let placed = Placed { order: fresh.order, title: &basket.title, device: basket.device, actor: &buyer.actor, exchange, copy: None };
     if !crate::store::order::insert(tx, user, &placed, decision, now).await? {
         return Err(tx.conflict("a trial").into());
     }
@@ -329,6 +352,7 @@ async fn write(
         entitlement_id: fresh.entitlement,
         license_id: fresh.license,
         charged: decision.charge,
+        balance: left(tx, user, decision).await?,
         expires_at: decision.expires_at,
         refundable_until: decision.refundable_until,
     };

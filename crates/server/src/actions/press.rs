@@ -115,7 +115,7 @@ pub async fn check_size(app: &App, batch: &Batch, titles: &[BatchTitle], claim: 
     Ok(())
 }
 
-async fn title_on_medium(tx: &mut Tx, on: &BatchTitle) -> Result<TitleOnMedium, Problem> {
+pub(super) async fn title_on_medium(tx: &mut Tx, on: &BatchTitle) -> Result<TitleOnMedium, Problem> {
     let gone = || Problem::internal(format!("title {} of a batch, or its publisher's key, is gone", on.title));
     let title = title::get(tx, &Scope::All, &on.title).await?.ok_or_else(gone)?;
     let owner = publisher::get(tx, &Scope::All, &title.publisher).await?.ok_or_else(gone)?;

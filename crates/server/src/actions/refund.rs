@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::asked::{self, Asked, Decided};
 use super::checks::check_text;
-use super::gateway::undo::{self, ExchangeUndone};
+use super::gateway::undo::{self, ExchangeUndone, TakeBack};
 use super::order::Buyer;
 use super::signed::{self, Besides};
 use crate::api::orders::EndedLicense;
@@ -177,6 +177,25 @@ pub async fn revoke(
     Ok(reply)
 }
 
+/// Ends an order whose copy was not granted after all: its charge goes back. One that is not open is let be.
+///
+/// # Errors
+/// Failures of the server.
+pub(super) async fn not_copied(
+    tx: &mut Tx,
+    (user, order): (UserId, OrderId),
+    actor: &str,
+    entry: [u8; 16],
+    now: Timestamp,
+) -> Result<(), Problem> {
+    let found = order::find(tx, user, order).await?;
+    if found.is_some_and(|found| found.order.state == OrderState::Open) {
+        let ending = Ending { user, order, by: By::Operator, why: Why::NotCopied, actor, note: "", entry };
+        end_order(tx, &ending, now).await??;
+    }
+    Ok(())
+}
+
 /// Which order ends, and by whom.
 struct Ending<'a> {
     user: UserId,
@@ -208,7 +227,13 @@ async fn end_order(tx: &mut Tx, ending: &Ending<'_>, now: Timestamp) -> Result<R
     if !order::end(tx, user, id, why, now).await? {
         return Err(tx.conflict("an order").into());
     }
-    let ended = end_entitlement(tx, user, ordered.entitlement, now).await?;
+    let ended = match ordered.entitlement {
+        Some(entitlement) => end_entitlement(tx, user, entitlement, now).await?,
+        None => vec![],
+    };
+    if let Some(copy) = ordered.order.copy.filter(|_| why != Why::NotCopied) {
+        undo::tell_medium(tx, &TakeBack { user, order: id, medium: copy.medium, why, actor: actor.to_owned() }, now).await?;
+    }
     for license in &ended {
         inbox::end(tx, user, license.device, license.license, &license.title, now).await?;
     }

@@ -31,15 +31,18 @@ const INVARIANTS: &[(&str, &str)] = &[
          UNION ALL SELECT user_id FROM orders WHERE exchange_id IS NOT NULL GROUP BY user_id, exchange_id HAVING COUNT(*) > 1 LIMIT $1",
     ),
     (
-        "a copy is paid for as a whole, and an exchange pays for one at a time",
-        "SELECT medium_id FROM grants GROUP BY medium_id, copy HAVING COUNT(DISTINCT COALESCE(exchange_id, '')) > 1
+        "a copy is paid for as a whole, and an exchange or an order pays for one at a time",
+        "SELECT medium_id FROM grants GROUP BY medium_id, copy HAVING COUNT(DISTINCT COALESCE(exchange_id, order_id, '')) > 1
          UNION ALL SELECT medium_id FROM grants WHERE exchange_id IS NOT NULL AND state <> 'revoked'
-           GROUP BY medium_id, exchange_id HAVING COUNT(DISTINCT copy) > 1 LIMIT $1",
+           GROUP BY medium_id, exchange_id HAVING COUNT(DISTINCT copy) > 1
+         UNION ALL SELECT medium_id FROM grants WHERE order_id IS NOT NULL AND state <> 'revoked'
+           GROUP BY medium_id, order_id HAVING COUNT(DISTINCT copy) > 1
+         UNION ALL SELECT medium_id FROM grants WHERE order_id IS NOT NULL AND exchange_id IS NOT NULL LIMIT $1",
     ),
     (
         "a key that is paid for when it is copied is out for a charge",
         "SELECT g.grant_id FROM grants g JOIN medium m ON m.medium_id = g.medium_id JOIN batch b ON b.batch_id = m.batch_id
-         WHERE b.paid_on_copy <> 0 AND g.state <> 'revoked' AND g.exchange_id IS NULL LIMIT $1",
+         WHERE b.paid_on_copy <> 0 AND g.state <> 'revoked' AND g.exchange_id IS NULL AND g.order_id IS NULL LIMIT $1",
     ),
     (
         "a medium has lost no more copies than were taken back from it",
@@ -47,7 +50,7 @@ const INVARIANTS: &[(&str, &str)] = &[
     ),
 ];
 
-static ACROSS: [Across; 2] = [
+static ACROSS: [Across; 4] = [
     Across {
         sentence: "an order names an exchange that was begun and not refused",
         page: "SELECT user_id, order_id, exchange_id, 'begun', '' FROM orders WHERE (user_id, order_id) > ($1, $2) AND exchange_id IS NOT NULL
@@ -62,6 +65,27 @@ static ACROSS: [Across; 2] = [
                ORDER BY medium_id, grant_id LIMIT $3",
         found: LazyLock::new(|| with_places(BEGUN)),
         pairs: false,
+        subject: 1,
+    },
+    Across {
+        sentence: "a copy names an order of its user's for it that stands, or is about to be told that it has ended",
+        page: "SELECT medium_id, grant_id, user_id, order_id, medium_id FROM grants WHERE (medium_id, grant_id) > ($1, $2) AND order_id IS NOT NULL
+               ORDER BY medium_id, grant_id LIMIT $3",
+        found: LazyLock::new(|| {
+            with_places(
+                "SELECT o.user_id, o.order_id, o.medium_id FROM orders o WHERE o.user_id IN ({}) AND o.order_id IN ({}) AND o.kind = 'copy'
+                 AND (o.state <> 'ended' OR EXISTS (SELECT 1 FROM outbox b WHERE b.family = o.user_id AND b.operation_id = o.order_id || '/back'))",
+            )
+        }),
+        pairs: true,
+        subject: 1,
+    },
+    Across {
+        sentence: "an order for a copy that is paid or due is named by what was granted for it",
+        page: "SELECT user_id, order_id, medium_id, order_id, '' FROM orders WHERE (user_id, order_id) > ($1, $2) AND kind = 'copy'
+               AND state IN ('paid', 'due') ORDER BY user_id, order_id LIMIT $3",
+        found: LazyLock::new(|| with_places("SELECT DISTINCT medium_id, order_id, '' FROM grants WHERE medium_id IN ({}) AND order_id IN ({})")),
+        pairs: true,
         subject: 1,
     },
 ];

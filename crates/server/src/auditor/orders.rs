@@ -21,24 +21,29 @@ const INVARIANTS: &[(&str, &str)] = &[
              <> CASE WHEN o.payment = 'balance' THEN -o.amount ELSE 0 END
            OR COALESCE((SELECT SUM(e.amount) FROM balance_entry e WHERE e.user_id = o.user_id
              AND e.order_id = o.order_id AND e.currency = o.currency AND e.reason = 'refund' GROUP BY e.user_id), 0)
-             <> CASE WHEN o.payment = 'balance' AND o.state = 'ended' AND o.reason = 'refund' THEN o.amount ELSE 0 END LIMIT $1",
+             <> CASE WHEN o.payment = 'balance' AND o.state = 'ended' AND o.reason IN ('refund', 'not_copied') THEN o.amount ELSE 0 END LIMIT $1",
     ),
     (
         "an order is paid exactly when it has a time of payment, and ended when it has a time of its end",
-        "SELECT order_id FROM orders WHERE (state = 'paid' AND paid_at IS NULL) OR (state = 'due' AND paid_at IS NOT NULL)
-           OR (state = 'ended') <> (ended_at IS NOT NULL) OR state NOT IN ('paid', 'due', 'ended')
+        "SELECT order_id FROM orders WHERE (state = 'paid' AND paid_at IS NULL) OR (state IN ('due', 'open') AND paid_at IS NOT NULL)
+           OR (state = 'ended') <> (ended_at IS NOT NULL) OR state NOT IN ('open', 'paid', 'due', 'ended')
            OR (kind = 'trial') <> (amount IS NULL) LIMIT $1",
+    ),
+    (
+        "an order is for a copy exactly when it names medium and request, and open only then",
+        "SELECT order_id FROM orders WHERE (kind = 'copy') <> (medium_id IS NOT NULL) OR (kind = 'copy') <> (request_id IS NOT NULL)
+           OR (state = 'open' AND kind <> 'copy') LIMIT $1",
     ),
     (
         "a user tries a title once",
         "SELECT user_id FROM orders WHERE kind = 'trial' GROUP BY user_id, title_id HAVING COUNT(*) > 1 LIMIT $1",
     ),
     (
-        "an order has one entitlement, which is active until the order ends",
+        "an order has one entitlement, which is active until the order ends; one for a copy has none",
         "SELECT o.order_id FROM orders o WHERE COALESCE((SELECT COUNT(*) FROM entitlement e WHERE e.user_id = o.user_id
-             AND e.order_id = o.order_id AND e.title_id = o.title_id GROUP BY e.user_id), 0) <> 1
+             AND e.order_id = o.order_id AND e.title_id = o.title_id GROUP BY e.user_id), 0) <> CASE WHEN o.kind = 'copy' THEN 0 ELSE 1 END
            OR COALESCE((SELECT COUNT(*) FROM entitlement e WHERE e.user_id = o.user_id
-             AND e.order_id = o.order_id AND e.state = 'active' GROUP BY e.user_id), 0) <> CASE WHEN o.state = 'ended' THEN 0 ELSE 1 END LIMIT $1",
+             AND e.order_id = o.order_id AND e.state = 'active' GROUP BY e.user_id), 0) <> CASE WHEN o.state = 'ended' OR o.kind = 'copy' THEN 0 ELSE 1 END LIMIT $1",
     ),
     (
         "an entitlement that is neither a medium's nor selected has an order behind it",

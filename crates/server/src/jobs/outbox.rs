@@ -7,7 +7,7 @@ use counterfoil_core::{DeviceId, DriveId, GrantId, HolderId, MediumId, Timestamp
 use serde::{Deserialize, Serialize};
 
 use crate::actions::erase::{self, RELEASE_NAME, ReleaseName};
-use crate::actions::gateway::undo::{self, END_COPIES, EXCHANGE_UNDONE, EndCopies, ExchangeUndone};
+use crate::actions::gateway::undo::{self, END_COPIES, EXCHANGE_UNDONE, EndCopies, ExchangeUndone, TAKE_BACK, TakeBack};
 use crate::actions::repair::{bury, entitle, free, rebind};
 use crate::app::App;
 use crate::db::{DbError, Tx};
@@ -54,6 +54,7 @@ enum Message {
     Release(ReleaseName),
     Undone(ExchangeUndone),
     EndCopies(EndCopies),
+    TakeBack(TakeBack),
 }
 
 impl Message {
@@ -67,6 +68,7 @@ impl Message {
             RELEASE_NAME => serde_json::from_str(text).map(Message::Release),
             EXCHANGE_UNDONE => serde_json::from_str(text).map(Message::Undone),
             END_COPIES => serde_json::from_str(text).map(Message::EndCopies),
+            TAKE_BACK => serde_json::from_str(text).map(Message::TakeBack),
             other => return Err(format!("nobody delivers {other:?}")),
         };
         read.map_err(|error| error.to_string())
@@ -82,6 +84,7 @@ impl Message {
             Message::Release(told) => told.name.clone(),
             Message::Undone(told) => gateway_exchange::family(told.exchange),
             Message::EndCopies(told) => user::family(told.user),
+            Message::TakeBack(told) => medium::family(&told.medium),
         }
     }
 
@@ -95,6 +98,7 @@ impl Message {
             Message::Release(told) => erase::release(tx, told, now).await,
             Message::Undone(told) => undo::undone_takes_effect(tx, told, now).await,
             Message::EndCopies(told) => undo::copies_end(tx, told, now).await,
+            Message::TakeBack(told) => undo::order_ended(tx, told, now).await,
         }
     }
 }

@@ -126,6 +126,15 @@ pub async fn of_user(tx: &mut Tx, user: UserId) -> Result<Vec<Money>, DbError> {
     Ok(rows.into_iter().map(|(currency, amount)| Money { currency, amount: amount.unsigned_abs() }).collect())
 }
 
+/// What a user has in a currency.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn left(tx: &mut Tx, user: UserId, currency: Currency) -> Result<Money, DbError> {
+    let held = of_user(tx, user).await?.into_iter().find(|held| held.currency == currency);
+    Ok(held.unwrap_or(Money { currency, amount: 0 }))
+}
+
 /// Whether anybody has registered this user: a shop, or the user.
 ///
 /// # Errors

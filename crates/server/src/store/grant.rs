@@ -3,7 +3,7 @@
 use counterfoil_core::rules::claim::{Claimant, OpenClaim};
 use counterfoil_core::rules::confirm::{GrantFacts, GrantState};
 use counterfoil_core::wire::HolderKind;
-use counterfoil_core::{DeviceId, DriveId, GrantId, HolderId, MediumId, RequestId, Timestamp, TitleId, UserId};
+use counterfoil_core::{DeviceId, DriveId, GrantId, HolderId, MediumId, OrderId, RequestId, Timestamp, TitleId, UserId};
 
 use crate::db::{DbError, FromRow, Row, Tx};
 
@@ -37,8 +37,24 @@ pub struct GrantRow {
     pub library_key: Vec<u8>,
     /// When.
     pub issued_at: Timestamp,
-    /// The exchange through a gateway that paid for it (C17).
+    /// What paid for it.
+    pub paid: Paid,
+}
+
+/// What paid for a copy: nothing, where it was paid for with its medium.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Paid {
+    /// The exchange through a gateway (C17).
     pub exchange: Option<RequestId>,
+    /// The order at the authority itself (C18).
+    pub order: Option<OrderId>,
+}
+
+impl Paid {
+    /// Whether anything did.
+    pub fn is_paid(&self) -> bool {
+        *self != Self::default()
+    }
 }
 
 impl FromRow for GrantRow {
@@ -56,7 +72,7 @@ impl FromRow for GrantRow {
             state: row.column()?,
             library_key: row.column()?,
             issued_at: row.column()?,
-            exchange: row.column()?,
+            paid: Paid { exchange: row.column()?, order: row.column()? },
         })
     }
 }
@@ -76,7 +92,7 @@ impl GrantRow {
 pub async fn of_user(tx: &mut Tx, medium: &MediumId, user: &str) -> Result<Vec<GrantRow>, DbError> {
     tx.query(
         "SELECT grant_id, copy, title_id, generation, user_id, holder_id, holder_kind, device_id, drive_id, state, library_key, issued_at,
-                exchange_id
+                exchange_id, order_id
          FROM grants WHERE medium_id = $1 AND user_id = $2 ORDER BY copy DESC, grant_id LIMIT $3",
     )
     .bind(medium.as_str())
@@ -101,11 +117,11 @@ pub fn open_claims(grants: &[GrantRow]) -> Vec<OpenClaim> {
     claims.into_iter().map(|(_, claim)| claim).collect()
 }
 
-/// The exchange that a user paid for a copy by which was taken back at a repair, and that no other copy has taken the place of since (C14). Of
-/// grants of one user on one medium.
-pub fn credit(grants: &[GrantRow]) -> Option<RequestId> {
-    let standing = |exchange| grants.iter().any(|row| row.exchange == Some(exchange) && row.state != GrantState::Revoked);
-    grants.iter().filter_map(|row| row.exchange).find(|exchange| !standing(*exchange))
+/// What a user paid for a copy by which was taken back at a repair, and that no other copy has taken the place of since (C14). Of grants of one
+/// user on one medium.
+pub fn credit(grants: &[GrantRow]) -> Option<Paid> {
+    let standing = |paid| grants.iter().any(|row| row.paid == paid && row.state != GrantState::Revoked);
+    grants.iter().map(|row| row.paid).find(|paid| paid.is_paid() && !standing(*paid))
 }
 
 /// The grants that an exchange paid for, taken back or not.
@@ -115,7 +131,7 @@ pub fn credit(grants: &[GrantRow]) -> Option<RequestId> {
 pub async fn of_exchange(tx: &mut Tx, medium: &MediumId, exchange: RequestId) -> Result<Vec<GrantRow>, DbError> {
     tx.query(
         "SELECT grant_id, copy, title_id, generation, user_id, holder_id, holder_kind, device_id, drive_id, state, library_key, issued_at,
-                exchange_id
+                exchange_id, order_id
          FROM grants WHERE medium_id = $1 AND exchange_id = $2 ORDER BY copy DESC, grant_id LIMIT $3",
     )
     .bind(medium.as_str())
@@ -123,6 +139,32 @@ pub async fn of_exchange(tx: &mut Tx, medium: &MediumId, exchange: RequestId) ->
     .bind(MOST)
     .all()
     .await
+}
+
+/// The grants that an order paid for, taken back or not.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn of_order(tx: &mut Tx, medium: &MediumId, order: OrderId) -> Result<Vec<GrantRow>, DbError> {
+    tx.query(
+        "SELECT grant_id, copy, title_id, generation, user_id, holder_id, holder_kind, device_id, drive_id, state, library_key, issued_at,
+                exchange_id, order_id
+         FROM grants WHERE medium_id = $1 AND order_id = $2 ORDER BY copy DESC, grant_id LIMIT $3",
+    )
+    .bind(medium.as_str())
+    .bind(order.to_string())
+    .bind(MOST)
+    .all()
+    .await
+}
+
+/// The money for an order has gone back: nothing takes the place of what it paid for.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn forget_order(tx: &mut Tx, medium: &MediumId, order: OrderId) -> Result<(), DbError> {
+    let sql = "UPDATE grants SET order_id = NULL WHERE medium_id = $1 AND order_id = $2";
+    tx.query(sql).bind(medium.as_str()).bind(order.to_string()).execute().await.map(drop)
 }
 
 /// The money for an exchange has gone back: nothing takes the place of what it paid for.
@@ -150,8 +192,8 @@ pub async fn confirm_facts(tx: &mut Tx, medium: &MediumId, user: &str) -> Result
 pub async fn insert(tx: &mut Tx, medium: &MediumId, copy: u32, row: &GrantRow) -> Result<(), DbError> {
     tx.query(
         "INSERT INTO grants (medium_id, grant_id, copy, title_id, generation, user_id, holder_id, holder_kind, device_id, drive_id,
-                             state, library_key, issued_at, settled_at, exchange_id)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, NULL, $14)",
+                             state, library_key, issued_at, settled_at, exchange_id, order_id)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, NULL, $14, $15)",
     )
     .bind(medium.as_str())
     .bind(row.grant.to_string())
@@ -166,7 +208,8 @@ pub async fn insert(tx: &mut Tx, medium: &MediumId, copy: u32, row: &GrantRow) -
     .bind(row.state.as_str())
     .bind(&row.library_key)
     .bind(row.issued_at.0)
-    .bind(row.exchange.map(|id| id.to_string()))
+    .bind(row.paid.exchange.map(|id| id.to_string()))
+    .bind(row.paid.order.map(|id| id.to_string()))
     .execute()
     .await
     .map(drop)
@@ -246,7 +289,7 @@ pub async fn only_user(tx: &mut Tx, medium: &MediumId) -> Result<Option<UserId>,
 pub async fn find(tx: &mut Tx, medium: &MediumId, grant: GrantId) -> Result<Option<GrantRow>, DbError> {
     tx.query(
         "SELECT grant_id, copy, title_id, generation, user_id, holder_id, holder_kind, device_id, drive_id, state, library_key, issued_at,
-                exchange_id
+                exchange_id, order_id
          FROM grants WHERE medium_id = $1 AND grant_id = $2",
     )
     .bind(medium.as_str())

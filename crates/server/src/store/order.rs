@@ -2,7 +2,7 @@
 
 use counterfoil_core::rules::order::{Decision, Offer, OrderKind, OrderState, Payment};
 use counterfoil_core::rules::refund::Why;
-use counterfoil_core::{Currency, DeviceId, EntitlementId, Money, OrderId, Policy, RequestId, Timestamp, TitleId, UserId};
+use counterfoil_core::{Currency, DeviceId, EntitlementId, MediumId, Money, OrderId, Policy, RequestId, Timestamp, TitleId, UserId};
 
 use crate::db::{DbError, FromRow, FromValue, Row, Tx, Value};
 
@@ -53,6 +53,19 @@ pub struct OrderRow {
     pub reason: Option<String>,
     /// The exchange through a gateway that paid for it (C17).
     pub exchange: Option<RequestId>,
+    /// The copy that it pays for, where it is one (C18).
+    pub copy: Option<OfCopy>,
+}
+
+/// What an order pays for that is neither a purchase nor a trial: a copy of a medium, asked for by one request (C18).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OfCopy {
+    /// Of which medium.
+    pub medium: MediumId,
+    /// The request that it is granted to.
+    pub request: RequestId,
+    /// Over the bytes that the terminal signed.
+    pub digest: Vec<u8>,
 }
 
 impl FromRow for OrderRow {
@@ -75,6 +88,10 @@ impl FromRow for OrderRow {
             ended_at: row.column()?,
             reason: row.column()?,
             exchange: row.column()?,
+            copy: match (row.column::<Option<MediumId>>()?, row.column::<Option<RequestId>>()?, row.column::<Option<Vec<u8>>>()?) {
+                (Some(medium), Some(request), Some(digest)) => Some(OfCopy { medium, request, digest }),
+                _ => None,
+            },
         })
     }
 }
@@ -179,6 +196,8 @@ pub struct Placed<'a> {
     pub actor: &'a str,
     /// The exchange that pays for it.
     pub exchange: Option<RequestId>,
+    /// The copy that it pays for.
+    pub copy: Option<&'a OfCopy>,
 }
 
 /// Keeps an order; false where it is a trial, and another process has kept one of this title meanwhile.
@@ -189,8 +208,8 @@ pub async fn insert(tx: &mut Tx, user: UserId, placed: &Placed<'_>, decision: &D
     let changed = tx
         .query(
             "INSERT INTO orders (user_id, order_id, title_id, device_id, kind, currency, amount, payment, state, actor, created_at, paid_at,
-                                 exchange_id)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING",
+                                 exchange_id, medium_id, request_id, request_digest)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) ON CONFLICT DO NOTHING",
         )
         .bind(user.to_string())
         .bind(placed.order.to_string())
@@ -205,6 +224,9 @@ pub async fn insert(tx: &mut Tx, user: UserId, placed: &Placed<'_>, decision: &D
         .bind(now.0)
         .bind((decision.state == OrderState::Paid).then_some(now.0))
         .bind(placed.exchange.map(|id| id.to_string()))
+        .bind(placed.copy.map(|copy| copy.medium.to_string()))
+        .bind(placed.copy.map(|copy| copy.request.to_string()))
+        .bind(placed.copy.map(|copy| copy.digest.clone()))
         .execute()
         .await?;
     Ok(changed == 1)
@@ -217,8 +239,8 @@ pub struct Ordered {
     pub order: OrderRow,
     /// The title's name, for people.
     pub name: String,
-    /// What came of it.
-    pub entitlement: EntitlementId,
+    /// What came of it; a copy's are its medium's (C18).
+    pub entitlement: Option<EntitlementId>,
     /// The terms.
     pub policy: Policy,
     /// When it ends by them.
@@ -228,7 +250,8 @@ pub struct Ordered {
 impl FromRow for Ordered {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
         let order = OrderRow::from_row(row)?;
-        Ok(Self { order, name: row.column()?, entitlement: row.column()?, policy: row.column()?, expires_at: row.column()? })
+        let (name, entitlement, policy) = (row.column()?, row.column()?, row.column::<Option<Policy>>()?.unwrap_or_default());
+        Ok(Self { order, name, entitlement, policy, expires_at: row.column()? })
     }
 }
 
@@ -239,8 +262,8 @@ impl FromRow for Ordered {
 pub async fn find(tx: &mut Tx, user: UserId, order: OrderId) -> Result<Option<Ordered>, DbError> {
     tx.query(
         "SELECT o.user_id, o.order_id, o.title_id, o.device_id, o.kind, o.currency, o.amount, o.payment, o.state, o.actor, o.created_at,
-                o.paid_at, o.ended_at, o.reason, o.exchange_id, t.name, e.entitlement_id, e.policy, e.expires_at
-         FROM orders o JOIN entitlement e ON e.user_id = o.user_id AND e.order_id = o.order_id JOIN title t ON t.title_id = o.title_id
+                o.paid_at, o.ended_at, o.reason, o.exchange_id, o.medium_id, o.request_id, o.request_digest, t.name, e.entitlement_id, e.policy, e.expires_at
+         FROM orders o LEFT JOIN entitlement e ON e.user_id = o.user_id AND e.order_id = o.order_id JOIN title t ON t.title_id = o.title_id
          WHERE o.user_id = $1 AND o.order_id = $2",
     )
     .bind(user.to_string())
@@ -259,6 +282,38 @@ pub async fn of_exchange(tx: &mut Tx, user: UserId, exchange: RequestId) -> Resu
     Ok(found.map(|(order,)| order))
 }
 
+/// The order that pays for the copy that a request asks for (C18).
+///
+/// # Errors
+/// A failure of the database.
+pub async fn of_request(tx: &mut Tx, user: UserId, request: RequestId) -> Result<Option<OrderRow>, DbError> {
+    tx.query(
+        "SELECT user_id, order_id, title_id, device_id, kind, currency, amount, payment, state, actor, created_at, paid_at, ended_at, reason,
+                exchange_id, medium_id, request_id, request_digest
+         FROM orders WHERE user_id = $1 AND request_id = $2",
+    )
+    .bind(user.to_string())
+    .bind(request.to_string())
+    .opt()
+    .await
+}
+
+/// Notes that the copy was granted that an order pays for: it stands as its payment says. False where that was noted before, or it has ended.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn granted(tx: &mut Tx, user: UserId, order: OrderId, state: OrderState, now: Timestamp) -> Result<bool, DbError> {
+    let changed = tx
+        .query("UPDATE orders SET state = $3, paid_at = $4 WHERE user_id = $1 AND order_id = $2 AND state = 'open'")
+        .bind(user.to_string())
+        .bind(order.to_string())
+        .bind(state.as_str())
+        .bind((state == OrderState::Paid).then_some(now.0))
+        .execute()
+        .await?;
+    Ok(changed == 1)
+}
+
 /// The orders of a user, newest first: the newest thousand.
 ///
 /// # Errors
@@ -266,8 +321,8 @@ pub async fn of_exchange(tx: &mut Tx, user: UserId, exchange: RequestId) -> Resu
 pub async fn of_user(tx: &mut Tx, user: UserId) -> Result<Vec<Ordered>, DbError> {
     tx.query(
         "SELECT o.user_id, o.order_id, o.title_id, o.device_id, o.kind, o.currency, o.amount, o.payment, o.state, o.actor, o.created_at,
-                o.paid_at, o.ended_at, o.reason, o.exchange_id, t.name, e.entitlement_id, e.policy, e.expires_at
-         FROM orders o JOIN entitlement e ON e.user_id = o.user_id AND e.order_id = o.order_id JOIN title t ON t.title_id = o.title_id
+                o.paid_at, o.ended_at, o.reason, o.exchange_id, o.medium_id, o.request_id, o.request_digest, t.name, e.entitlement_id, e.policy, e.expires_at
+         FROM orders o LEFT JOIN entitlement e ON e.user_id = o.user_id AND e.order_id = o.order_id JOIN title t ON t.title_id = o.title_id
          WHERE o.user_id = $1 ORDER BY o.created_at DESC, o.order_id LIMIT $2",
     )
     .bind(user.to_string())
@@ -283,7 +338,7 @@ pub async fn of_user(tx: &mut Tx, user: UserId) -> Result<Vec<Ordered>, DbError>
 pub async fn list(tx: &mut Tx, state: Option<OrderState>, after: &(Timestamp, String), limit: i64) -> Result<Vec<OrderRow>, DbError> {
     tx.query(
         "SELECT user_id, order_id, title_id, device_id, kind, currency, amount, payment, state, actor, created_at, paid_at, ended_at, reason,
-                exchange_id
+                exchange_id, medium_id, request_id, request_digest
          FROM orders WHERE (created_at, order_id) > ($1, $2) AND ($3 = '' OR state = $3) ORDER BY created_at, order_id LIMIT $4",
     )
     .bind(after.0.0)

@@ -88,9 +88,11 @@ struct ShownOrder {
 impl From<OrderedTitle> for ShownOrder {
     fn from(order: OrderedTitle) -> Self {
         let state = match (order.state, order.reason.as_deref()) {
+            (OrderState::Open, _) => "being granted",
             (OrderState::Due, _) => "to be paid",
             (OrderState::Paid, _) => "paid",
             (OrderState::Ended, Some("bought")) => "tried, then bought",
+            (OrderState::Ended, Some("not_copied")) => "not granted, and not charged",
             (OrderState::Ended, Some("chargeback")) => "ended: the payment was taken back",
             (OrderState::Ended, _) => "given back",
         };

@@ -102,7 +102,7 @@ pub async fn buy(State(app): State<App>, Path(title): Path<String>, Sent { by, f
     let said = counterfoil_format::encoding::frame(&[title.as_bytes(), device.as_bytes(), offer.as_bytes()]);
     let digest = *blake3::hash(&said).as_bytes();
     let buyer = Buyer { user: by.user(), actor: by.actor(), request_id, digest };
-    let basket = Basket { title: title_id, device, wanted, tell_device: true };
+    let basket = Basket { title: title_id, device, wanted, currency: None, tell_device: true };
     match order::place(&app, &buyer, &basket, app.clock.now()).await? {
         Ok(placed) => Ok(see_other(&format!("/account/orders/{}?done=bought", placed.order_id))),
         Err(refusal) => shown(&app, &by, &title, &fields, Some(sentence(&refusal))).await,

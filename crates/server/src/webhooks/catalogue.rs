@@ -256,6 +256,7 @@ fn filled(example: &str) -> String {
         ("\"LIC\"", json!(LicenseId::from_bytes(id(9))).to_string()),
         ("\"PRV\"", json!(ProviderId::from_bytes(id(10))).to_string()),
         ("\"UPL\"", json!(UploadId::from_bytes(id(11))).to_string()),
+        ("\"MED\"", json!(MediumId::pressed(EXAMPLES_BATCH, 7)).to_string()),
         ("\"BAT\"", json!(EXAMPLES_BATCH).to_string()),
         ("RIGHTS1", of(&Rights::default())),
         ("RIGHTS2", of(&Rights { copies: 2, ..Rights::default() })),

@@ -70,7 +70,16 @@ async fn register(server: &TestServer, token: &Token, device: &(DeviceId, Keys))
 
 fn claim(user: UserId, card: CardId, device: DeviceId, medium: &Medium) -> Operation {
     let (user_id, medium_id) = (user, medium.id.clone());
-    Operation::Claim(Claim { user_id, medium_id, epoch: 1, card_id: Some(card), device_id: Some(device), drive_id: None })
+    Operation::Claim(Claim {
+        user_id,
+        medium_id,
+        epoch: 1,
+        card_id: Some(card),
+        device_id: Some(device),
+        drive_id: None,
+        pay: None,
+        currency: None,
+    })
 }
 
 db_test!(c2_a_card_in_a_token_registers_claims_and_alone_opens_the_grant, async |db: TestDb| {

@@ -246,6 +246,7 @@ fn target(route: &str, things: &Things, exists: bool) -> (String, Vec<u8>) {
         // What is sent is what the store has, so that nobody can tell by the answer who put it there.
         "PUT /v1/contents/{object}" => (format!("/v1/contents/{object}"), catalogue::pack_bytes("sky-raider", "1.0")),
         "POST /v1/batches" => json("/v1/batches".into(), json!({ "titles": [{ "title": title }], "count": 1 })),
+        "GET /v1/notices" => bare(format!("/v1/notices?titles={title}")),
         "GET /v1/batches/{batch}" => bare(format!("/v1/batches/{batch}")),
         "POST /v1/batches/{batch}/media" => json(format!("/v1/batches/{imported}/media"), json!({ "medium_id": "DISC-1" })),
         "GET /v1/batches/{batch}/identities" => bare(format!("/v1/batches/{batch}/identities")),

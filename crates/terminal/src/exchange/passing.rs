@@ -2,8 +2,9 @@
 
 use super::stored::Stored;
 use crate::error::{Error, Result};
+use crate::price::{By, Charged};
 use crate::terminal::Terminal;
-use crate::transport::{Passage, TransportError};
+use crate::transport::{self, Passage, TransportError};
 use counterfoil_core::{CardId, Code, Refusal};
 use counterfoil_format::jws::Signer;
 use std::path::Path;
@@ -24,17 +25,20 @@ pub(super) fn send(
     request: &mut Stored,
     stored_at: Option<&Path>,
 ) -> Result<std::result::Result<String, Refusal>> {
-    let transport = terminal.transport(&[])?;
+    let line = terminal.transport(&[])?;
     // A token is for the gateway alone, and not for whoever listens on the line.
-    let account = if transport.is_guarded() { terminal.signed_in(gateway)? } else { None };
+    let account = if line.is_guarded() { terminal.signed_in(gateway)? } else { None };
     let card = proofs.iter().find_map(|(name, _)| name.parse::<CardId>().ok());
     let envelope = request.envelope.to_json();
     for _ in 0..=PRICES {
         let token = account.as_ref().map(|account| account.token.as_str());
         let passage = Passage { exchange: request.request_id, token, card, pay: request.agreed };
-        let unpaid = match transport.pass(&envelope, &passage) {
+        let unpaid = match line.pass(&envelope, &passage) {
             Ok(passed) => {
-                passed.charged.into_iter().for_each(|charged| terminal.note_charged(charged));
+                if let Some(transport::Charged { price, title, name, balance }) = passed.charged {
+                    let (exchange, balance) = (Some(request.request_id), Some(balance));
+                    terminal.note_charged(Charged { by: By::Gateway, price, title, name, exchange, order: None, payment: None, balance });
+                }
                 return Ok(Ok(passed.answer));
             }
             Err(TransportError::Refused(refusal)) if matches!(refusal.code, Code::EnvelopeInvalid | Code::ExchangeEnded) => {

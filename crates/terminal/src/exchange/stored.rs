@@ -35,9 +35,12 @@ pub(super) struct Stored {
     reply: Zeroizing<String>,
     #[serde(default)]
     refreshable: bool,
-    /// What the person has agreed to pay for it at a gateway (C17).
+    /// What the person has agreed to pay for it, at a gateway (C17) or to the authority itself (C18).
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub agreed: Option<Money>,
+    /// Whether it says so inside, to the authority.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub pays_authority: bool,
 }
 
 impl Stored {
@@ -55,7 +58,7 @@ impl Stored {
         Ok(stored)
     }
 
-    /// Seals the same request again, to a key that has taken the place of the one that it was sealed to: what was agreed to pay for it stands.
+    /// Seals the same request again, to a key that has taken the place of the one that it was sealed to, or with what was agreed to pay for it.
     pub fn again(
         &self,
         terminal: &Terminal,
@@ -65,7 +68,7 @@ impl Stored {
         path: &Path,
     ) -> Result<Self> {
         let request = self.request(operation);
-        let sealed = Self { agreed: self.agreed, ..sealed(terminal, authority, &request, proofs)? };
+        let sealed = Self { agreed: self.agreed, pays_authority: self.pays_authority, ..sealed(terminal, authority, &request, proofs)? };
         sealed.keep(terminal, path)?;
         Ok(sealed)
     }
@@ -137,7 +140,16 @@ fn sealed(terminal: &Terminal, authority: &Authority, request: &Request, proofs:
         terminal.with_random(|random| envelope::seal(&payload, proofs, &sealing.kid, &key, random)).map_err(not_sealed)?;
     let reply = Zeroizing::new(to_base64url(reply.secret().expose()));
     let Request { request_id, issued_at, refreshable, .. } = *request;
-    Ok(Stored { request_id, issued_at, op: request.operation.name().to_owned(), envelope, reply, refreshable, agreed: None })
+    Ok(Stored {
+        request_id,
+        issued_at,
+        op: request.operation.name().to_owned(),
+        envelope,
+        reply,
+        refreshable,
+        agreed: None,
+        pays_authority: false,
+    })
 }
 
 /// Removes a request that is not to be repeated.

@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::io::IoFailure;
 use crate::terminal::Terminal;
 use crate::transport::{TransportError, is_guarded, problem, reason};
-use counterfoil_core::{CardId, Code, Currency, Money, Refusal, RequestId, Timestamp, TitleId};
+use counterfoil_core::{CardId, Code, Currency, Money, Refusal, RequestId, Timestamp, TitleId, VoucherCode, VoucherCodeError};
 use counterfoil_format::encoding::parse_strict;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -162,10 +162,13 @@ pub fn statement(terminal: &Terminal, gateway: &str, most: usize) -> Result<(Vec
 /// Pays a voucher into the account. Repeating it pays in nothing more.
 ///
 /// # Errors
-/// What the gateway refuses; [`TransportError`].
+/// [`Code::VoucherInvalid`] where the check characters do not fit, without asking; what the gateway refuses; [`TransportError`].
 pub fn redeem(terminal: &Terminal, gateway: &str, code: &str) -> Result<Redeemed> {
+    // A typing error is told here: nothing is sent, and no attempt is counted.
+    let code: VoucherCode = code.parse().map_err(|error: VoucherCodeError| Refusal::with(Code::VoucherInvalid, error.to_string()))?;
     let gateway = at(gateway);
-    call(terminal, &gateway, Some(&signed_in(terminal, &gateway)?), "/v1/account/vouchers", Some(json!({ "code": code })))
+    let body = json!({ "code": code.to_string() });
+    call(terminal, &gateway, Some(&signed_in(terminal, &gateway)?), "/v1/account/vouchers", Some(body))
 }
 
 fn signed_in(terminal: &Terminal, gateway: &str) -> Result<SignedIn> {

@@ -5,6 +5,8 @@ use counterfoil_format::content::ObjectName;
 
 /// The identity area, the first of the two: JSON, at most 64 KiB ([`counterfoil_core::wire::IdentityArea`]).
 pub const IDENTITY: &str = "identity.json";
+/// What stands on a medium without an identity in place of it: JSON, at most 64 KiB ([`counterfoil_core::wire::Notice`]).
+pub const NOTICE: &str = "notice.json";
 /// A new identity area on its way to the first one's place (B7).
 pub const NEXT_IDENTITY: &str = "identity.next.json";
 /// The content area, the second: a directory for each title.

@@ -26,3 +26,4 @@ mod saving;
 mod update_deltas;
 mod update_faults;
 mod updating;
+mod without_identity;

@@ -15,8 +15,7 @@ use super::{Press, name};
 use crate::failure::Failure;
 use crate::files;
 use crate::press::content::Common;
-use crate::press::identities::Identity;
-use crate::press::texts;
+use crate::press::identities::Label;
 
 /// What fits the volume name of the Joliet tree.
 const VOLUME_NAME: usize = 16;
@@ -34,11 +33,10 @@ impl<'a> Image<'a> {
         Self { out, digits, common }
     }
 
-    fn tree(&self, identity: &Identity) -> Result<Tree, hadris_fs::PathError> {
+    fn tree(&self, label: &Label) -> Result<Tree, hadris_fs::PathError> {
         let attributes = |mode| SetAttr::new().with_permissions(Permissions::new(mode));
-        let readme = texts::readme(&identity.claims, &identity.urls, self.common.with_client);
         let mut tree = Tree::new();
-        for (name, bytes) in [(layout::IDENTITY, identity.area.clone()), (layout::README, readme.into_bytes())] {
+        for (name, bytes) in [(label.file, label.area.clone()), (layout::README, label.readme.clone().into_bytes())] {
             tree.insert(name, Node::file(Content::bytes(bytes)).with_attrs(attributes(0o444)))?;
         }
         for file in &self.common.files {
@@ -48,21 +46,20 @@ impl<'a> Image<'a> {
         Ok(tree)
     }
 
-    fn write(&self, partial: &Path, identity: &Identity, progress: &mut dyn FnMut(u64)) -> Result<(), Failure> {
+    fn write(&self, partial: &Path, label: &Label, progress: &mut dyn FnMut(u64)) -> Result<(), Failure> {
         let failed = |error: &dyn std::fmt::Display| {
             Failure::operation("io", format!("cannot write {}: {error}", partial.display()))
                 .hint("Make room there, and repeat the command.")
         };
-        let title = identity.claims.titles.first().map_or("COUNTERFOIL", |title| title.title.as_str());
-        let mut volume = title.to_ascii_uppercase().replace('-', "_");
+        let mut volume = label.volume.to_ascii_uppercase().replace('-', "_");
         volume.truncate(VOLUME_NAME);
         let options = IsoOptions::default()
             .with_id(IsoId::Volume, &volume)
             .with_id(IsoId::Application, "COUNTERFOIL")
             .with_joliet()
             .with_rock_ridge()
-            .with_time(DateTime::from_unix_seconds(identity.claims.iat).unwrap_or(NoClock::TIME));
-        let tree = self.tree(identity).map_err(|error| failed(&error))?;
+            .with_time(DateTime::from_unix_seconds(label.iat).unwrap_or(NoClock::TIME));
+        let tree = self.tree(label).map_err(|error| failed(&error))?;
         let file = File::options().read(true).write(true).create(true).truncate(true).open(partial);
         let file = file.map_err(|error| Failure::file("write", partial, &error))?;
         let durable = file.try_clone().map_err(|error| Failure::file("write", partial, &error))?;
@@ -73,10 +70,10 @@ impl<'a> Image<'a> {
 }
 
 impl Press for Image<'_> {
-    fn medium(&mut self, identity: Identity, progress: &mut dyn FnMut(u64)) -> Result<PathBuf, Failure> {
-        let path = self.out.join(format!("{}.iso", name(identity.serial, self.digits)));
+    fn medium(&mut self, serial: Option<u64>, label: Label, progress: &mut dyn FnMut(u64)) -> Result<PathBuf, Failure> {
+        let path = self.out.join(format!("{}.iso", name(serial, self.digits)));
         let partial = files::beside(&path);
-        if let Err(failure) = self.write(&partial, &identity, progress) {
+        if let Err(failure) = self.write(&partial, &label, progress) {
             let _ = fs::remove_file(&partial);
             return Err(failure);
         }

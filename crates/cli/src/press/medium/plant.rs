@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use super::{Press, name, sync_file_system};
 use crate::failure::Failure;
 use crate::files;
-use crate::press::identities::Identity;
+use crate::press::identities::Label;
 
 /// Making a file costs a file system far more than its kilobyte; several at once make up for it.
 const AT_ONCE: usize = 4;
@@ -50,14 +50,15 @@ impl Plant {
 }
 
 impl Press for Plant {
-    fn medium(&mut self, identity: Identity, progress: &mut dyn FnMut(u64)) -> Result<PathBuf, Failure> {
-        let directory = self.place.join(format!("{:03}", identity.serial / TOGETHER));
-        if identity.serial.is_multiple_of(TOGETHER) || self.writers.is_none() {
+    fn medium(&mut self, serial: Option<u64>, label: Label, progress: &mut dyn FnMut(u64)) -> Result<PathBuf, Failure> {
+        let number = serial.unwrap_or(0);
+        let directory = self.place.join(format!("{:03}", number / TOGETHER));
+        if number.is_multiple_of(TOGETHER) || self.writers.is_none() {
             files::create_directory(&directory)?;
         }
-        let path = directory.join(format!("{}.json", name(identity.serial, self.digits)));
+        let path = directory.join(format!("{}.json", name(serial, self.digits)));
         let writers = self.writers.get_or_insert_with(Writers::start);
-        if writers.queue.send((path.clone(), identity.area)).is_err() {
+        if writers.queue.send((path.clone(), label.area)).is_err() {
             // Nobody receives because all of them failed; the first says why.
             self.join()?;
         }

@@ -21,7 +21,7 @@ pub async fn foresee(app: &App, gateway: &Caller, asked: &mut Asked, ask: &Claim
     asked.through = Through::Owed(vec![]);
     let mut batch = Batch::Remembered;
     for _ in 0..10 {
-        let looked = look(app, asked, ask, batch, now).await?;
+        let looked = look(app, asked, &Through::Owed(vec![]), ask, batch, now).await?;
         batch = Batch::Read;
         let Looked { facts, claimant, known } = match looked {
             Look::Admitted(looked) => *looked,
@@ -29,7 +29,7 @@ pub async fn foresee(app: &App, gateway: &Caller, asked: &mut Asked, ask: &Claim
             Look::Answered(Ok(_)) => return Err(Problem::internal("a claim was granted by a look at it")),
             Look::Again => continue,
         };
-        let charge = price::of_copy(app, gateway, facts.titles(), known.paid_on_copy).await?;
+        let charge = price::of_copy(app, gateway, facts.titles(), known.paid_on_copy, ask.currency).await?;
         if charge == Ok(None) {
             asked.through = Through::Direct;
         }

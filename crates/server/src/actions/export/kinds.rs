@@ -149,7 +149,8 @@ kinds! {
          drive_id transaction_id lease_until:time created_at:time issued_at:time settled_at:time ended_at:time", without [("library_key", KEY)];
     "orders" "orders" 2, "purchases and their charges",
         "user_id order_id title_id device_id kind currency amount:int payment state actor created_at:time paid_at:time \
-         ended_at:time reason exchange_id";
+         ended_at:time reason exchange_id medium_id request_id",
+        without [("request_digest", "a hash of a request that travelled sealed")];
     "balances" "balance" 2, "what users have paid in advance",
         "user_id currency amount:int";
     "balance_entries" "balance_entry" 2, "every change of a balance",
@@ -171,7 +172,7 @@ kinds! {
          most_copies:int rights:json created_at:time";
     "grants" "grants" 2, "keys that were granted of media, without the keys",
         "medium_id grant_id copy:int title_id generation:int user_id holder_id holder_kind device_id drive_id state \
-         issued_at:time settled_at:time exchange_id", without [("library_key", KEY)];
+         issued_at:time settled_at:time exchange_id order_id", without [("library_key", KEY)];
     "batches" "batch" 1, "pressing runs",
         "batch_id publisher_id name origin count:int rights:json refreshes:int revision:int most_copies:int paid_on_copy:flag created_at:time", without [("claim_key", KEY)];
     "batch_titles" "batch_title" 2, "what lies on the media of batches",

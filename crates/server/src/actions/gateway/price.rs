@@ -3,7 +3,7 @@
 use counterfoil_core::rules::gateway::{self, Priced};
 use counterfoil_core::rules::split::Share;
 use counterfoil_core::wire::Charge;
-use counterfoil_core::{Money, Refusal, TitleId};
+use counterfoil_core::{Currency, Money, Refusal, TitleId};
 
 use crate::app::App;
 use crate::db::Tx;
@@ -25,12 +25,13 @@ pub enum Foreseen {
 /// What a copy of a medium costs at a gateway; nothing where it does not charge for it.
 ///
 /// # Errors
-/// Failures of the server. `not_for_sale` is no error: it counts only where the copy would be granted otherwise.
+/// Failures of the server. `not_for_sale` and `price_changed` are no error: it counts only where the copy would be granted otherwise.
 pub async fn of_copy(
     app: &App,
     caller: &Caller,
     titles: &[PressedTitle],
     paid_on_copy: bool,
+    wanted: Option<Currency>,
 ) -> Result<Result<Option<Charge>, Refusal>, Problem> {
     if !caller.every_copy && !paid_on_copy {
         return Ok(Ok(None));
@@ -47,7 +48,7 @@ pub async fn of_copy(
             Ok(priced)
         })
         .await?;
-    Ok(gateway::copy(&priced, caller.every_copy, paid_on_copy, share(caller)?))
+    Ok(gateway::copy(&priced, caller.every_copy, paid_on_copy, wanted, share(caller)?))
 }
 
 /// What a title costs at a gateway, and its name.

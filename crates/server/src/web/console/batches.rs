@@ -129,6 +129,7 @@ fn thing(staff: &Staff, row: &Batch, titles: &[BatchTitle], media: Paged<MediumO
             ("Publisher", Cell::text(row.publisher.as_str())),
             ("Media", Cell::text(row.count.to_string())),
             ("Made by", Cell::text(row.origin.as_str())),
+            ("Keys paid for", Cell::text(if row.paid_on_copy { "when they are copied" } else { "with the medium" })),
             ("Refreshes ordered", Cell::text(row.refreshes.to_string())),
             ("When", Cell::at(&rfc3339(row.created_at))),
         ],

@@ -16,7 +16,8 @@ use crate::problem::{ApiCode, Problem};
 use crate::store::order::{self, OrderRow, Ordered};
 use crate::store::{find, user};
 
-const STATES: [(OrderState, &str); 3] = [(OrderState::Due, "To be paid"), (OrderState::Paid, "Paid"), (OrderState::Ended, "Ended")];
+const STATES: [(OrderState, &str); 4] =
+    [(OrderState::Open, "Being granted"), (OrderState::Due, "To be paid"), (OrderState::Paid, "Paid"), (OrderState::Ended, "Ended")];
 
 /// `/console/orders`: a page at a time; `state=` shows those of one state.
 ///
@@ -101,7 +102,7 @@ pub async fn show(
         .await?;
     let path = format!("/console/orders/{user}/{id}");
     let mut actions = vec![];
-    if staff.sees(Sees::Operators) && ordered.order.state != OrderState::Ended {
+    if staff.sees(Sees::Operators) && matches!(ordered.order.state, OrderState::Due | OrderState::Paid) {
         actions.push(Link::new("Refund…", format!("{path}/refund")));
         actions.push(Link::new("The payment was taken back…", format!("{path}/chargeback")));
     }
@@ -143,7 +144,7 @@ fn terms(ordered: &Ordered) -> Panel {
     Panel {
         heading: "Terms",
         facts: vec![
-            ("Entitlement", Cell::id(ordered.entitlement)),
+            ("Entitlement", ordered.entitlement.map_or_else(|| Cell::text("that of its medium"), Cell::id)),
             ("Devices at once", Cell::text(policy.devices.to_string())),
             ("Transfers", Cell::text(format!("{} in {} days", policy.transfers, policy.transfer_days))),
             ("Refund", Cell::text(format!("{} days", policy.refund_days))),

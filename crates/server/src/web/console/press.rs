@@ -15,7 +15,7 @@ use super::rights::{self, Kept};
 use super::staff::draw_once;
 use super::tasks::{InAddress as _, mendable, read};
 use super::{Frame, Section, Sees, Sent, Staff};
-use crate::actions::{create_batch, press};
+use crate::actions::{create_batch, notice, press};
 use crate::api::batches::{NewBatch, NewBatchTitle};
 use crate::app::App;
 use crate::db::{DbError, Tx};
@@ -69,6 +69,9 @@ async fn show(app: &App, staff: &Staff, typed: &Fields, kept: Kept, error: Optio
 /// As for [`form`].
 pub async fn make(State(app): State<App>, sent: Sent) -> Result<Response, Problem> {
     sent.by.needs(Sees::Publishers)?;
+    if sent.fields.text("paid") == "without" {
+        return without_identity(&app, &sent).await;
+    }
     let made = match order(&sent.fields) {
         Ok(new) => create_batch::run(&app, &sent.by.caller(), &sent.once, new).await,
         Err(problem) => Err(problem),
@@ -83,8 +86,24 @@ fn wrong(what: impl Into<String>) -> Problem {
     Problem::with(ApiCode::Unprocessable, what)
 }
 
-/// What the form says, as the API takes it. Several titles are written with commas.
-fn order(fields: &Fields) -> Result<NewBatch, Problem> {
+/// C18: what stands on media without an identity, as a file. There is no batch of those, and nothing to claim.
+async fn without_identity(app: &App, sent: &Sent) -> Result<Response, Problem> {
+    let made = match titles(&sent.fields) {
+        Ok(titles) => notice::run(app, &sent.by.caller(), titles).await,
+        Err(problem) => Err(problem),
+    };
+    match made {
+        Ok(notice) => {
+            let bytes = serde_json::to_vec(&notice).map_err(Problem::internal)?;
+            let name = "attachment; filename=\"notice.json\"";
+            Ok(([(CONTENT_TYPE, "application/json"), (CONTENT_DISPOSITION, name)], bytes).into_response())
+        }
+        Err(problem) => show(app, &sent.by, &sent.fields, Kept::typed(&sent.fields), Some(mendable(problem)?)).await,
+    }
+}
+
+/// The titles that the form names. Several are written with commas.
+fn titles(fields: &Fields) -> Result<Vec<NewBatchTitle>, Problem> {
     let named = fields.some("other").unwrap_or_else(|| fields.text("title"));
     let mut titles = vec![];
     for name in named.split([',', ' ']).filter(|name| !name.is_empty()) {
@@ -95,6 +114,12 @@ fn order(fields: &Fields) -> Result<NewBatch, Problem> {
         };
         titles.push(NewBatchTitle { title, version });
     }
+    Ok(titles)
+}
+
+/// What the form says, as the API takes it.
+fn order(fields: &Fields) -> Result<NewBatch, Problem> {
+    let titles = titles(fields)?;
     let count = fields.text("count").trim().replace([',', ' '], "");
     let count = count.parse().map_err(|_| wrong("the number of media is a whole number from 1 on"))?;
     let name = fields.text("name").trim().to_owned();
@@ -104,7 +129,7 @@ fn order(fields: &Fields) -> Result<NewBatch, Problem> {
         count: Some(count),
         imported: false,
         rights: rights::typed(fields)?.of(&Rights::default()),
-        paid_on_copy: false,
+        paid_on_copy: fields.text("paid") == "on_copy",
     })
 }
 

@@ -11,7 +11,7 @@ use counterfoil_server::router;
 use serde_json::{Value, json};
 
 use super::browser::{Browser, text};
-use super::catalogue::{Answer, TestServer, publish};
+use super::catalogue::{Answer, TestServer, listing, publish};
 use super::support::terminal::{Terminal, media, public, random};
 use super::support::{TestDb, db_test};
 use super::things::Things;
@@ -195,6 +195,36 @@ db_test!(a_thousand_identities_are_a_zip_a_table_or_lines, async |db: TestDb| {
     let (actor, _) = recorded(&db, "batch.made").await;
     assert_eq!(actor, format!("staff:{}", worker.id));
     assert_eq!(log(&db).await.iter().filter(|(event, by, _)| event == "identities.pressed" && *by == actor).count(), 3, "each download");
+});
+
+db_test!(c18_a_page_presses_media_that_are_paid_for_when_copied_with_and_without_an_identity, async |db: TestDb| {
+    let server = TestServer::new(&db).await;
+    publish(&server, "blue-fox", "sky-raider", "1.0").await;
+    let mut worker = Worker::new(&server, Role::Publisher, Some("blue-fox")).await;
+    let mut press = async |paid: &str| {
+        let fields = [("title", "sky-raider"), ("count", "3"), ("name", "Giveaway"), ("paid", paid)];
+        worker.browser.submit(&server, "/console/press", "/console/press", &fields).await
+    };
+    goes_to(&press("on_copy").await);
+    assert_eq!(db.number("SELECT count(*) FROM batch WHERE paid_on_copy = 1 AND count = 3").await, 1);
+    goes_to(&press("medium").await);
+    assert_eq!(db.number("SELECT count(*) FROM batch WHERE paid_on_copy = 0").await, 1);
+    // What nobody could buy is not given away.
+    let refused = press("without").await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(text(&refused).contains("not on sale at a price") && text(&refused).contains("value=\"Giveaway\""), "{}", text(&refused));
+    server.put_json(&server.fox, "/v1/titles/sky-raider/listing", &listing()).await.expect(200);
+    let (first, second) = (press("without").await, press("without").await);
+    assert_eq!(first.header("content-disposition"), "attachment; filename=\"notice.json\"");
+    assert_eq!(first.body, second.body, "the same for everybody");
+    let same = server.get(&server.fox, "/v1/notices?titles=sky-raider").await;
+    assert_eq!(first.json(), same.json());
+    assert_eq!(
+        server.get(&server.owl, "/v1/notices?titles=sky-raider").await.status,
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "another publisher's"
+    );
+    assert_eq!(db.number("SELECT count(*) FROM batch").await, 2, "nothing is kept of it");
 });
 
 db_test!(a_form_that_is_sent_twice_does_its_work_once, async |db: TestDb| {

@@ -43,6 +43,19 @@ pub const CHARGED: &[&str] = &[
               ('x-2', 1, 1, 'x', 'exchange.committed', '{}', CAST('p' AS BYTEA), CAST('h' AS BYTEA)),
               ('x-3', 1, 1, 'x', 'exchange.committed', '{}', CAST('p' AS BYTEA), CAST('h' AS BYTEA)),
               ('x-3', 2, 1, 'x', 'exchange.refunded', '{}', CAST('p' AS BYTEA), CAST('h' AS BYTEA))",
+    "INSERT INTO orders (user_id, order_id, title_id, device_id, kind, currency, amount, payment, state, actor, created_at, medium_id, request_id,
+                         request_digest)
+       VALUES ('usr-1', 'ord-8', 't', 'dev-1', 'copy', 'EUR', 200, 'invoice', 'due', 'x', 1, 'med-8', 'req-8', CAST('d' AS BYTEA))",
+    "INSERT INTO audit (family, seq, at, actor, event, detail, prev, hash)
+       VALUES ('usr-1', 202, 1, 'x', 'order.placed', '{}', CAST('p' AS BYTEA), CAST('h' AS BYTEA))",
+    "INSERT INTO medium (medium_id, batch_id, serial, state, copies_claimed, copies_freed, copies_lost, epoch, created_at)
+       VALUES ('med-8', 'bat-7', 2, 'claimed', 1, 0, 0, 1, 1)",
+    "INSERT INTO grants (medium_id, grant_id, copy, title_id, generation, user_id, holder_id, holder_kind, state, library_key, issued_at, order_id)
+       VALUES ('med-8', 'grt-8', 1, 't', 1, 'usr-1', 'key-1', 'card', 'delivered', CAST('k' AS BYTEA), 1, 'ord-8')",
+    "INSERT INTO entitlement (user_id, entitlement_id, source, medium_id, title_id, state, devices, transfers, created_at)
+       VALUES ('usr-1', 'grt-8', 'medium', 'med-8', 't', 'active', 1, 0, 1)",
+    "INSERT INTO audit (family, seq, at, actor, event, detail, prev, hash)
+       VALUES ('med-8', 1, 1, 'x', 'claim.granted', '{}', CAST('p' AS BYTEA), CAST('h' AS BYTEA))",
 ];
 
 /// The tables that hold it and nothing else does.
@@ -51,11 +64,14 @@ pub const TABLES: &[&str] = &["gateway_exchange", "gateway"];
 const STEPS: &str = "an exchange has what came of it exactly when it was carried out, and times as its state says";
 const RECORDED: &str = "no exchange is decided without its record in the audit log";
 const PAYMENT: &str = "an order is paid through a gateway exactly when it names an exchange, which no other order does";
-const WHOLE: &str = "a copy is paid for as a whole, and an exchange pays for one at a time";
+const WHOLE: &str = "a copy is paid for as a whole, and an exchange or an order pays for one at a time";
 const KEY: &str = "a key that is paid for when it is copied is out for a charge";
 const LOST: &str = "a medium has lost no more copies than were taken back from it";
 const ORDER_OF: &str = "an order names an exchange that was begun and not refused";
 const COPY_OF: &str = "a copy names an exchange that was begun and not refused";
+const COPY_ORDER: &str = "an order is for a copy exactly when it names medium and request, and open only then";
+const ORDERED: &str = "a copy names an order of its user's for it that stands, or is about to be told that it has ended";
+const GRANTED: &str = "an order for a copy that is paid or due is named by what was granted for it";
 const NAMED: &str = "an exchange that was carried out is named by what came of it, at its price, or what came of it is being undone";
 const ENDED: &str = "nothing is live that was paid for by an exchange that is refunded";
 const OWED: &str = "an exchange is refunded where its order has ended, or about to be";
@@ -74,6 +90,14 @@ pub const PLANTED: &[(&[&str], &str)] = &[
     (&["UPDATE orders SET exchange_id = 'x-1', payment = 'gateway' WHERE order_id = 'ord-1'"], PAYMENT),
     (&["UPDATE grants SET copy = 1 WHERE grant_id = 'grt-7'"], WHOLE),
     (&["UPDATE grants SET exchange_id = NULL WHERE grant_id = 'grt-7'"], KEY),
+    (&["UPDATE grants SET order_id = NULL WHERE grant_id = 'grt-8'"], KEY),
+    (&["UPDATE grants SET order_id = NULL WHERE grant_id = 'grt-8'"], GRANTED),
+    (&["UPDATE grants SET order_id = 'ord-8' WHERE grant_id = 'grt-7'"], WHOLE),
+    (&["UPDATE grants SET order_id = 'ord-1' WHERE grant_id = 'grt-8'"], ORDERED),
+    (&["UPDATE orders SET state = 'ended', ended_at = 4, reason = 'refund' WHERE order_id = 'ord-8'"], ORDERED),
+    (&["UPDATE orders SET medium_id = 'med-7' WHERE order_id = 'ord-8'"], ORDERED),
+    (&["UPDATE orders SET request_id = NULL WHERE order_id = 'ord-8'"], COPY_ORDER),
+    (&["UPDATE orders SET state = 'open' WHERE order_id = 'ord-7'"], COPY_ORDER),
     (&["UPDATE medium SET copies_lost = 2 WHERE medium_id = 'med-7'"], LOST),
     (&["UPDATE orders SET exchange_id = 'x-9' WHERE order_id = 'ord-7'"], ORDER_OF),
     (&["UPDATE gateway_exchange SET state = 'refused', order_id = NULL WHERE exchange_id = 'x-1'"], ORDER_OF),

@@ -75,6 +75,7 @@ pub fn order_operation(terminal: &Terminal, title: &str, price: Option<&str>) ->
         device_id: terminal.device_id().unwrap(),
         title: title.parse().unwrap(),
         price: price.map(|price| price.parse().unwrap()),
+        currency: None,
         trial: price.is_none(),
     })
 }

@@ -110,6 +110,8 @@ impl Terminal {
             card_id: self.card_id(),
             device_id: self.device_id(),
             drive_id: self.drive_id(),
+            pay: None,
+            currency: None,
         }
     }
 

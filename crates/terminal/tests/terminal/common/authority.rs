@@ -324,7 +324,14 @@ impl State {
                 let title = |title: &TitleId| TitleOnOffer { title: title.clone(), name: "A title".into(), kind: Kind::App, newest: None };
                 let titles = medium.titles.iter().map(title).collect();
                 let left = medium.rights.copies - self.copies(id);
-                Some(MediumVerdict { titles, rights: medium.rights.clone(), copies_left: left, yours: false, paid_on_copy: false })
+                Some(MediumVerdict {
+                    titles,
+                    rights: medium.rights.clone(),
+                    copies_left: left,
+                    yours: false,
+                    paid_on_copy: false,
+                    prices: vec![],
+                })
             }
         };
         let user = ask.user_id.map(|_| UserVerdict { devices: vec![], titles: vec![] });
@@ -385,12 +392,16 @@ impl State {
         match claim::decide(&claimant, &facts, NOW)? {
             claim::Decision::Again(_) => {
                 let mine = self.grants.iter().filter(|grant| grant.medium.as_ref() == Some(&ask.medium_id) && grant.claimant == claimant);
-                Ok(ClaimResult { grants: mine.map(|grant| grant.document.clone()).collect(), generation: self.generation(claimant.user) })
+                Ok(ClaimResult {
+                    grants: mine.map(|grant| grant.document.clone()).collect(),
+                    generation: self.generation(claimant.user),
+                    charged: None,
+                })
             }
             claim::Decision::Issue => {
                 let titles = medium.titles.clone();
                 let grants: Vec<_> = titles.iter().map(|title| self.issue(title, kind, &public, &claimant, Some(&ask.medium_id))).collect();
-                Ok(ClaimResult { grants, generation: self.generation(claimant.user) })
+                Ok(ClaimResult { grants, generation: self.generation(claimant.user), charged: None })
             }
         }
     }

@@ -66,7 +66,7 @@ impl Gate {
     }
 
     fn unpaid(&self, code: Code, price: Money) -> TransportError {
-        TransportError::Unpaid(Box::new(Unpaid { refusal: code.into(), offer: self.offer(price) }))
+        TransportError::Unpaid(Box::new(Unpaid { refusal: code.into(), offer: self.offer(price).into() }))
     }
 }
 
