@@ -9,8 +9,10 @@ use crate::db::{DbError, FromRow, Row, Tx};
 use crate::words;
 
 /// Names that have the rarest of the words looked for, and are looked at: a search takes a bounded time, however many there are.
-const LOOKED_AT: i64 = 10_000;
-/// Names that are read at a time.
+const LOOKED_AT: usize = 10_000;
+/// Words that are read at a time.
+const FOUND: usize = 200;
+/// Names that are compared with their words at a time.
 const STEP: i64 = 500;
 
 /// What has a name that it is found by.
@@ -38,7 +40,8 @@ pub struct Named {
 struct Sql {
     /// How many words begin so, up to a limit.
     count: &'static str,
-    /// Words that begin so with the names that they are of, after a word and an ID.
+    /// [`FOUND`] words that begin so with the names that they are of, after a word and an ID. How many is no value, and in front of the join: else
+    /// PostgreSQL, planning for any value, joins all names there are.
     found: &'static str,
     /// Names in the order of their IDs, after one.
     names: &'static str,
@@ -56,16 +59,18 @@ impl Shelf {
         match self {
             Self::People => &Sql {
                 count: "SELECT COUNT(*) FROM (SELECT 1 AS one FROM person_word WHERE word >= $1 AND word < $2 LIMIT $3) f",
-                found: "SELECT w.word, w.user_id, i.name, '' FROM person_word w JOIN user_info i ON i.user_id = w.user_id
-                        WHERE (w.word, w.user_id) > ($1, $2) AND w.word < $3 ORDER BY w.word, w.user_id LIMIT $4",
+                found: "SELECT w.word, w.user_id, COALESCE(j.name, ''), '' FROM (SELECT word, user_id FROM person_word
+                          WHERE (word, user_id) > ($1, $2) AND word < $3 ORDER BY word, user_id LIMIT 200) w
+                        LEFT JOIN user_info j ON j.user_id = w.user_id ORDER BY w.word, w.user_id",
                 names: "SELECT user_id, name FROM user_info WHERE user_id > $1 ORDER BY user_id LIMIT $2",
                 words: "SELECT user_id, word FROM person_word WHERE user_id > $1 AND user_id <= $2",
                 orphans: "SELECT w.user_id FROM person_word w LEFT JOIN user_info i ON i.user_id = w.user_id WHERE i.user_id IS NULL LIMIT $1",
             },
             Self::Titles => &Sql {
                 count: "SELECT COUNT(*) FROM (SELECT 1 AS one FROM catalogue_word WHERE kind = 'title' AND word >= $1 AND word < $2 LIMIT $3) f",
-                found: "SELECT w.word, w.subject, t.name, t.publisher_id FROM catalogue_word w JOIN title t ON t.title_id = w.subject
-                        WHERE w.kind = 'title' AND (w.word, w.subject) > ($1, $2) AND w.word < $3 ORDER BY w.word, w.subject LIMIT $4",
+                found: "SELECT w.word, w.subject, COALESCE(j.name, ''), COALESCE(j.publisher_id, '') FROM (SELECT word, subject FROM catalogue_word
+                          WHERE kind = 'title' AND (word, subject) > ($1, $2) AND word < $3 ORDER BY word, subject LIMIT 200) w
+                        LEFT JOIN title j ON j.title_id = w.subject ORDER BY w.word, w.subject",
                 names: "SELECT title_id, name FROM title WHERE title_id > $1 ORDER BY title_id LIMIT $2",
                 words: "SELECT subject, word FROM catalogue_word WHERE kind = 'title' AND subject > $1 AND subject <= $2",
                 orphans: "SELECT w.subject FROM catalogue_word w LEFT JOIN title t ON t.title_id = w.subject
@@ -73,8 +78,9 @@ impl Shelf {
             },
             Self::Batches => &Sql {
                 count: "SELECT COUNT(*) FROM (SELECT 1 AS one FROM catalogue_word WHERE kind = 'batch' AND word >= $1 AND word < $2 LIMIT $3) f",
-                found: "SELECT w.word, w.subject, b.name, b.publisher_id FROM catalogue_word w JOIN batch b ON b.batch_id = w.subject
-                        WHERE w.kind = 'batch' AND (w.word, w.subject) > ($1, $2) AND w.word < $3 ORDER BY w.word, w.subject LIMIT $4",
+                found: "SELECT w.word, w.subject, COALESCE(j.name, ''), COALESCE(j.publisher_id, '') FROM (SELECT word, subject FROM catalogue_word
+                          WHERE kind = 'batch' AND (word, subject) > ($1, $2) AND word < $3 ORDER BY word, subject LIMIT 200) w
+                        LEFT JOIN batch j ON j.batch_id = w.subject ORDER BY w.word, w.subject",
                 names: "SELECT batch_id, name FROM batch WHERE batch_id > $1 ORDER BY batch_id LIMIT $2",
                 words: "SELECT subject, word FROM catalogue_word WHERE kind = 'batch' AND subject > $1 AND subject <= $2",
                 orphans: "SELECT w.subject FROM catalogue_word w LEFT JOIN batch b ON b.batch_id = w.subject
@@ -120,11 +126,11 @@ pub async fn find(tx: &mut Tx, shelf: Shelf, scope: &Scope, text: &str, limit: u
     let (from, until) = words::range(&rarest);
     let (mut place, mut looked, mut seen, mut found) = ((from, String::new()), 0, BTreeSet::new(), vec![]);
     while looked < LOOKED_AT && found.len() < limit {
-        let rows: Vec<Hit> = tx.query(shelf.sql().found).bind(&place.0).bind(&place.1).bind(&until).bind(STEP).all().await?;
+        let rows: Vec<Hit> = tx.query(shelf.sql().found).bind(&place.0).bind(&place.1).bind(&until).all().await?;
         let Some(last) = rows.last() else { break };
         place = (last.word.clone(), last.named.id.clone());
-        let full = rows.len() as i64 == STEP;
-        looked += STEP;
+        let full = rows.len() == FOUND;
+        looked += FOUND;
         for Hit { named, .. } in rows {
             if found.len() < limit && scope.covers(&named.publisher) && fits(shelf, &named, &asked) && seen.insert(named.id.clone()) {
                 found.push(named);
@@ -149,8 +155,8 @@ impl FromRow for Hit {
 }
 
 fn fits(shelf: Shelf, named: &Named, asked: &[String]) -> bool {
-    // One word is what it was found by.
-    asked.len() == 1 || {
+    // One word is what it was found by, if there is still something.
+    asked.len() == 1 && !named.name.is_empty() || {
         let words = shelf.words(&named.id, &named.name);
         asked.iter().all(|asked| words.iter().any(|word| word.starts_with(asked)))
     }
@@ -164,7 +170,7 @@ async fn rarest(tx: &mut Tx, shelf: Shelf, asked: &[String]) -> Result<Option<St
     let mut rarest: Option<(i64, &String)> = None;
     for beginning in asked {
         let (from, until) = words::range(beginning);
-        let (count,): (i64,) = tx.query(shelf.sql().count).bind(from).bind(until).bind(LOOKED_AT).one().await?;
+        let (count,): (i64,) = tx.query(shelf.sql().count).bind(from).bind(until).bind(LOOKED_AT as i64).one().await?;
         if rarest.is_none_or(|(least, _)| count < least) {
             rarest = Some((count, beginning));
         }
