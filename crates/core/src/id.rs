@@ -41,9 +41,13 @@ fn encode(prefix: &str, bytes: &[u8; 16]) -> String {
     let check = check_value(prefix, &data);
     let digits = data.into_iter().chain([(check >> 5) as u8, (check & 31) as u8]);
 
+    written(prefix, digits)
+}
+
+fn written(prefix: &str, digits: impl IntoIterator<Item = u8>) -> String {
     let mut text = String::with_capacity(prefix.len() + 35);
     text.push_str(prefix);
-    for (place, digit) in digits.enumerate() {
+    for (place, digit) in digits.into_iter().enumerate() {
         if place % 4 == 0 {
             text.push('-');
         }
@@ -73,6 +77,19 @@ fn decode(prefix: &'static str, text: &str) -> Result<[u8; 16], IdError> {
     }
     let number = data.iter().fold(0u128, |number, digit| number << 5 | u128::from(*digit));
     Ok(number.to_be_bytes())
+}
+
+/// The canonical form of the first characters of an ID, as far as they were typed: `USR 7q2mo` is `usr-7Q2M-0`. Nothing where the text names
+/// something else, has fewer than three or more than 26 characters after the prefix (those that check them follow) or one that no ID has.
+pub fn beginning(prefix: &str, text: &str) -> Option<String> {
+    let text = text.trim();
+    let head = text.get(..prefix.len()).filter(|head| head.eq_ignore_ascii_case(prefix))?;
+    let rest = text[head.len()..].strip_prefix(['-', ' '])?;
+    let digits: Vec<u8> = rest.chars().filter(|c| !matches!(c, '-' | ' ')).map(digit).collect::<Option<_>>()?;
+    if !(3..=DATA_CHARS).contains(&digits.len()) {
+        return None;
+    }
+    Some(written(prefix, digits))
 }
 
 /// The prefix takes part, so that a user ID typed where a card ID belongs is a typing error as well.
@@ -318,6 +335,26 @@ mod tests {
             let typed: String = typed.iter().collect::<String>().replacen("dev", "dev-", 1);
             prop_assert_eq!(typed.parse::<DeviceId>(), Err(IdError::Check));
         }
+    }
+
+    proptest! {
+        #[test]
+        fn what_an_id_begins_with_is_written_as_the_whole(bytes: [u8; 16], typed in 3usize..27) {
+            let whole = UserId::from_bytes(bytes).to_string();
+            let digits: String = whole[4..].chars().filter(|c| *c != '-').take(typed).collect();
+            let begun = beginning("usr", &format!("USR {}", digits.to_lowercase())).unwrap();
+            prop_assert!(whole.starts_with(&begun), "{} of {}", begun, whole);
+            prop_assert_eq!(begun.chars().filter(|c| *c != '-').count(), 3 + typed);
+        }
+    }
+
+    #[test]
+    fn what_is_no_beginning_of_an_id_is_none() {
+        let whole = UserId::from_bytes([7; 16]).to_string();
+        for text in ["", "usr", "usr-", "usr-7Q", "usr-7U2", "crd-7Q2M", "usr7Q2M", whole.as_str()] {
+            assert_eq!(beginning("usr", text), None, "{text}");
+        }
+        assert_eq!(beginning("usr", " usr-7qo-l2"), Some("usr-7Q01-2".to_owned()));
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod reissues;
 mod repairs;
 mod updates;
 mod uploads;
+mod words;
 
 /// `typ` of a signed checkpoint.
 pub const CHECKPOINT_TYP: &str = "counterfoil-checkpoint+jwt";
@@ -176,6 +177,7 @@ pub async fn check(db: &Db) -> Result<Vec<Violation>, DbError> {
     violations.extend(holders::check(db).await?);
     violations.extend(feeds::check(db).await?);
     violations.extend(gateways::check(db).await?);
+    violations.extend(words::check(db).await?);
     violations.extend(more_copies_than_allowed(db).await?);
     Ok(violations)
 }
@@ -236,5 +238,5 @@ pub fn sentences() -> impl Iterator<Item = &'static str> {
         .chain(orders::sentences())
         .chain(across::sentences())
         .chain(gateways::sentences())
-        .chain([repairs::SENTENCE, reissues::SENTENCE, holders::SENTENCE, feeds::SENTENCE, COPIES_ALLOWED])
+        .chain([repairs::SENTENCE, reissues::SENTENCE, holders::SENTENCE, feeds::SENTENCE, words::SENTENCE, COPIES_ALLOWED])
 }

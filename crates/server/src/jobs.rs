@@ -25,6 +25,7 @@ pub mod figures;
 pub mod lead;
 mod outbox;
 mod webhooks;
+pub mod words;
 
 /// How often the outbox is looked at without being woken.
 const IDLE: Duration = Duration::from_secs(1);
@@ -82,6 +83,7 @@ fn leaders(app: &App) -> JoinSet<()> {
     jobs.spawn(audit::checkpoint_forever(app.clone()));
     jobs.spawn(audit::verify_forever(app.clone()));
     jobs.spawn(figures::count_forever(app.clone()));
+    jobs.spawn(words::mend_forever(app.clone()));
     jobs
 }
 

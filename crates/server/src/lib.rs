@@ -32,3 +32,4 @@ pub mod server;
 pub mod store;
 pub mod web;
 pub mod webhooks;
+pub mod words;

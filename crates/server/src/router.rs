@@ -176,6 +176,7 @@ fn table(app: &App) -> Table<'_> {
         .page("/console/passkeys/remove", POST, post(console::factor::passkey_remove))
         .page("/console/codes/off", POST, post(console::factor::codes_off))
         .page("/console/password", POST, post(console::factor::set_password))
+        .page("/console/recovery-codes", POST, post(console::factor::recovery_codes))
         .page("/console/security", GET, get(console::factor::security))
         .page("/console/sessions/end", POST, post(console::factor::end_session))
         .page("/console/sign-out", POST, post(console::entrance::sign_out))

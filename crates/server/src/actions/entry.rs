@@ -13,12 +13,14 @@ use crate::api::entries::document::{
 use crate::api::page::rfc3339;
 use crate::api::users::PersonDocument;
 use crate::app::App;
+use crate::auth::Scope;
 use crate::db::{DbError, Tx};
 use crate::problem::{ApiCode, Problem};
 use crate::store::account::{self, Email};
 use crate::store::device_info::{self, DeviceInfo};
 use crate::store::entry::{self, Found, Refused};
-use crate::store::{holder, person, reissue, repair, user};
+use crate::store::word::{self, Shelf};
+use crate::store::{begun, holder, person, reissue, repair, user};
 
 /// Media whose refusals are shown with those of the entry.
 const MEDIA: usize = 20;
@@ -33,11 +35,13 @@ enum Wanted {
     Card(CardId),
     Device(DeviceId),
     Drive(DriveId),
+    /// The first characters of an ID.
+    Begun(String),
     /// An address, a name, or the ID of a medium, of which those of other systems may be any text.
     Words(String),
 }
 
-/// Finds entries: by card, user, device, drive or medium ID, by e-mail address, or by a part of a name.
+/// Finds entries: by card, user, device, drive, license or medium ID or what it begins with, by e-mail address, or by words of a name.
 ///
 /// # Errors
 /// `unprocessable` for an ID with a typing error, so that it is told from one that nobody has; a failure of the database.
@@ -50,6 +54,9 @@ pub async fn find(app: &App, text: &str) -> Result<Vec<EntrySummary>, Problem> {
 impl Wanted {
     fn read(text: &str) -> Result<Self, Problem> {
         let begins = |prefix: &str| text.get(..prefix.len() + 1).is_some_and(|head| head.eq_ignore_ascii_case(&format!("{prefix}-")));
+        if begun::is_of_users(text) {
+            return Ok(Wanted::Begun(text.to_owned()));
+        }
         if begins(UserId::PREFIX) {
             return text.parse().map(Wanted::User).map_err(mistyped);
         }
@@ -63,7 +70,7 @@ impl Wanted {
             return text.parse().map(Wanted::Drive).map_err(mistyped);
         }
         if text.is_empty() || text.chars().count() > LONGEST || text.chars().any(char::is_control) {
-            return Err(Problem::with(ApiCode::Unprocessable, "`find`: an ID, an e-mail address, or three letters of a name at least"));
+            return Err(Problem::with(ApiCode::Unprocessable, "`find`: an ID, an e-mail address, or words of a name"));
         }
         Ok(Wanted::Words(text.to_owned()))
     }
@@ -76,6 +83,11 @@ impl Wanted {
             Wanted::Card(id) => take("card", entry::by_card(tx, *id).await?),
             Wanted::Device(id) => take("device", entry::by_device(tx, *id).await?),
             Wanted::Drive(id) => take("drive", entry::by_drive(tx, *id).await?),
+            Wanted::Begun(text) => {
+                if let Some((by, rows)) = begun::users(tx, text, entry::FOUND).await? {
+                    take(by, rows);
+                }
+            }
             Wanted::Words(text) => {
                 if let Ok(medium) = text.parse::<MediumId>() {
                     take("medium", entry::by_medium(tx, &medium).await?);
@@ -84,9 +96,9 @@ impl Wanted {
                     take("email", entry::by_email(tx, text).await?);
                     take("email", by_account(tx, text).await?);
                 }
-                // Every name there is would be read for it, and neither an address nor a medium's ID is a part of one.
+                // Neither an address nor a medium's ID is a name.
                 if found.is_empty() && !text.contains('@') {
-                    found.extend(entry::by_name(tx, text).await?.into_iter().map(|row| ("name", row)));
+                    found.extend(by_name(tx, text).await?.into_iter().map(|row| ("name", row)));
                 }
             }
         }
@@ -106,6 +118,14 @@ async fn by_account(tx: &mut Tx, text: &str) -> Result<Vec<Found>, DbError> {
     let Some(email) = Email::parse(text) else { return Ok(vec![]) };
     let row = account::name(tx, &email.family()).await?;
     Ok(row.map(|row| Found { user: row.user, gone: false }).into_iter().collect())
+}
+
+/// By words of the name, each by how it begins, as a shop has written it down.
+async fn by_name(tx: &mut Tx, text: &str) -> Result<Vec<Found>, DbError> {
+    let limit = usize::try_from(entry::FOUND).unwrap_or(usize::MAX);
+    let mut found = word::find(tx, Shelf::People, &Scope::All, text, limit).await?;
+    found.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
+    Ok(found.into_iter().filter_map(|named| named.id.parse().ok()).map(|user| Found { user, gone: false }).collect())
 }
 
 fn mistyped(error: impl std::fmt::Display) -> Problem {

@@ -21,7 +21,8 @@ pub mod document;
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct FindQuery {
-    /// A card, user, device, drive or medium ID, an e-mail address, or a part of a name: three letters at least.
+    /// A card, user, device, drive, license or medium ID or its first characters (three after the hyphen), an e-mail address, or words of a name,
+    /// each by how it begins.
     pub find: String,
 }
 

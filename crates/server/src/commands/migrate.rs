@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::{Failure, Global};
 use crate::db::{Db, DbError};
+use crate::jobs::words;
 
 /// What to do besides.
 #[derive(Args)]
@@ -37,6 +38,8 @@ impl Migrate {
 async fn migrate(db: &Db, global: &Global) -> Result<(), Failure> {
     let before = db.migration_status().await?;
     let after = db.migrate().await?;
+    // In steps, so that whoever uses the database meanwhile waits for none of it.
+    words::mend(db).await?;
     global.print(&json!({ "from": before.database, "to": after.database, "applied": before.pending }), |_| {
         if before.pending.is_empty() {
             format!("the database has schema {} already", after.database)

@@ -3,6 +3,7 @@
 use counterfoil_core::{BatchId, ReleaseVersion, Rights, TitleId};
 
 use super::publisher::PublisherId;
+use super::word;
 use crate::auth::Scope;
 use crate::db::{DbError, FromRow, FromValue, Row, Tx, Value};
 
@@ -159,6 +160,9 @@ pub async fn insert(tx: &mut Tx, batch: &Batch) -> Result<bool, DbError> {
         .bind(i64::from(batch.paid_on_copy))
         .execute()
         .await?;
+    if changed == 1 {
+        word::keep(tx, word::Shelf::Batches, &batch.id.to_string(), &batch.name).await?;
+    }
     Ok(changed == 1)
 }
 

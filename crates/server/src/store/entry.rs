@@ -111,23 +111,6 @@ pub async fn by_email(tx: &mut Tx, email: &str) -> Result<Vec<Found>, DbError> {
         .await
 }
 
-/// By a part of a name. Whoever looks reads every name there is, so that nothing shorter than three letters is looked for.
-///
-/// # Errors
-/// A failure of the database.
-pub async fn by_name(tx: &mut Tx, name: &str) -> Result<Vec<Found>, DbError> {
-    let literal = name.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
-    if name.chars().count() < 3 {
-        return Ok(vec![]);
-    }
-    tx.query("SELECT user_id, 0 FROM user_info WHERE name LIKE $1 ESCAPE '\\' OR lower(name) LIKE $2 ESCAPE '\\' ORDER BY name, user_id LIMIT $3")
-        .bind(format!("%{literal}%"))
-        .bind(format!("%{}%", literal.to_lowercase()))
-        .bind(FOUND)
-        .all()
-        .await
-}
-
 /// Something that an entry holds, or has held.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HoldRow {

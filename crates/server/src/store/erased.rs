@@ -66,6 +66,7 @@ async fn run(tx: &mut Tx, sql: &'static str, user: UserId) -> Result<u64, DbErro
 async fn person(tx: &mut Tx, user: UserId, actor: &str, now: Timestamp) -> Result<bool, DbError> {
     let there = "UPDATE user_info SET erased_at = erased_at WHERE user_id = $1 AND erased_at IS NULL";
     let was = run(tx, there, user).await? == 1;
+    run(tx, "DELETE FROM person_word WHERE user_id = $1", user).await?;
     tx.query(
         "INSERT INTO user_info (user_id, name, created_by, created_at, erased_at) VALUES ($1, '', $2, $3, $3)
          ON CONFLICT (user_id) DO UPDATE SET name = '', email = NULL, address = NULL, erased_at = excluded.erased_at",

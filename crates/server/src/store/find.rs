@@ -1,10 +1,10 @@
-//! What is looked for at the console besides user entries: an order or license by its ID alone, titles and batches by name, lists newest first.
+//! What is looked for at the console besides user entries: an order or license by its ID alone, lists newest first.
 
 use counterfoil_core::rules::order::OrderState;
 use counterfoil_core::{BatchId, LicenseId, MediumId, OrderId, Timestamp, TitleId, UserId};
 
 use super::order::OrderRow;
-use crate::auth::Scope;
+use super::word::Named;
 use crate::db::{DbError, FromRow, Row, Tx};
 
 /// Whose order this is.
@@ -26,84 +26,22 @@ pub async fn owner_of_license(tx: &mut Tx, license: LicenseId) -> Result<Option<
     Ok(found.into_iter().next().map(|(user,)| user))
 }
 
-/// Something that has a name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Named {
-    /// Its ID.
-    pub id: String,
-    /// For people.
-    pub name: String,
-    /// Whose.
-    pub publisher: String,
-}
-
-impl FromRow for Named {
-    fn from_row(row: &mut Row) -> Result<Self, DbError> {
-        Ok(Self { id: row.column()?, name: row.column()?, publisher: row.column()? })
-    }
-}
-
-/// Titles whose ID or name holds a text.
-///
-/// # Errors
-/// A failure of the database.
-pub async fn titles(tx: &mut Tx, scope: &Scope, text: &str, limit: i64) -> Result<Vec<Named>, DbError> {
-    tx.query(
-        "SELECT title_id, name, publisher_id FROM title
-         WHERE (lower(title_id) LIKE $1 ESCAPE '\\' OR lower(name) LIKE $1 ESCAPE '\\') AND ($2 = '*' OR publisher_id = $2)
-         ORDER BY title_id LIMIT $3",
-    )
-    .bind(holding(text))
-    .bind(publisher(scope))
-    .bind(limit)
-    .all()
-    .await
-}
-
-/// Batches whose ID or name holds a text, newest first.
-///
-/// # Errors
-/// A failure of the database.
-pub async fn batches(tx: &mut Tx, scope: &Scope, text: &str, limit: i64) -> Result<Vec<Named>, DbError> {
-    tx.query(
-        "SELECT batch_id, name, publisher_id FROM batch
-         WHERE (lower(batch_id) LIKE $1 ESCAPE '\\' OR lower(name) LIKE $1 ESCAPE '\\') AND ($2 = '*' OR publisher_id = $2)
-         ORDER BY created_at DESC, batch_id LIMIT $3",
-    )
-    .bind(holding(text))
-    .bind(publisher(scope))
-    .bind(limit)
-    .all()
-    .await
-}
-
 /// Batches that a title lies on, newest first.
 ///
 /// # Errors
 /// A failure of the database.
 pub async fn batches_of_title(tx: &mut Tx, title: &TitleId, limit: i64) -> Result<Vec<Named>, DbError> {
-    tx.query(
-        "SELECT b.batch_id, b.name, b.publisher_id FROM batch b
-         WHERE EXISTS (SELECT 1 FROM batch_title t WHERE t.batch_id = b.batch_id AND t.title_id = $1)
-         ORDER BY b.created_at DESC, b.batch_id LIMIT $2",
-    )
-    .bind(title.as_str())
-    .bind(limit)
-    .all()
-    .await
-}
-
-/// A text as a pattern of what holds it, whatever the case.
-fn holding(text: &str) -> String {
-    format!("%{}%", text.to_lowercase().replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"))
-}
-
-/// No publisher's ID is a star.
-fn publisher(scope: &Scope) -> &str {
-    match scope {
-        Scope::All => "*",
-        Scope::Publisher(own) => own,
-    }
+    let rows: Vec<(String, String, String)> = tx
+        .query(
+            "SELECT b.batch_id, b.name, b.publisher_id FROM batch b
+             WHERE EXISTS (SELECT 1 FROM batch_title t WHERE t.batch_id = b.batch_id AND t.title_id = $1)
+             ORDER BY b.created_at DESC, b.batch_id LIMIT $2",
+        )
+        .bind(title.as_str())
+        .bind(limit)
+        .all()
+        .await?;
+    Ok(rows.into_iter().map(|(id, name, publisher)| Named { id, name, publisher }).collect())
 }
 
 /// A medium that was heard of.

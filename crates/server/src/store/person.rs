@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use counterfoil_core::{Timestamp, UserId};
 
+use super::word;
 use crate::db::{DbError, FromRow, Row, Tx};
 
 /// A row of `user_info`.
@@ -42,6 +43,9 @@ pub async fn insert(tx: &mut Tx, user: UserId, person: &PersonRow, actor: &str, 
         .bind(now.0)
         .execute()
         .await?;
+    if written == 1 {
+        word::keep_person(tx, user, &person.name).await?;
+    }
     Ok(written == 1)
 }
 

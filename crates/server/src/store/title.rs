@@ -3,6 +3,7 @@
 use counterfoil_core::{Kind, TitleId};
 
 use super::publisher::PublisherId;
+use super::word;
 use crate::auth::Scope;
 use crate::db::{DbError, FromRow, Row, Tx};
 
@@ -107,5 +108,8 @@ pub async fn insert(tx: &mut Tx, title: &Title) -> Result<bool, DbError> {
         .bind(title.created_at)
         .execute()
         .await?;
+    if changed == 1 {
+        word::keep(tx, word::Shelf::Titles, title.id.as_str(), &title.name).await?;
+    }
     Ok(changed == 1)
 }

@@ -192,7 +192,10 @@ pub fn told(word: &str) -> Option<&'static str> {
 const TOLD: &[(&str, &str)] = &[
     ("card-revoked", "The card is dead: it registers nobody and claims nothing any more."),
     ("codes-off", "One-time codes are off."),
-    ("codes-on", "One-time codes are on. Every other browser is signed out."),
+    (
+        "codes-on",
+        "One-time codes are on. Every other browser is signed out. Make recovery codes, under your name, for the day the phone is lost.",
+    ),
     ("decided", "This request was decided already."),
     ("declined", "The request is declined."),
     ("erased", "The person is erased. What the user owns stays theirs."),
@@ -201,7 +204,7 @@ const TOLD: &[(&str, &str)] = &[
     ("medium-retired", "The medium is out of use."),
     ("order-ended", "The order has ended, with everything that came of it."),
     ("out", "You are signed out."),
-    ("passkey", "The passkey is kept. Every other browser is signed out."),
+    ("passkey", "The passkey is kept. Every other browser is signed out. Make recovery codes, under your name, for the day it is lost."),
     ("passkey-removed", "The passkey is removed."),
     ("password", "The password is changed, and every other browser signed out."),
     ("pressed", "The batch is made. Its identities can be taken away now, or at any time."),

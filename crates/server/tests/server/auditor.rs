@@ -36,6 +36,11 @@ const GOOD: &[&str] = &[
        VALUES ('med-1', 1, 1, 'usr-1', 'claim.granted', '{}', CAST('p' AS BYTEA), CAST('h' AS BYTEA))",
     "INSERT INTO entitlement (user_id, entitlement_id, source, medium_id, title_id, state, devices, transfers, created_at)
      VALUES ('usr-1', 'grt-1', 'medium', 'med-1', 't', 'active', 1, 0, 1)",
+    // What is found by name: two people, titles, and batches, which have none.
+    "INSERT INTO user_info (user_id, name, created_by, created_at) VALUES ('usr-6', 'Zoë Ann', 'x', 1)",
+    "INSERT INTO user_info (user_id, name, created_by, created_at) VALUES ('usr-7', '—', 'x', 1)",
+    "INSERT INTO person_word (user_id, word) VALUES ('usr-6', 'zoe'), ('usr-6', 'ann')",
+    "INSERT INTO catalogue_word (kind, subject, word) VALUES ('title', 't', 't'), ('title', 'u', 'u'), ('title', 'v', 'v')",
     // Somebody who had their data deleted.
     "INSERT INTO user_info (user_id, name, created_by, created_at, erased_at) VALUES ('usr-8', '', 'x', 1, 2)",
     "INSERT INTO audit (family, seq, at, actor, event, detail, prev, hash)
@@ -56,6 +61,15 @@ const PLANTED: &[(&[&str], &str)] = &[
     (&["UPDATE user_info SET name = 'Ada' WHERE user_id = 'usr-8'"], "of an erased person nothing is written down"),
     (&["UPDATE user_info SET address = 'x' WHERE user_id = 'usr-8'"], "of an erased person nothing is written down"),
     (&["DELETE FROM audit WHERE event = 'person.erased'"], "nobody is erased without its record in the audit log"),
+    (&["DELETE FROM person_word WHERE word = 'ann'"], "a name is found by its words, and by no others"),
+    (&["UPDATE person_word SET word = 'zoé' WHERE word = 'zoe'"], "a name is found by its words, and by no others"),
+    (&["INSERT INTO person_word (user_id, word) VALUES ('usr-7', 'ada')"], "a name is found by its words, and by no others"),
+    (&["INSERT INTO person_word (user_id, word) VALUES ('usr-8', 'ada')"], "a name is found by its words, and by no others"),
+    (&["INSERT INTO person_word (user_id, word) VALUES ('usr-99', 'ada')"], "a name is found by its words, and by no others"),
+    (&["INSERT INTO catalogue_word (kind, subject, word) VALUES ('title', 't', 'x')"], "a name is found by its words, and by no others"),
+    (&["DELETE FROM catalogue_word WHERE subject = 'u'"], "a name is found by its words, and by no others"),
+    (&["INSERT INTO catalogue_word (kind, subject, word) VALUES ('batch', 'bat-9', 'x')"], "a name is found by its words, and by no others"),
+    (&["UPDATE batch SET name = 'Autumn' WHERE batch_id = 'bat-1'"], "a name is found by its words, and by no others"),
     (&["UPDATE medium SET copies_claimed = 2"], "a medium counts as many copies as its live grants say"),
     (&["UPDATE medium SET state = 'unclaimed'"], "a medium is claimed exactly when a copy of it is"),
     (&["UPDATE medium SET state = 'lost'"], "a medium is claimed exactly when a copy of it is"),
@@ -155,6 +169,8 @@ db_test!(every_invariant_broken_on_purpose_is_named, async |db| {
             charged::TABLES.iter().chain(reissued::TABLES).chain(exchanged::TABLES).chain(handed_in::TABLES).chain(bought::TABLES).chain(&[
                 "outbox",
                 "status",
+                "person_word",
+                "catalogue_word",
                 "user_info",
                 "entitlement",
                 "grants",

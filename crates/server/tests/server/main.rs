@@ -55,3 +55,4 @@ mod terminal_protocol;
 mod updates;
 mod uploads;
 mod webhooks;
+mod words;

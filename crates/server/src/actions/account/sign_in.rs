@@ -6,7 +6,7 @@ use counterfoil_core::{Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::codes::Second;
+use super::codes::{self, Second};
 use super::{Denied, Why, between, by_email, note_failure, password};
 use crate::app::App;
 use crate::db::{DbError, Tx};
@@ -23,6 +23,8 @@ pub enum Step {
     In(Presented),
     /// The password was right; the code is next. What the browser keeps until then.
     Code(String),
+    /// The same for staff who have a passkey and no app: a recovery code takes its place.
+    Recovery(String),
 }
 
 /// What the browser keeps between password and code.
@@ -74,12 +76,15 @@ async fn look(app: &App, realm: Realm, email: &str, given: password::Given, agen
         }
         return Err(Why::SignIn.into());
     }
+    let known = Known { user, password: fingerprint(&found) };
     if found.totp.is_some() {
-        let known = Known { user, password: fingerprint(&found) };
         return Ok(Step::Code(between::seal(app, purpose(realm), &known)?));
     }
     if realm == Realm::Staff && !app.db.read("passkeys", async move |tx: &mut Tx| passkey::list(tx, user).await).await?.is_empty() {
-        return Err(Why::PasskeyOnly.into());
+        return match codes::recovery_left(app, user).await? {
+            0 => Err(Why::PasskeyOnly.into()),
+            _ => Ok(Step::Recovery(between::seal(app, purpose(realm), &known)?)),
+        };
     }
     let session = Presented::generate(realm, user, &mut app.rng.clone());
     open(app, session, found.password, None, agent, now).await?.map(Step::In).ok_or(Denied::Why(Why::SignIn))

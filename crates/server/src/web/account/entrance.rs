@@ -60,7 +60,8 @@ pub async fn sign_in(State(app): State<App>, headers: HeaderMap, Posted(fields):
             .await;
     match step {
         Ok(Step::In(session)) => Ok(visitor::signed_in(&app, &session, see_other(next(&fields)))),
-        Ok(Step::Code(kept)) => code_page(&app, &kept, None, next(&fields)),
+        // Only of staff is a recovery code asked for by itself.
+        Ok(Step::Code(kept) | Step::Recovery(kept)) => code_page(&app, &kept, None, next(&fields)),
         Err(Denied::Why(why)) => sign_in_page(&app, None, Some(why), &fields),
         Err(Denied::Problem(problem)) => Err(problem),
     }

@@ -14,6 +14,7 @@ use crate::actions::account::sessions::{self, SignedIn};
 use crate::actions::account::{Denied, Why, change, codes, passkeys};
 use crate::app::App;
 use crate::problem::Problem;
+use crate::store::account::Realm;
 use crate::store::recovery::Code;
 use crate::web::visitor::{self, Person, Sent, agent, see_other};
 use crate::web::{Layout, Section, assets, page, page_as};
@@ -25,56 +26,82 @@ struct SecurityPage {
     script: String,
     told: Option<&'static str>,
     error: Option<String>,
-    email: String,
     confirmed: bool,
-    codes_on: bool,
-    recovery_left: i64,
-    passkeys: Vec<ShownPasskey>,
-    sessions: Vec<ShownSession>,
-    form: String,
+    own: Own,
+}
+
+/// What somebody signs in with, and where they are signed in: the field `own` of a template that includes those of `own/`.
+pub(in crate::web) struct Own {
+    /// Where the forms lead: `/account` or `/console`.
+    pub(in crate::web) base: &'static str,
+    pub(in crate::web) form: String,
+    pub(in crate::web) email: String,
+    pub(in crate::web) codes_on: bool,
+    pub(in crate::web) recovery_left: i64,
+    pub(in crate::web) passkeys: Vec<ShownPasskey>,
+    pub(in crate::web) sessions: Vec<ShownSession>,
 }
 
 /// A passkey, as pages show it.
 pub(in crate::web) struct ShownPasskey {
-    pub id: String,
-    pub name: String,
-    pub since: String,
+    pub(in crate::web) id: String,
+    pub(in crate::web) name: String,
+    pub(in crate::web) since: String,
 }
 
 /// A browser that somebody is signed in with, as pages show it.
 pub(in crate::web) struct ShownSession {
-    pub id: String,
-    pub agent: String,
-    pub since: String,
-    pub used: String,
+    pub(in crate::web) id: String,
+    pub(in crate::web) agent: String,
+    pub(in crate::web) since: String,
+    pub(in crate::web) used: String,
     /// Whether it is the one that asks.
-    pub here: bool,
+    pub(in crate::web) here: bool,
 }
 
-/// What somebody signs in with, and where they are signed in; `at` writes moments.
-///
-/// # Errors
-/// A failure of the database.
-pub(in crate::web) async fn kept(
-    app: &App,
-    by: &SignedIn,
-    at: fn(Timestamp) -> String,
-) -> Result<(Vec<ShownPasskey>, Vec<ShownSession>), Problem> {
-    let kept = match passkeys::list(app, by.user()).await {
-        Ok(kept) => kept,
-        Err(Denied::Problem(problem)) => return Err(problem),
-        Err(Denied::Why(why)) => return Err(Problem::internal(why)),
-    };
-    let passkeys = kept.into_iter().map(|row| ShownPasskey { id: row.id, name: row.name, since: at(row.created_at) });
-    let live = sessions::list(app, by.user(), by.account.sessions_from, app.clock.now()).await?.into_iter();
-    let sessions = live.map(|row| ShownSession {
-        here: row.id == by.session.id,
-        id: row.id,
-        agent: row.agent,
-        since: at(row.created_at),
-        used: at(row.used_at),
-    });
-    Ok((passkeys.collect(), sessions.collect()))
+impl Own {
+    /// Of whoever is signed in; `at` writes moments.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub(in crate::web) async fn load(app: &App, by: &SignedIn, at: fn(Timestamp) -> String) -> Result<Self, Problem> {
+        let kept = match passkeys::list(app, by.user()).await {
+            Ok(kept) => kept,
+            Err(Denied::Problem(problem)) => return Err(problem),
+            Err(Denied::Why(why)) => return Err(Problem::internal(why)),
+        };
+        let passkeys = kept.into_iter().map(|row| ShownPasskey { id: row.id, name: row.name, since: at(row.created_at) });
+        let live = sessions::list(app, by.user(), by.account.sessions_from, app.clock.now()).await?.into_iter();
+        let sessions = live.map(|row| ShownSession {
+            here: row.id == by.session.id,
+            id: row.id,
+            agent: row.agent,
+            since: at(row.created_at),
+            used: at(row.used_at),
+        });
+        Ok(Self {
+            base: match by.session.realm {
+                Realm::Users => "/account",
+                Realm::Staff => "/console",
+            },
+            form: by.session.form_token(),
+            email: by.account.email.clone(),
+            codes_on: by.account.totp.is_some(),
+            recovery_left: codes::recovery_left(app, by.user()).await?,
+            passkeys: passkeys.collect(),
+            sessions: sessions.collect(),
+        })
+    }
+
+    /// Staff have a second step always, and no wish to hear why.
+    pub(in crate::web) fn is_staff(&self) -> bool {
+        self.base == "/console"
+    }
+
+    /// Where one-time codes are turned on.
+    pub(in crate::web) fn codes_page(&self) -> &'static str {
+        if self.is_staff() { "/console/second-step" } else { "/account/codes" }
+    }
 }
 
 /// `/account/security`
@@ -86,20 +113,14 @@ pub async fn security(State(app): State<App>, Person(by): Person, RawQuery(query
 }
 
 async fn shown(app: &App, by: &SignedIn, told: Option<&'static str>, error: Option<Why>) -> Result<Response, Problem> {
-    let (passkeys, sessions) = kept(app, by, day).await?;
     let status = if error.is_some() { StatusCode::FORBIDDEN } else { StatusCode::OK };
     let shown = SecurityPage {
         layout: layout(app, Section::Account, by),
         script: assets::address("passkey.js"),
         told,
         error: error.map(|why| why.to_string()),
-        email: by.account.email.clone(),
         confirmed: by.account.confirmed_at.is_some(),
-        codes_on: by.account.totp.is_some(),
-        recovery_left: codes::recovery_left(app, by.user()).await?,
-        passkeys,
-        sessions,
-        form: by.session.form_token(),
+        own: Own::load(app, by, day).await?,
     };
     Ok(with_script(page_as(status, &shown)?))
 }

@@ -79,7 +79,8 @@ pub async fn sign_in(State(app): State<App>, headers: HeaderMap, Posted(fields):
     let (email, given) = (fields.text("email"), fields.password("password"));
     match sign_in::with_password(&app, Realm::Staff, email, given, agent(&headers), app.clock.now()).await {
         Ok(Step::In(session)) => Ok(staff::signed_in(&app, &session, see_other("/console/second-step"))),
-        Ok(Step::Code(kept)) => code_page(&app, &kept, None, next(&fields)),
+        Ok(Step::Code(kept)) => code_page(&app, &kept, false, None, next(&fields)),
+        Ok(Step::Recovery(kept)) => code_page(&app, &kept, true, None, next(&fields)),
         Err(Denied::Why(why)) => sign_in_page(&app, None, Some(why), &fields),
         Err(Denied::Problem(problem)) => Err(problem),
     }
@@ -90,13 +91,15 @@ pub async fn sign_in(State(app): State<App>, headers: HeaderMap, Posted(fields):
 struct CodePage<'a> {
     door: Door,
     kept: &'a str,
+    /// Whether there is no app: only a recovery code will do.
+    recovery: bool,
     error: Option<String>,
     next: &'a str,
 }
 
-fn code_page(app: &App, kept: &str, error: Option<Why>, next: &str) -> Result<Response, Problem> {
+fn code_page(app: &App, kept: &str, recovery: bool, error: Option<Why>, next: &str) -> Result<Response, Problem> {
     let status = if error.is_some() { StatusCode::FORBIDDEN } else { StatusCode::OK };
-    page_as(status, &CodePage { door: Door::new(&app.name), kept, error: error.map(|why| why.to_string()), next })
+    page_as(status, &CodePage { door: Door::new(&app.name), kept, recovery, error: error.map(|why| why.to_string()), next })
 }
 
 /// Takes the code.
@@ -108,7 +111,7 @@ pub async fn sign_in_code(State(app): State<App>, headers: HeaderMap, Posted(fie
     match sign_in::with_code(&app, Realm::Staff, kept, fields.text("code"), agent(&headers), app.clock.now()).await {
         Ok(session) => Ok(staff::signed_in(&app, &session, see_other(next(&fields)))),
         Err(Denied::Why(Why::TooLate)) => sign_in_page(&app, None, Some(Why::TooLate), &fields),
-        Err(Denied::Why(why)) => code_page(&app, kept, Some(why), next(&fields)),
+        Err(Denied::Why(why)) => code_page(&app, kept, !fields.text("recovery").is_empty(), Some(why), next(&fields)),
         Err(Denied::Problem(problem)) => Err(problem),
     }
 }

@@ -11,16 +11,16 @@ use webauthn_rs::prelude::RegisterPublicKeyCredential;
 
 use super::entrance::to_script;
 use super::staff::{self, Entering, EnteringSent};
-use super::{Frame, Section, Sent, Staff};
+use super::{Frame, Section, Sent, Staff, words};
 use crate::actions::account::codes::Offer;
 use crate::actions::account::passkeys::{self, Ceremony};
 use crate::actions::account::{Denied, Why, change, codes, password, sessions};
 use crate::actions::staff::set_up::renew;
 use crate::app::App;
 use crate::problem::{ApiCode, Problem};
+use crate::store::recovery::Code;
 use crate::web::account::keys::with_script;
-use crate::web::account::security::{ShownPasskey, ShownSession, kept, picture};
-use crate::web::filters;
+use crate::web::account::security::{Own, picture};
 use crate::web::visitor::{FromScript, agent, see_other};
 use crate::web::{assets, page_as};
 
@@ -32,6 +32,8 @@ struct SecondStepPage {
     error: Option<String>,
     /// Whether this is the first one: until then nothing else is shown.
     first: bool,
+    /// Whether it takes the place of another app.
+    another: bool,
     email: String,
     /// Of the picture, and its path.
     size: i32,
@@ -50,8 +52,9 @@ fn second_step_page(app: &App, by: &Staff, error: Option<Why>) -> Result<Respons
     let status = if error.is_some() { StatusCode::FORBIDDEN } else { StatusCode::OK };
     let error = error.map(|why| format!("{why} Here is a new secret; scan it again."));
     let (first, script) = (!by.is_complete(), assets::address("passkey.js"));
+    let another = by.signed_in().account.totp.is_some();
     let frame = if first { Frame::bare(app, by) } else { Frame::new(app, by, Section::Security) };
-    Ok(with_script(page_as(status, &SecondStepPage { frame, script, error, first, email, size, picture, offer })?))
+    Ok(with_script(page_as(status, &SecondStepPage { frame, script, error, first, another, email, size, picture, offer })?))
 }
 
 /// `/console/second-step`
@@ -59,21 +62,15 @@ fn second_step_page(app: &App, by: &Staff, error: Option<Why>) -> Result<Respons
 /// # Errors
 /// A failure of the keys.
 pub async fn second_step(State(app): State<App>, Entering(by): Entering) -> Result<Response, Problem> {
-    if by.signed_in().account.totp.is_some() {
-        return Ok(see_other("/console/security"));
-    }
     second_step_page(&app, &by, None)
 }
 
-/// Turns one-time codes on, and begins a session that counts.
+/// Turns one-time codes on, or has another app make them; begins a session that counts.
 ///
 /// # Errors
 /// A failure of the database.
 pub async fn codes_on(State(app): State<App>, headers: HeaderMap, EnteringSent(sent): EnteringSent) -> Result<Response, Problem> {
     let (by, fields, now) = (&sent.by, &sent.fields, app.clock.now());
-    if by.signed_in().account.totp.is_some() {
-        return Ok(see_other("/console/security"));
-    }
     match codes::turn_on(&app, by.id(), fields.text("kept"), fields.text("code"), &fields.password("password"), now).await {
         Ok(()) => {
             let session = renew(&app, by.id(), agent(&headers), now).await?;
@@ -143,10 +140,7 @@ struct SecurityPage {
     frame: Frame,
     script: String,
     error: Option<String>,
-    email: String,
-    codes_on: bool,
-    passkeys: Vec<ShownPasskey>,
-    sessions: Vec<ShownSession>,
+    own: Own,
 }
 
 /// `/console/security`: what one signs in with, and where one is signed in.
@@ -158,18 +152,9 @@ pub async fn security(State(app): State<App>, by: Staff, RawQuery(query): RawQue
 }
 
 async fn security_page(app: &App, by: &Staff, query: Option<&str>, error: Option<String>) -> Result<Response, Problem> {
-    let account = &by.signed_in().account;
-    let (passkeys, sessions) = kept(app, by.signed_in(), crate::clock::rfc3339).await?;
+    let own = Own::load(app, by.signed_in(), |at| format!("{} (UTC)", words::moment(&crate::clock::rfc3339(at)))).await?;
     let status = if error.is_some() { StatusCode::FORBIDDEN } else { StatusCode::OK };
-    let shown = SecurityPage {
-        frame: Frame::told(app, by, Section::Security, query),
-        script: assets::address("passkey.js"),
-        error,
-        email: account.email.clone(),
-        codes_on: account.totp.is_some(),
-        passkeys,
-        sessions,
-    };
+    let shown = SecurityPage { frame: Frame::told(app, by, Section::Security, query), script: assets::address("passkey.js"), error, own };
     Ok(with_script(page_as(status, &shown)?))
 }
 
@@ -203,6 +188,28 @@ pub async fn codes_off(State(app): State<App>, sent: Sent) -> Result<Response, P
     let by = &sent.by;
     let off = codes::turn_off(&app, by.id(), &sent.fields.password("password"), app.clock.now()).await;
     done(&app, by, off, "/console/security?done=codes-off").await
+}
+
+#[derive(Template)]
+#[template(path = "console/recovery-codes.html")]
+struct RecoveryCodesPage {
+    frame: Frame,
+    codes: Vec<String>,
+}
+
+/// New recovery codes, shown once.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn recovery_codes(State(app): State<App>, sent: Sent) -> Result<Response, Problem> {
+    let by = &sent.by;
+    match codes::draw_recovery(&app, by.id(), &sent.fields.password("password"), app.clock.now()).await {
+        Ok(codes) => {
+            let (frame, codes) = (Frame::new(&app, by, Section::Security), codes.iter().map(Code::reveal).collect());
+            page_as(StatusCode::OK, &RecoveryCodesPage { frame, codes })
+        }
+        Err(denied) => done(&app, by, Err::<(), _>(denied), "").await,
+    }
 }
 
 /// Removes a passkey that is not the only second step.

@@ -15,13 +15,14 @@ use crate::app::App;
 use crate::auth::Scope;
 use crate::db::{DbError, Tx};
 use crate::problem::{ApiCode, Problem};
-use crate::store::find::{self, Named};
-use crate::store::{batch, medium, release, title};
+use crate::store::begun::{self, OrderFound};
+use crate::store::word::{self, Named, Shelf};
+use crate::store::{batch, find, medium, release, title};
 use crate::web::page_as;
 use crate::web::visitor::{Fields, see_other};
 
-/// Titles and batches that are shown.
-const SHOWN: i64 = 20;
+/// Titles, batches, media and orders that are shown, of each.
+const SHOWN: usize = 20;
 
 /// Something that was found.
 struct Hit {
@@ -122,7 +123,16 @@ async fn of_medium(tx: &mut Tx, scope: &Scope, asked: &str) -> Result<Option<Str
     Ok(covered.then(|| format!("/console/media/{}", encoded(id.as_str()))))
 }
 
-/// By the ID of a title or batch, or a title and a version: `sky-raider 1.2`.
+/// By a batch and a number in it, whether or not anybody has heard of that medium.
+async fn of_serial(tx: &mut Tx, scope: &Scope, id: BatchId, serial: u64) -> Result<Option<String>, DbError> {
+    let listed = match i64::try_from(serial) {
+        Ok(number) => begun::of_serial(tx, id, number).await?,
+        Err(_) => None,
+    };
+    of_medium(tx, scope, listed.unwrap_or_else(|| MediumId::pressed(id, serial)).as_str()).await
+}
+
+/// By the ID of a title or batch, a title and a version (`sky-raider 1.2`), or a batch and the number of a medium in it.
 async fn of_catalogue(tx: &mut Tx, scope: &Scope, asked: &str) -> Result<Option<String>, DbError> {
     if let Ok(id) = asked.parse::<BatchId>() {
         return Ok(batch::get(tx, scope, id).await?.map(|row| format!("/console/batches/{}", row.id)));
@@ -131,6 +141,9 @@ async fn of_catalogue(tx: &mut Tx, scope: &Scope, asked: &str) -> Result<Option<
         return Ok(title::get(tx, scope, &id).await?.map(|row| format!("/console/titles/{}", row.id)));
     }
     let Some((id, version)) = asked.split_once([' ', '@']) else { return Ok(None) };
+    if let (Ok(id), Ok(serial)) = (id.parse::<BatchId>(), version.trim().parse()) {
+        return of_serial(tx, scope, id, serial).await;
+    }
     let (Ok(id), Ok(version)) = (id.parse::<TitleId>(), version.trim().parse::<ReleaseVersion>()) else { return Ok(None) };
     if title::get(tx, scope, &id).await?.is_none() || release::get(tx, &id, &version).await?.is_none() {
         return Ok(None);
@@ -138,7 +151,7 @@ async fn of_catalogue(tx: &mut Tx, scope: &Scope, asked: &str) -> Result<Option<
     Ok(Some(super::media::release(id.as_str(), version.as_str())))
 }
 
-/// By an address, or a part of a name.
+/// By an address, words of a name, or the first characters of an ID.
 async fn by_words(app: &App, staff: &Staff, asked: &str) -> Result<(Vec<Hit>, Option<String>), Problem> {
     let (mut hits, mut wrong) = (vec![], None);
     if staff.sees(Sees::Entries) {
@@ -149,25 +162,56 @@ async fn by_words(app: &App, staff: &Staff, asked: &str) -> Result<(Vec<Hit>, Op
             Err(problem) => return Err(problem),
         }
     }
-    if staff.sees(Sees::Catalogue) {
-        let (scope, text) = (staff.scope(), asked.to_owned());
-        let read = async move |tx: &mut Tx| -> Result<_, DbError> {
-            Ok((find::titles(tx, &scope, &text, SHOWN).await?, find::batches(tx, &scope, &text, SHOWN).await?))
-        };
-        let (titles, batches) = app.db.read("console search by name", read).await?;
-        hits.extend(titles.into_iter().map(|named| Hit::of("Title", "titles", named)));
-        hits.extend(batches.into_iter().map(|named| Hit::of("Batch", "batches", named)));
-    }
+    let (catalogue, orders, scope, text) = (staff.sees(Sees::Catalogue), staff.sees(Sees::Orders), staff.scope(), asked.to_owned());
+    let read = async move |tx: &mut Tx| -> Result<Vec<Hit>, DbError> {
+        let mut hits = vec![];
+        if orders {
+            hits.extend(begun::orders(tx, &text, SHOWN as i64).await?.into_iter().map(Hit::from));
+        }
+        hits.extend(begun::media(tx, &scope, &text, SHOWN).await?.into_iter().map(|named| Hit::medium(named)));
+        if catalogue {
+            hits.extend(of_names(tx, &scope, &text).await?);
+        }
+        Ok(hits)
+    };
+    hits.extend(app.db.read("console search by name", read).await?);
     let told = wrong.map(|wrong| wrong.trim_start_matches("`find`: ").to_owned()).filter(|_| hits.is_empty());
     Ok((hits, told))
 }
 
+/// Titles and batches by words of their names; batches also by the first characters of their IDs.
+async fn of_names(tx: &mut Tx, scope: &Scope, text: &str) -> Result<impl Iterator<Item = Hit> + use<>, DbError> {
+    let mut titles = word::find(tx, Shelf::Titles, scope, text, SHOWN).await?;
+    titles.sort_by(|a, b| a.id.cmp(&b.id));
+    let mut batches = begun::batches(tx, scope, text, SHOWN).await?;
+    batches.extend(word::find(tx, Shelf::Batches, scope, text, SHOWN - batches.len()).await?);
+    let batches = batches.into_iter().map(|named| Hit::of("Batch", "batches", named));
+    Ok(titles.into_iter().map(|named| Hit::of("Title", "titles", named)).chain(batches))
+}
+
 impl Hit {
+    fn medium(Named { id, name: batch, publisher }: Named) -> Self {
+        let href = format!("/console/media/{}", encoded(&id));
+        Self { kind: "Medium", name: id, about: format!("{batch}, {publisher}"), href, chip: None }
+    }
+
     fn of(kind: &'static str, place: &str, named: Named) -> Self {
         let Named { id, name, publisher } = named;
-        let href = format!("/console/{place}/{id}");
+        let href = format!("/console/{place}/{}", encoded(&id));
         let name = if name.is_empty() { id.clone() } else { name };
         Self { kind, name, about: format!("{id}, {publisher}"), href, chip: None }
+    }
+}
+
+impl From<OrderFound> for Hit {
+    fn from(OrderFound { order, user, title }: OrderFound) -> Self {
+        Self {
+            kind: "Order",
+            name: order.to_string(),
+            about: format!("{title}, {user}"),
+            href: format!("/console/orders/{user}/{order}"),
+            chip: None,
+        }
     }
 }
 

@@ -15,10 +15,11 @@ use crate::app::App;
 use crate::db::Tx;
 use crate::problem::{ApiCode, Problem};
 use crate::store::audit_log::Record;
-use crate::store::find::{self, Named};
+use crate::store::find;
 use crate::store::listing::{self, Listing};
 use crate::store::release::{self, Release};
 use crate::store::title::{self, Title};
+use crate::store::word::Named;
 use crate::web::{filters, page};
 
 /// Batches on the page of a title.

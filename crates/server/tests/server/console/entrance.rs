@@ -3,7 +3,7 @@
 use counterfoil_server::auth::Role;
 use counterfoil_server::db::{DbError, Tx};
 
-use super::browser::{Browser, EMAIL, PASSWORD, ada, code, later, text, turn_codes_on};
+use super::browser::{Browser, EMAIL, PASSWORD, ada, code, codes, later, text, turn_codes_on};
 use super::catalogue::TestServer;
 use super::support::{TestDb, db_test};
 use super::worker::{Worker, enter, link, second_step, sign_in};
@@ -173,6 +173,78 @@ db_test!(the_second_step_cannot_be_left_behind, async |db: TestDb| {
     assert_eq!(done.header("location"), "/console/security?done=password", "{}", text(&done));
     assert!(worker.page(&server, "/console/security?done=password").await.contains("The password is changed"));
     assert_eq!(sign_in(&server, &mut Browser::default(), &worker.email, PASSWORD).await.status, 403);
+});
+
+/// Signs in up to the second step, and gives this in its place.
+async fn second(server: &TestServer, email: &str, code: &str) -> (Browser, u16) {
+    later(server, 60_000);
+    let mut browser = Browser::default();
+    let asked = sign_in(server, &mut browser, email, PASSWORD).await;
+    assert_eq!(asked.status, 200, "{}", text(&asked));
+    let done = browser.submit_from(server, &asked, "/console/sign-in/code", &[("code", code)]).await;
+    (browser, done.status.as_u16())
+}
+
+db_test!(a_recovery_code_gets_staff_in_once_when_the_phone_is_lost_and_another_app_takes_its_place, async |db: TestDb| {
+    let server = TestServer::new(&db).await;
+    let mut worker = Worker::new(&server, Role::Repair, None).await;
+    assert!(worker.page(&server, "/console/security").await.contains("You have none."));
+    // Nobody draws them without the password.
+    let wrong =
+        worker.browser.submit(&server, "/console/security", "/console/recovery-codes", &[("password", "wrong horse battery")]).await;
+    assert_eq!((wrong.status.as_u16(), codes(&wrong).len()), (403, 0));
+    let drawn = worker.browser.submit(&server, "/console/security", "/console/recovery-codes", &[("password", PASSWORD)]).await;
+    let first = codes(&drawn);
+    assert_eq!((drawn.status.as_u16(), first.len()), (200, 10), "{}", text(&drawn));
+    let drawn = worker.browser.submit(&server, "/console/security", "/console/recovery-codes", &[("password", PASSWORD)]).await;
+    let kept = codes(&drawn);
+    assert!(worker.page(&server, "/console/security").await.contains("10 of 10 are left"));
+    // Those from before are no longer good; one of these is, once, and never at the other entrance.
+    assert_eq!(second(&server, &worker.email, &first[0]).await.1, 403);
+    let (mut browser, status) = second(&server, &worker.email, &kept[0].to_lowercase().replace('-', " ")).await;
+    assert_eq!(status, 303);
+    assert_eq!(second(&server, &worker.email, &kept[0]).await.1, 403);
+    let crossed =
+        Browser::default().post(&server, "/account/recover", &[("email", &worker.email), ("code", &kept[1]), ("password", PASSWORD)]).await;
+    assert!(crossed.status != 303 && crossed.status != 200, "{}", text(&crossed));
+    // Another app takes the place of the one that is lost.
+    let (lost, secret) = (worker.secret.clone(), second_step(&server, &mut browser).await);
+    assert_ne!(lost, secret);
+    later(&server, 60_000);
+    assert_eq!(second(&server, &worker.email, &code(&server, &lost)).await.1, 403);
+    later(&server, 60_000);
+    let mut again = Browser::default();
+    let asked = sign_in(&server, &mut again, &worker.email, PASSWORD).await;
+    let done = again.submit_from(&server, &asked, "/console/sign-in/code", &[("code", &code(&server, &secret))]).await;
+    assert_eq!(done.status, 303, "{}", text(&done));
+    // What an operator's link sets up anew has none of them.
+    let made = server.post(&server.operator, &format!("/v1/staff/{}/link", worker.id), &serde_json::json!({})).await.expect(201);
+    let link = made["link"].as_str().unwrap().strip_prefix("https://test.example").unwrap().to_owned();
+    enter(&server, &link, &worker.email).await;
+    assert_eq!(db.number("SELECT count(*) FROM recovery_code").await, 0);
+});
+
+db_test!(a_recovery_code_gets_staff_in_who_have_lost_their_only_passkey, async |db: TestDb| {
+    let server = TestServer::new(&db).await;
+    let mut worker = Worker::new(&server, Role::Support, None).await;
+    let drawn = worker.browser.submit(&server, "/console/security", "/console/recovery-codes", &[("password", PASSWORD)]).await;
+    let kept = codes(&drawn);
+    let user = worker.id.clone();
+    let insert = async move |tx: &mut Tx| -> Result<u64, DbError> {
+        let sql = "INSERT INTO passkey (user_id, credential_id, document, name, created_at) VALUES ($1, 'key', $2, 'x', 1)";
+        tx.query(sql).bind(&user).bind(b"{}".to_vec()).execute().await
+    };
+    assert_eq!(db.write("test", "test", insert).await.unwrap(), 1);
+    let off = worker.browser.submit(&server, "/console/security", "/console/codes/off", &[("password", PASSWORD)]).await;
+    assert_eq!(off.status, 303, "{}", text(&off));
+    assert_eq!(second(&server, &worker.email, "123456").await.1, 403, "there is no app whose codes it could be");
+    let (mut browser, status) = second(&server, &worker.email, &kept[3]).await;
+    assert_eq!((status, browser.get(&server, "/console").await.status.as_u16()), (303, 200));
+    // Without any that is left, only the passkey gets in.
+    db.run("DELETE FROM recovery_code").await;
+    later(&server, 60_000);
+    let asked = sign_in(&server, &mut Browser::default(), &worker.email, PASSWORD).await;
+    assert_eq!(asked.status, 403, "{}", text(&asked));
 });
 
 db_test!(of_two_second_steps_that_are_removed_at_once_one_stays, async |db: TestDb| {

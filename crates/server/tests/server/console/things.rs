@@ -8,6 +8,7 @@ use super::sales::{list, order_operation};
 use super::support::TestDb;
 use super::terminal::{Terminal, media};
 use counterfoil_server::db::{DbError, Tx};
+use counterfoil_server::store::word::{self, Shelf};
 
 /// Harm, with the name of the field that it stands in: shown as it is, it is an element of the page.
 pub fn harm(field: &str) -> String {
@@ -107,6 +108,7 @@ impl Things {
             .bind(harm("person-address"))
             .execute()
             .await?;
+            word::mend(tx, Shelf::People, &user).await?;
             tx.query("UPDATE user_device SET name = $2 WHERE user_id = $1").bind(&user).bind(harm("device-name")).execute().await?;
             tx.query(
                 "INSERT INTO device_info (user_id, device_id, maker, model, created_by, created_at) VALUES ($1, $2, $3, $4, '/token/x', 1)

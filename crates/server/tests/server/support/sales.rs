@@ -3,6 +3,7 @@
 use counterfoil_core::wire::{Operation, Order, OrderResult, Orders, OrdersResult, Refund, RefundResult};
 use counterfoil_core::{Money, OrderId, Refusal};
 use counterfoil_server::db::{DbError, Tx};
+use counterfoil_server::store::word::{self, Shelf};
 use serde_json::Value;
 
 use super::TestDb;
@@ -59,6 +60,7 @@ pub async fn sell_many(server: &TestServer, db: &TestDb, count: usize, price: &'
             ] {
                 tx.query(sql).bind(title).execute().await?;
             }
+            word::keep(tx, Shelf::Titles, title, title).await?;
         }
         Ok(())
     })
