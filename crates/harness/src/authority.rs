@@ -134,7 +134,14 @@ impl Authority {
     }
 
     /// The same, where somebody else may have been first: false where the device is not in the entry any more.
-    pub fn exchange_device_or_not(&self, token: &str, user: UserId, old: DeviceId, new: DeviceId, key: &str) -> Result<Reply<bool>, Failure> {
+    pub fn exchange_device_or_not(
+        &self,
+        token: &str,
+        user: UserId,
+        old: DeviceId,
+        new: DeviceId,
+        key: &str,
+    ) -> Result<Reply<bool>, Failure> {
         let body = serde_json::json!({ "kind": "device", "old": old, "new": new, "reason": "harness", "override": true });
         let sent = self
             .agent

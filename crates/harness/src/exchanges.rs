@@ -96,7 +96,8 @@ fn measured(cluster: &Cluster, house: &House, streams: &mut [Stream], media: Vec
                 })
             })
             .collect();
-        let join = |one: std::thread::ScopedJoinHandle<'_, _>| one.join().unwrap_or_else(|_| Err(Failure::Broken("a terminal panicked".into())));
+        let join =
+            |one: std::thread::ScopedJoinHandle<'_, _>| one.join().unwrap_or_else(|_| Err(Failure::Broken("a terminal panicked".into())));
         running.into_iter().map(join).collect::<Vec<_>>().into_iter().collect::<Result<Vec<_>, _>>()
     })?;
     let (wall, after) = (begun.elapsed().as_secs_f64(), cpu());

@@ -79,7 +79,8 @@ pub fn run(common: &Common, options: &Options) -> Result<(), Failure> {
         let field = &field;
         let fields = media.chunks(media.len().div_ceil(RACES).max(1)).enumerate();
         let running: Vec<_> = fields.map(|part| scope.spawn(move || field(part))).collect();
-        let join = |one: std::thread::ScopedJoinHandle<'_, _>| one.join().unwrap_or_else(|_| Err(Failure::Broken("a race panicked".into())));
+        let join =
+            |one: std::thread::ScopedJoinHandle<'_, _>| one.join().unwrap_or_else(|_| Err(Failure::Broken("a race panicked".into())));
         running.into_iter().map(join).collect::<Vec<_>>().into_iter().collect::<Result<Vec<()>, _>>()
     });
     let [granted, spent, exchanged, refused] =
@@ -132,7 +133,8 @@ fn race(
                 raced
             }));
         }
-        let join = |one: std::thread::ScopedJoinHandle<'_, _>| one.join().unwrap_or_else(|_| Err(Failure::Broken("a racer panicked".into())));
+        let join =
+            |one: std::thread::ScopedJoinHandle<'_, _>| one.join().unwrap_or_else(|_| Err(Failure::Broken("a racer panicked".into())));
         running.into_iter().map(join).collect::<Vec<_>>().into_iter().collect::<Result<Vec<()>, _>>()
     });
     found?;
@@ -212,7 +214,11 @@ fn claim_until(
             return Ok(());
         }
         if begun.elapsed() > FREE_WITHIN {
-            return Err(Failure::Broken(format!("medium {} was not free {} s after its device was exchanged", medium.claims.medium_id, FREE_WITHIN.as_secs())));
+            return Err(Failure::Broken(format!(
+                "medium {} was not free {} s after its device was exchanged",
+                medium.claims.medium_id,
+                FREE_WITHIN.as_secs()
+            )));
         }
     }
 }

@@ -131,7 +131,8 @@ impl<'a> Customer<'a> {
         let token = line.until(|counter, _| counter.account(&name))?.map_err(|(code, _)| Failure::Broken(format!("an account: {code}")))?;
         let terminal = Terminal::new(&mut dice);
         let (lots, bought) = (Vec::new(), Vec::new());
-        let mut customer = Customer { street, line, dice, name, token, terminal, lots, bought, abandoned: None, left: false, tally: Tally::default() };
+        let mut customer =
+            Customer { street, line, dice, name, token, terminal, lots, bought, abandoned: None, left: false, tally: Tally::default() };
         customer.register()?;
         customer.top_up(1500)?;
         Ok(customer)
