@@ -125,6 +125,23 @@ impl Authority {
 
     /// Exchanges a device in a user's entry, once for each `key`; as the operator, whom no policy bounds.
     pub fn exchange_device(&self, token: &str, user: UserId, old: DeviceId, new: DeviceId, key: &str) -> Result<Reply<()>, Failure> {
+        match self.exchange_device_or_not(token, user, old, new, key)? {
+            Reply::Answer(true) => Ok(Reply::Answer(())),
+            Reply::Answer(false) => Err(Failure::Broken(format!("{user}: the exchange of {old} was refused"))),
+            Reply::Lost => Ok(Reply::Lost),
+            Reply::Busy => Ok(Reply::Busy),
+        }
+    }
+
+    /// The same, where somebody else may have been first: false where the device is not in the entry any more.
+    pub fn exchange_device_or_not(
+        &self,
+        token: &str,
+        user: UserId,
+        old: DeviceId,
+        new: DeviceId,
+        key: &str,
+    ) -> Result<Reply<bool>, Failure> {
         let body = serde_json::json!({ "kind": "device", "old": old, "new": new, "reason": "harness", "override": true });
         let sent = self
             .agent
@@ -135,8 +152,12 @@ impl Authority {
         let Ok(mut response) = sent else { return Ok(Reply::Lost) };
         let later = response.headers().contains_key("retry-after");
         match response.status().as_u16() {
-            200 => Ok(Reply::Answer(())),
+            200 => Ok(Reply::Answer(true)),
             429 | 503 if later => Ok(Reply::Busy),
+            404 | 409 | 422 => match response.body_mut().read_json::<serde_json::Value>() {
+                Ok(problem) if problem["code"] == "not_in_entry" => Ok(Reply::Answer(false)),
+                other => Err(Failure::Broken(format!("exchanging: {other:?}"))),
+            },
             status => Err(Failure::Broken(format!("exchanging: {status}: {}", response.body_mut().read_to_string().unwrap_or_default()))),
         }
     }
@@ -216,6 +237,19 @@ impl Authority {
     pub fn put_json(&self, token: &str, path: &str, body: serde_json::Value) -> Result<serde_json::Value, Failure> {
         let sent = self.agent.put(format!("{}{path}", self.url)).header("authorization", format!("Bearer {token}")).send_json(body);
         json(sent, path)
+    }
+
+    /// GETs JSON as an operator or publisher.
+    pub fn get(&self, token: &str, path: &str) -> Result<serde_json::Value, Failure> {
+        let sent = self.agent.get(format!("{}{path}", self.url)).header("authorization", format!("Bearer {token}")).call();
+        json(sent, path)
+    }
+
+    /// DELETEs as an operator.
+    pub fn delete(&self, token: &str, path: &str) -> Result<(), Failure> {
+        let sent = self.agent.delete(format!("{}{path}", self.url)).header("authorization", format!("Bearer {token}")).call();
+        let response = sent.map_err(|error| Failure::Broken(format!("{path}: {error}")))?;
+        if response.status().is_success() { Ok(()) } else { Err(Failure::Broken(format!("{path}: {}", response.status()))) }
     }
 
     /// PUTs an object of sealed content.

@@ -49,6 +49,38 @@ impl Database {
         }
     }
 
+    /// The rows that a query answers with, of one column of text.
+    ///
+    /// # Errors
+    /// What the database said.
+    pub fn lines(&self, sql: &str) -> Result<Vec<String>, Failure> {
+        match self {
+            Database::Sqlite(path) => {
+                let said = || -> rusqlite::Result<Vec<String>> {
+                    let database = rusqlite::Connection::open(path)?;
+                    database.busy_timeout(Duration::from_secs(10))?;
+                    let mut statement = database.prepare(sql)?;
+                    statement.query_map([], |row| row.get(0))?.collect()
+                };
+                said().map_err(|error| Failure::Broken(format!("{sql}: {error}")))
+            }
+            Database::Postgres(url) => Ok(psql(url, sql)?.lines().map(str::to_owned).collect()),
+        }
+    }
+
+    /// An empty database beside this one, in the same cluster; replaced where it is there.
+    ///
+    /// # Errors
+    /// What PostgreSQL said; SQLite has no clusters.
+    pub fn beside(&self, name: &str) -> Result<Database, Failure> {
+        let Database::Postgres(url) = self else { return Err(Failure::Broken("a database beside another needs PostgreSQL".into())) };
+        let (cluster, own) = url.rsplit_once('/').ok_or_else(|| Failure::Broken(format!("{url} names no database")))?;
+        for sql in [format!("DROP DATABASE IF EXISTS {own}_{name} WITH (FORCE)"), format!("CREATE DATABASE {own}_{name}")] {
+            psql(&format!("{cluster}/postgres"), &sql)?;
+        }
+        Ok(Database::Postgres(format!("{url}_{name}")))
+    }
+
     /// User and system seconds of all that serve connections to it, on this machine; SQLite's are the server's own.
     pub fn cpu_seconds(&self) -> Option<f64> {
         let Database::Postgres(url) = self else { return None };

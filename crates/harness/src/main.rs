@@ -1,7 +1,7 @@
 //! The harness's command line.
 
 use clap::{Parser, Subcommand};
-use counterfoil_harness::{Common, claims, contest, failover, kill, licenses, overload, race, verify, walk};
+use counterfoil_harness::{Common, claims, contest, exchanges, failover, gateway, kill, licenses, overload, race, repairs, verify, walk};
 use std::process::ExitCode;
 
 /// Kills, races and measures real servers; fails when one of them did not keep its word.
@@ -28,6 +28,8 @@ enum What {
         #[arg(long)]
         plant: Option<kill::Plant>,
     },
+    /// SIGKILL authority and gateway while customers buy and copy through the gateway, pay in, and get or take their money back (rows 1, 2, 7 and 9).
+    Gateway(gateway::Options),
     /// Every medium claimed by all terminals at once (testing.md row 6).
     Race {
         /// How many media.
@@ -40,6 +42,8 @@ enum What {
         #[arg(long)]
         plant: Option<race::Plant>,
     },
+    /// Two repair centres exchange the device of a copy at once, and everybody wants its medium (rows 6 and 9).
+    Repairs(repairs::Options),
     /// Licenses moved, fetched and asked for by several devices at once.
     Contest {
         /// How many licenses.
@@ -60,6 +64,8 @@ enum What {
     Overload(overload::Options),
     /// Claims per second, latency and CPU of the servers per claim (bench.md).
     Claims(claims::Options),
+    /// Exchanges through a gateway a second beside direct claims, their latency, and CPU of each process (bench.md).
+    Exchanges(exchanges::Options),
     /// Licenses issued and fetched a second, and CPU of the servers for each (bench.md).
     Licenses(licenses::Options),
     /// Presentations judged for a provider a second, CPU of the servers for each, and what a verdict costs to check offline (bench.md).
@@ -70,12 +76,15 @@ fn main() -> ExitCode {
     let command = Command::parse();
     let outcome = match command.what {
         What::Kill { kills, servers, plant } => kill::run(&command.common, kills, servers, plant),
+        What::Gateway(options) => gateway::run(&command.common, &options),
         What::Race { media, servers, plant } => race::run(&command.common, media, servers, plant),
         What::Contest { licenses, servers, plant } => contest::run(&command.common, licenses, servers, plant),
+        What::Repairs(options) => repairs::run(&command.common, &options),
         What::Walk(options) => walk::run(&command.common, &options),
         What::Failover(options) => failover::run(&command.common, &options),
         What::Overload(options) => overload::run(&command.common, &options),
         What::Claims(options) => claims::run(&command.common, &options),
+        What::Exchanges(options) => exchanges::run(&command.common, &options),
         What::Licenses(options) => licenses::run(&command.common, &options),
         What::Verify(options) => verify::run(&command.common, &options),
     };

@@ -69,12 +69,8 @@ impl Server {
 
     /// Starts it, and returns once it answers that it is ready.
     pub fn start(&mut self) -> Result<(), Failure> {
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(self.data.join("harness.log"))
-            .map_err(|error| Failure::Io("opening the server's log", error))?;
-        let child = Command::new(&self.binary)
+        let mut command = Command::new(&self.binary);
+        command
             .args(["serve", "--data"])
             .arg(&self.data)
             .args(["--listen", self.url.trim_start_matches("http://")])
@@ -84,23 +80,9 @@ impl Server {
             // So that there are balances to lose.
             .env("COUNTERFOILD__STORE__PAYMENT", "balance")
             .env("COUNTERFOILD__LOG__LEVEL", "warn")
-            .envs(self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str())))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().map_err(|error| Failure::Io("sharing the log", error))?)
-            .stderr(log)
-            .spawn()
-            .map_err(|error| Failure::Io("starting counterfoild", error))?;
-        self.process = Some(child);
-        for _ in 0..600 {
-            if ureq::get(format!("{}/readyz", self.url)).call().is_ok() {
-                return Ok(());
-            }
-            if let Some(status) = self.process.as_mut().and_then(|child| child.try_wait().ok()).flatten() {
-                return Err(Failure::Broken(format!("counterfoild ended with {status}; see {}", self.data.join("harness.log").display())));
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        Err(Failure::Broken("counterfoild was not ready after 30 s".into()))
+            .envs(self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        self.process = Some(started(&mut command, &self.url, &self.data.join("harness.log"))?);
+        Ok(())
     }
 
     /// SIGKILL: no farewell, no flush.
@@ -162,7 +144,28 @@ pub fn cpu_seconds(pid: u32) -> Option<f64> {
     Some(ticks / 100.0)
 }
 
-fn free_port() -> Result<u16, Failure> {
+/// Starts a server, and returns once it answers at its address that it is ready.
+pub(crate) fn started(command: &mut Command, url: &str, log: &Path) -> Result<Child, Failure> {
+    let file = File::options().create(true).append(true).open(log).map_err(|error| Failure::Io("opening a server's log", error))?;
+    let out = file.try_clone().map_err(|error| Failure::Io("sharing the log", error))?;
+    let child = command.stdin(Stdio::null()).stdout(out).stderr(file).spawn();
+    let mut child = child.map_err(|error| Failure::Io("starting counterfoild", error))?;
+    for _ in 0..1500 {
+        if ureq::get(format!("{url}/readyz")).call().is_ok() {
+            return Ok(child);
+        }
+        if let Ok(Some(status)) = child.try_wait() {
+            return Err(Failure::Broken(format!("counterfoild ended with {status}; see {}", log.display())));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // Nobody else would end it.
+    let _ = child.kill();
+    let _ = child.wait();
+    Err(Failure::Broken("counterfoild was not ready after 30 s".into()))
+}
+
+pub(crate) fn free_port() -> Result<u16, Failure> {
     let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| Failure::Io("looking for a free port", error))?;
     Ok(listener.local_addr().map_err(|error| Failure::Io("looking for a free port", error))?.port())
 }

@@ -23,6 +23,7 @@ use std::{
 };
 
 mod software;
+pub mod through;
 
 /// A person with a card and a device.
 pub struct Terminal {
@@ -82,6 +83,10 @@ impl Terminal {
 
     /// C3; where the user is known, for one more device.
     pub fn register(&self, authority: &Authority, dice: &mut Dice) -> Envelope {
+        self.seal(authority, self.registration(), None, dice)
+    }
+
+    fn registration(&self) -> Operation {
         let keys =
             |keys: &HolderKeys| HolderKeysOnWire { sign: keys.public().signing.to_string(), seal: keys.public().sealing.to_string() };
         let device = RegisterDevice {
@@ -90,9 +95,7 @@ impl Terminal {
             secret: to_base64url(self.device.device_secret().expect("made as a device").expose()),
             name: None,
         };
-        let operation =
-            Operation::Register(Register { user_id: self.user, card: Some(keys(&self.card)), device: Some(device), drive: None });
-        self.seal(authority, operation, None, dice)
+        Operation::Register(Register { user_id: self.user, card: Some(keys(&self.card)), device: Some(device), drive: None })
     }
 
     /// Takes the user ID out of the answer and keeps it.

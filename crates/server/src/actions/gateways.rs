@@ -84,7 +84,7 @@ pub async fn get(app: &App, id: GatewayId) -> Result<GatewayDocument, Problem> {
         .await
 }
 
-/// Ends a gateway: it is let in no more, and what it has open breaks off. What was charged through it stays.
+/// Ends a gateway: it is let in no more, unless it is enrolled again, and what it has open breaks off. What was charged through it stays.
 ///
 /// # Errors
 /// `not_found`.
@@ -94,6 +94,8 @@ pub async fn end(app: &App, caller: &Caller, once: &Once, id: GatewayId) -> Resu
         if !gateway::end(tx, id, now).await? {
             return Err(ApiCode::NotFound.into());
         }
+        // A token lets one in again that has ended: it has to be made after that.
+        certificate::forget_tokens(tx, id).await?;
         audit::append(tx, &family, now.0, &actor, "gateway.ended", &json!({ "gateway": id })).await?;
         Ok(Reply::no_content())
     })

@@ -257,6 +257,8 @@ pub async fn get(State(app): State<App>, Path(id): Path<String>) -> Result<Json<
 }
 
 /// Ends a gateway: it is let in no more from this moment on, and what it has open breaks off within seconds. What was charged stays.
+///
+/// A token that is made after that lets it in again.
 #[utoipa::path(
     delete, path = "/v1/gateways/{gateway}", tag = "gateways", operation_id = "end_gateway",
     params(("gateway" = String, Path, description = "Its ID")),
@@ -267,10 +269,12 @@ pub async fn end(State(app): State<App>, caller: Caller, once: Once, Path(id): P
 }
 
 /// Makes a token that lets the gateway in once within seven days, in the place of one that was not used. Certificates that it has stay good.
+///
+/// One that has ended is let in again by enrolling with it.
 #[utoipa::path(
     post, path = "/v1/gateways/{gateway}/token", tag = "gateways", operation_id = "make_gateway_token",
     params(("gateway" = String, Path, description = "Its ID")),
-    responses((status = 201, body = EnrolTokenDocument), (status = 404), (status = 409)),
+    responses((status = 201, body = EnrolTokenDocument), (status = 404)),
 )]
 pub async fn token(State(app): State<App>, caller: Caller, once: Once, Path(id): Path<String>) -> Result<Reply, Problem> {
     enrol::token(&app, &caller, &once, parsed(&id)?).await

@@ -64,7 +64,7 @@ static ALL: [Across; 6] = [
         sentence: "what was taken back at its medium is nobody's any more",
         page: "SELECT g.medium_id, g.grant_id, g.user_id, g.grant_id, 'ended' FROM grants g
                WHERE (g.medium_id, g.grant_id) > ($1, $2) AND g.state = 'revoked'
-                 AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.family = g.medium_id AND o.operation_id = g.grant_id)
+                 AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.family = g.medium_id AND (o.operation_id = g.grant_id OR o.kind = 'end_copies'))
                ORDER BY g.medium_id, g.grant_id LIMIT $3",
         found: LazyLock::new(|| with_places("SELECT user_id, entitlement_id, state FROM entitlement WHERE user_id IN ({}) AND entitlement_id IN ({})")),
         pairs: true,

@@ -4,7 +4,7 @@
 //! exchange out, only the authority's word ends it: charged where it was carried out, void where it was not (`settle`).
 
 use counterfoil_core::wire::{Charge, ChargeOnOffer, ExchangeState, Prepare, Step};
-use counterfoil_core::{CardId, Code, Money, Refusal, RequestId, Timestamp};
+use counterfoil_core::{AccountId, CardId, Code, Money, Refusal, RequestId, Timestamp};
 use reqwest::StatusCode;
 use serde_json::Value;
 
@@ -83,14 +83,11 @@ pub async fn run(app: &App, asked: &Asked) -> Result<Answered, Problem> {
         },
     };
     asked.owns(&row)?;
+    let row = if row.state == State::Offered { agree(app, asked, row, now).await? } else { row };
     match row.state {
-        State::Offered => {
-            let row = agree(app, asked, row, now).await?;
-            finish(app, asked, row).await
-        }
         State::Reserved | State::Committing => finish(app, asked, row).await,
         State::Charged | State::Voided => again(app, asked, &row).await,
-        State::Lapsed | State::Undoing | State::Undone => Err(Code::ExchangeEnded.into()),
+        State::Offered | State::Lapsed | State::Undoing | State::Undone => Err(Code::ExchangeEnded.into()),
     }
 }
 
@@ -107,7 +104,8 @@ enum Begun {
     Offered(Box<ExchangeRow>),
 }
 
-/// Hands the envelope in. What costs nothing is carried out at once and leaves nothing here; for the rest a price is offered.
+/// Hands the envelope in. What costs nothing is carried out at once and leaves nothing here; for the rest a price is offered, and bound in the same
+/// transaction where the person has agreed to it already.
 async fn begin(app: &App, asked: &Asked, now: Timestamp) -> Result<Begun, Problem> {
     let step = app.authority.prepare(&asked.prepare()).await?;
     let Some(charge) = offered(&step)? else { return free(step).map(Begun::Free) };
@@ -127,11 +125,16 @@ async fn begin(app: &App, asked: &Asked, now: Timestamp) -> Result<Begun, Proble
         created_at: now,
         changed_at: now,
     };
-    let offer = fresh.clone();
+    let (offer, agreed) = (fresh.clone(), Agreed::of(asked));
     let row = app
         .db
-        .write("offer exchange", account::family(account), async move |tx: &mut Tx| {
+        .write("offer exchange", account::family(account), async move |tx: &mut Tx| -> Result<_, DbError> {
             exchange::offer(tx, &offer).await?;
+            if agreed.pay == Some(offer.charge.price)
+                && let Bound::Reserved(row) = bind(tx, (offer.account, offer.id), &agreed, now).await?
+            {
+                return Ok(Some(*row));
+            }
             exchange::find(tx, offer.id).await
         })
         .await?;
@@ -162,8 +165,10 @@ async fn agree(app: &App, asked: &Asked, row: ExchangeRow, now: Timestamp) -> Re
     if pay != row.charge.price {
         return Err(unagreed(app, Code::PriceChanged, None, &row).await?);
     }
-    match reserve(app, &row, asked, now).await? {
-        Bound::Reserved(row) => Ok(*row),
+    let (of, agreed) = ((row.account, row.id), Agreed::of(asked));
+    let reserve = async move |tx: &mut Tx| bind(tx, of, &agreed, now).await;
+    match app.db.write("reserve charge", account::family(row.account), reserve).await? {
+        Bound::Reserved(row) | Bound::Ended(row) => Ok(*row),
         Bound::Short(balance) => {
             let missing = row.charge.price.amount.saturating_sub(balance.available().unsigned_abs());
             let detail = format!("{} are missing", Money { amount: missing, ..row.charge.price });
@@ -211,37 +216,50 @@ async fn balance(app: &App, row: &ExchangeRow) -> Result<Money, DbError> {
     Ok(Money { amount: held.available().unsigned_abs(), currency })
 }
 
+/// What a person has agreed to, and what is handed in for it.
+struct Agreed {
+    pay: Option<Money>,
+    card: Option<CardId>,
+    envelope: String,
+}
+
+impl Agreed {
+    fn of(asked: &Asked) -> Self {
+        Self { pay: asked.pay, card: asked.card, envelope: asked.envelope.to_string() }
+    }
+}
+
 enum Bound {
     Reserved(Box<ExchangeRow>),
     Short(Balance),
+    /// Another request of the same exchange has brought it to its end meanwhile.
+    Ended(Box<ExchangeRow>),
     /// It stands elsewhere, or at another price, by now.
     Elsewhere,
 }
 
-async fn reserve(app: &App, row: &ExchangeRow, asked: &Asked, now: Timestamp) -> Result<Bound, DbError> {
-    let (of, pay, card) = ((row.account, row.id), asked.pay, asked.card);
-    let envelope = asked.envelope.to_string();
-    let reserve = async move |tx: &mut Tx| -> Result<Bound, DbError> {
-        let Some(row) = exchange::find(tx, of.1).await? else { return Ok(Bound::Elsewhere) };
-        match row.state {
-            State::Offered if pay == Some(row.charge.price) => {}
-            // Somebody was faster, with the same.
-            State::Reserved | State::Committing => return Ok(Bound::Reserved(Box::new(row))),
-            _ => return Ok(Bound::Elsewhere),
-        }
-        if let Reserved::Short(balance) = ledger::reserve(tx, of.0, posting_id(of.1, "reserve"), of.1, &row.charge, now).await? {
-            return Ok(Bound::Short(balance));
-        }
-        exchange::reseal(tx, of.0, of.1, &envelope).await?;
-        if let Some(card) = card {
-            account::note_card(tx, of.0, card, now).await?;
-        }
-        if !exchange::move_on(tx, of, State::Offered, State::Reserved, Timestamp(now.0 + PATIENCE), now).await? {
-            return Err(tx.conflict("exchange"));
-        }
-        Ok(Bound::Reserved(Box::new(ExchangeRow { state: State::Reserved, envelope: Some(envelope.clone()), ..row })))
-    };
-    app.db.write("reserve charge", account::family(row.account), reserve).await
+/// Binds the price in the balance. Whoever binds it asks the authority next, so the exchange is committing from this transaction on: one commit less
+/// than a state between them would cost, and to whoever finds it after a crash the two are the same.
+async fn bind(tx: &mut Tx, of: (AccountId, RequestId), agreed: &Agreed, now: Timestamp) -> Result<Bound, DbError> {
+    let Some(row) = exchange::find(tx, of.1).await?.filter(|row| row.account == of.0) else { return Ok(Bound::Elsewhere) };
+    match row.state {
+        State::Offered if agreed.pay == Some(row.charge.price) => {}
+        // Somebody was faster, with the same.
+        State::Reserved | State::Committing => return Ok(Bound::Reserved(Box::new(row))),
+        State::Charged | State::Voided => return Ok(Bound::Ended(Box::new(row))),
+        State::Offered | State::Lapsed | State::Undoing | State::Undone => return Ok(Bound::Elsewhere),
+    }
+    if let Reserved::Short(balance) = ledger::reserve(tx, of.0, posting_id(of.1, "reserve"), of.1, &row.charge, now).await? {
+        return Ok(Bound::Short(balance));
+    }
+    exchange::reseal(tx, of.0, of.1, &agreed.envelope).await?;
+    if let Some(card) = agreed.card {
+        account::note_card(tx, of.0, card, now).await?;
+    }
+    if !exchange::move_on(tx, of, State::Offered, State::Committing, Timestamp(now.0 + PATIENCE), now).await? {
+        return Err(tx.conflict("exchange"));
+    }
+    Ok(Bound::Reserved(Box::new(ExchangeRow { state: State::Committing, envelope: Some(agreed.envelope.clone()), ..row })))
 }
 
 /// Has it carried out, and answers.
@@ -364,6 +382,10 @@ async fn again(app: &App, asked: &Asked, row: &ExchangeRow) -> Result<Answered, 
             Ok(Answered { answer, charged: Some((row.charge.clone(), balance(app, row).await?)) })
         }
         (State::Voided, ExchangeState::Refused | ExchangeState::Free, Some(answer)) => Ok(Answered { answer, charged: None }),
+        (State::Charged, ExchangeState::Refunded, _) => {
+            refunded(app, row.id).await?;
+            Err(Code::ExchangeEnded.into())
+        }
         (State::Voided, ExchangeState::Committed, _) => Err(Problem::internal(format!(
             "exchange {}: void here, carried out at the authority; `counterfoild gateway reconcile`",
             row.id

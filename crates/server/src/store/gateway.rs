@@ -99,3 +99,12 @@ pub async fn end(tx: &mut Tx, id: GatewayId, now: Timestamp) -> Result<bool, DbE
         .await?;
     Ok(changed == 1)
 }
+
+/// Lets one in again that has ended; false where it has not.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn admit_again(tx: &mut Tx, id: GatewayId) -> Result<bool, DbError> {
+    let sql = "UPDATE gateway SET ended_at = NULL WHERE gateway_id = $1 AND ended_at IS NOT NULL";
+    Ok(tx.query(sql).bind(id.to_string()).execute().await? == 1)
+}

@@ -69,11 +69,11 @@ async fn carry_out(app: &App, caller: &Caller, row: Exchange, mut opened: Opened
     };
     let effect = settle(app, &row, &decided, now).await?;
     let refusal = decided.as_ref().err().cloned();
-    let row = note(app, row.id, effect, refusal, caller.actor()).await?;
+    // The answer is made while the note is on its way to the disk; it leaves after it.
+    let (noted, answer) = tokio::join!(note(app, row.id, effect, refusal, caller.actor()), conclude(app, &opened, decided, now));
+    let row = noted?;
     match row.state {
-        ExchangeState::Committed | ExchangeState::Refused => {
-            Ok(Step { answer: Some(conclude(app, &opened, decided, now).await?), ..step(&row) })
-        }
+        ExchangeState::Committed | ExchangeState::Refused => Ok(Step { answer: Some(answer?), ..step(&row) }),
         // What it paid for has been ended since.
         _ => Ok(step(&row)),
     }
@@ -99,6 +99,13 @@ async fn is_held(app: &App, caller: &Caller, row: &Exchange) -> Result<Result<()
 /// What the exchange has left where it was carried out. Where it has left nothing, it never will from now on: the request's record says that it
 /// was refused, before that is noted anywhere else, so that no other attempt that is under way somewhere comes through after all.
 async fn settle(app: &App, row: &Exchange, decided: &Decided, now: Timestamp) -> Result<Option<Effect>, Problem> {
+    // What was granted stands there already, and need not be kept from happening.
+    if decided.is_ok() {
+        let granted = row.clone();
+        if let Some(effect) = app.db.read("what an exchange left", async move |tx: &mut Tx| effect(tx, &granted).await).await? {
+            return Ok(Some(effect));
+        }
+    }
     let refusal = decided.as_ref().err().cloned().unwrap_or_else(|| Code::ExchangeEnded.into());
     let (row, family) = (row.clone(), row.subject.id());
     app.db

@@ -5,7 +5,7 @@ use counterfoil_core::{GatewayId, Timestamp};
 use counterfoil_format::secret::{Random as _, Secret};
 use serde_json::json;
 
-use super::{known, live};
+use super::known;
 use crate::api::gateways::EnrolTokenDocument;
 use crate::api::page::rfc3339;
 use crate::app::App;
@@ -21,10 +21,11 @@ use crate::store::gateway::{self, certificate};
 const GOOD_FOR: i64 = 7 * Timestamp::DAY;
 const HASH: &str = "counterfoil 2026-11 hash of a gateway's token of enrolment";
 
-/// A token for a gateway's next certificate, in the place of one that was not used. Certificates that it has stay good.
+/// A token for a gateway's next certificate, in the place of one that was not used. Certificates that it has stay good. One that has ended is let in
+/// again by using it, with nothing but the new certificate: what it had open when it was ended can only be brought to its end by itself.
 ///
 /// # Errors
-/// `not_found`, `conflict` where it has ended.
+/// `not_found`.
 pub async fn token(app: &App, caller: &Caller, once: &Once, id: GatewayId) -> Result<Reply, Problem> {
     let now = app.clock.now();
     let pin = issuers(app, now).await?.pin(now)?;
@@ -34,7 +35,7 @@ pub async fn token(app: &App, caller: &Caller, once: &Once, id: GatewayId) -> Re
     let expires_at = Timestamp(now.0 + GOOD_FOR);
     let (actor, family) = (caller.actor(), gateway::family(id));
     once.write(app, "make_gateway_token", family.clone(), async move |tx: &mut Tx| {
-        live(tx, id).await?;
+        known(tx, id).await?;
         certificate::put_token(tx, id, hashed(&token), expires_at).await?;
         audit::append(tx, &family, now.0, &actor, "gateway.token_made", &json!({ "gateway": id })).await?;
         Ok(Reply::created(&EnrolTokenDocument { token: token.reveal(), expires_at: rfc3339(expires_at.0) }))
@@ -60,8 +61,12 @@ pub async fn enrol(app: &App, asked: Enrol) -> Result<Enrolled, Problem> {
         .db
         .write("enrol_gateway", &family.clone(), async move |tx: &mut Tx| -> Result<String, Problem> {
             let gateway = known(tx, id).await?;
-            if gateway.ended_at.is_some() || !certificate::use_token(tx, id, hash, key, now).await? {
+            if !certificate::use_token(tx, id, hash, key, now).await? {
                 return Err(refused());
+            }
+            if gateway::admit_again(tx, id).await? {
+                certificate::forget(tx, id).await?;
+                audit::append(tx, &family, now.0, &family, "gateway.admitted_again", &json!({ "gateway": id })).await?;
             }
             certificate::insert(tx, id, print, now, not_after).await?;
             let detail = json!({ "gateway": id, "certificate": hex(&print), "not_after": rfc3339(not_after.0) });

@@ -6,7 +6,14 @@ use serde_json::json;
 
 use super::{Failure, Global, config};
 use crate::clock::{Clock, rfc3339};
+use crate::db::{Db, Tx};
 use crate::gateway::client::{self, EnrolError, Failed};
+use crate::store::setting;
+
+/// Which of the authority's gateways this one's exchanges belong to.
+const GATEWAY: &str = "gateway";
+/// Family of the gateway's settings.
+const FAMILY: &str = "/gateway";
 
 /// By which token.
 #[derive(Args)]
@@ -21,8 +28,13 @@ impl Enrol {
         let config = config(global)?;
         let token = EnrolToken::parse(&self.token)
             .ok_or_else(|| Failure::usage("this is no token of enrolment").hint("It begins with `cge_` and is one word, copied whole."))?;
+        let db = Db::open_with(&config.database_url()?, config.database_options()).await?;
+        let own = token.gateway.to_string();
+        is_it(&db, &own).await?;
         let enrolled =
             client::enrol(&config.authority, &token, &Clock::System).await.map_err(|error| told(error, &config.authority.url))?;
+        db.write("which gateway it is", FAMILY, async move |tx: &mut Tx| setting::settle(tx, GATEWAY, &own).await).await?;
+        db.close().await;
         let made = json!({
             "gateway": enrolled.gateway,
             "not_after": rfc3339(enrolled.not_after),
@@ -35,6 +47,19 @@ impl Enrol {
                 rfc3339(enrolled.not_after)
             )
         })
+    }
+}
+
+/// Whatever was sold under one name at the authority is looked for under that name: it knows nothing of it under another, and what is under way would be
+/// voided although it was carried out.
+async fn is_it(db: &Db, gateway: &str) -> Result<(), Failure> {
+    match db.read("which gateway it is", async |tx: &mut Tx| setting::find(tx, GATEWAY).await).await? {
+        Some(kept) if kept != gateway => {
+            Err(Failure::refused(format!("this gateway is {kept} at the authority, and the token is for {gateway}")).hint(format!(
+                "Have the authority's operator make a token for {kept}: it lets it in again, also where it was ended. For another gateway, make one: `counterfoild gateway init --data DIR`."
+            )))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -38,6 +38,22 @@ pub async fn put_token(tx: &mut Tx, id: GatewayId, hash: [u8; 32], expires_at: T
         .map(drop)
 }
 
+/// No token of a gateway is good any more.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn forget_tokens(tx: &mut Tx, id: GatewayId) -> Result<(), DbError> {
+    tx.query("DELETE FROM gateway_token WHERE gateway_id = $1").bind(id.to_string()).execute().await.map(drop)
+}
+
+/// No certificate of a gateway is good any more.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn forget(tx: &mut Tx, id: GatewayId) -> Result<(), DbError> {
+    tx.query("DELETE FROM gateway_certificate WHERE gateway_id = $1").bind(id.to_string()).execute().await.map(drop)
+}
+
 /// A token.
 ///
 /// # Errors

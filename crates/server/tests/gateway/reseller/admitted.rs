@@ -64,7 +64,7 @@ db_test!(c16_a_token_lets_one_key_in_and_the_same_key_again, async |db: TestDb| 
     let (status, problem) = said(private.enrol(&token, &second).await).await.unwrap();
     assert_eq!((status, problem["code"].as_str()), (401, Some("unauthorized")));
 
-    // The next token takes the place of the one before; a wrong one, one that is over, and one of a gateway that has ended do nothing.
+    // The next token takes the place of the one before; a wrong one, one that is over, and one of before its gateway was ended do nothing.
     let (old, new) = (private.token(&id).await, private.token(&id).await);
     assert_eq!(private.enrol(&old, &second).await.status(), 401);
     let mut guessed = EnrolToken::parse(&new).unwrap();
@@ -77,8 +77,24 @@ db_test!(c16_a_token_lets_one_key_in_and_the_same_key_again, async |db: TestDb| 
     let last = private.token(&id).await;
     private.end(&id).await;
     assert_eq!(private.enrol(&last, &KeyPair::generate().unwrap()).await.status(), 401);
-    let another = private.server.post(&private.server.operator, &format!("/v1/gateways/{id}/token"), &json!({})).await;
-    assert_eq!(another.status, 409);
+});
+
+// What it had open can be brought to its end by nobody else.
+db_test!(c16_a_gateway_that_was_ended_is_let_in_again_by_a_new_token_and_by_nothing_it_had, async |db: TestDb| {
+    let private = Private::new(&db).await;
+    let gateway = private.enrolled("Arcade").await;
+    private.end(&gateway.id).await;
+    assert_eq!(gateway.get(&private, "/v1/gateway/prices").await.unwrap().0, 403);
+    let token = private.token(&gateway.id).await;
+    assert_eq!(gateway.get(&private, "/v1/gateway/prices").await.unwrap().0, 403, "a token that nobody has used changes nothing");
+    let key = KeyPair::generate().unwrap();
+    assert_eq!(private.enrol(&token, &key).await.status(), 200);
+    assert_eq!(private.enrol(&token, &key).await.status(), 200, "the answer was lost");
+    assert_eq!(gateway.get(&private, "/v1/gateway/prices").await.unwrap().0, 401, "what was cut off stays so");
+    let shown = private.server.get(&private.server.operator, &format!("/v1/gateways/{}", gateway.id)).await.expect(200);
+    assert_eq!(shown["ended_at"], serde_json::Value::Null);
+    private.end(&gateway.id).await;
+    assert_eq!(private.enrol(&token, &key).await.status(), 401, "a token from before the end");
 });
 
 db_test!(c16_what_asks_for_a_certificate_proves_that_it_has_the_key, async |db: TestDb| {
