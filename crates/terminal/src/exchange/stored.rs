@@ -35,9 +35,15 @@ pub(super) struct Stored {
     reply: Zeroizing<String>,
     #[serde(default)]
     refreshable: bool,
+    /// Whether it is sealed for a gateway to hand in.
+    #[serde(default)]
+    by_gateway: bool,
     /// What the person has agreed to pay for it at a gateway (C17).
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub agreed: Option<Money>,
+    /// With which gateway: another one asks for itself.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub agreed_with: Option<String>,
 }
 
 impl Stored {
@@ -65,14 +71,14 @@ impl Stored {
         path: &Path,
     ) -> Result<Self> {
         let request = self.request(operation);
-        let sealed = Self { agreed: self.agreed, ..sealed(terminal, authority, &request, proofs)? };
+        let sealed = Self { agreed: self.agreed, agreed_with: self.agreed_with.clone(), ..sealed(terminal, authority, &request, proofs)? };
         sealed.keep(terminal, path)?;
         Ok(sealed)
     }
 
     fn request(&self, operation: &Operation) -> Request {
-        let Self { request_id, issued_at, refreshable, .. } = *self;
-        Request { request_id, issued_at, refreshable, seal_answer: true, operation: operation.clone() }
+        let Self { request_id, issued_at, refreshable, by_gateway, .. } = *self;
+        Request { request_id, issued_at, refreshable, seal_answer: true, by_gateway, operation: operation.clone() }
     }
 
     /// Has it on disk, before it is sent.
@@ -97,7 +103,8 @@ impl Stored {
             uuid::Builder::from_unix_timestamp_millis(u64::try_from(now.0).unwrap_or(0), &bits).into_uuid()
         }));
         let refreshable = presented.is_some_and(|presented| presented.is_refreshable(terminal));
-        let request = Request { request_id, issued_at: now, refreshable, seal_answer: true, operation: operation.clone() };
+        let by_gateway = terminal.via()?.is_some();
+        let request = Request { request_id, issued_at: now, refreshable, seal_answer: true, by_gateway, operation: operation.clone() };
         sealed(terminal, authority, &request, proofs)
     }
 
@@ -136,8 +143,9 @@ fn sealed(terminal: &Terminal, authority: &Authority, request: &Request, proofs:
     let (envelope, reply) =
         terminal.with_random(|random| envelope::seal(&payload, proofs, &sealing.kid, &key, random)).map_err(not_sealed)?;
     let reply = Zeroizing::new(to_base64url(reply.secret().expose()));
-    let Request { request_id, issued_at, refreshable, .. } = *request;
-    Ok(Stored { request_id, issued_at, op: request.operation.name().to_owned(), envelope, reply, refreshable, agreed: None })
+    let Request { request_id, issued_at, refreshable, by_gateway, .. } = *request;
+    let op = request.operation.name().to_owned();
+    Ok(Stored { request_id, issued_at, op, envelope, reply, refreshable, by_gateway, agreed: None, agreed_with: None })
 }
 
 /// Removes a request that is not to be repeated.
