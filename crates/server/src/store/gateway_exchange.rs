@@ -307,19 +307,14 @@ pub async fn by_id(
     during: &std::ops::Range<Timestamp>,
     limit: i64,
 ) -> Result<Vec<Exchange>, DbError> {
-    tx.query(
-        "SELECT exchange_id, gateway_id, digest, operation, subject, order_id, grants, title_id, title_name, currency, amount, operator_part, state,
-                created_at, expires_at, began_at, changed_at, reason, share
-         FROM gateway_exchange WHERE gateway_id = $1 AND exchange_id > $2 AND created_at >= $3 AND created_at < $4
-         ORDER BY exchange_id LIMIT $5",
-    )
-    .bind(gateway.to_string())
-    .bind(after)
-    .bind(during.start.0)
-    .bind(during.end.0)
-    .bind(limit)
-    .all()
-    .await
+    tx.query(select!("WHERE gateway_id = $1 AND exchange_id > $2 AND created_at >= $3 AND created_at < $4 ORDER BY exchange_id LIMIT $5"))
+        .bind(gateway.to_string())
+        .bind(after)
+        .bind(during.start.0)
+        .bind(during.end.0)
+        .bind(limit)
+        .all()
+        .await
 }
 
 /// Up to `limit` exchanges of one state, prepared or committing, that nothing has happened to since `before`, oldest first, after the one that

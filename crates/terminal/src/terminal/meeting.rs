@@ -12,7 +12,7 @@ impl Terminal {
     /// The authority that this home knows, or else the one at `--server` or at `urls` (a medium's), which is pinned from now on.
     ///
     /// # Errors
-    /// [`TransportError`]; what the system said.
+    /// [`crate::transport::TransportError`]; what the system said.
     pub fn meet(&self, urls: &[String]) -> Result<Authority> {
         if let Some(known) = self.authority()? {
             return Ok(known);
@@ -62,7 +62,7 @@ impl Terminal {
     ///
     /// # Errors
     /// [`HomeError::OtherAuthority`] where name and keys have nothing in common with what is pinned; [`HomeError::KeysUnproven`];
-    /// [`HomeError::KeysOutdated`]; [`TransportError`].
+    /// [`HomeError::KeysOutdated`]; [`crate::transport::TransportError`].
     pub fn refresh(&self, fingerprint: Option<&str>) -> Result<Authority> {
         let Some(known) = self.authority()? else { return self.meet(&[]) };
         self.adopt(&known, self.transport(&known.document.urls)?.document()?, fingerprint)
