@@ -22,8 +22,8 @@ pub struct Show {}
 
 /// Fetch its keys and addresses again
 ///
-/// Accepted only if the name is the same and one of its keys is known here; through a gateway, only if all of them are known here, or the
-/// fingerprint is the one that you have been told.
+/// Accepted only if the name is the same and one of its keys is known here, and never if they are older than those; through a gateway, only if
+/// the keys known here vouch for all of them, or the fingerprint is the one that you have been told.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   counterfoil authority refresh

@@ -1,7 +1,7 @@
 //! `reseller`: gateways that sell what the authority has: their terms, their prices, and what they owe (C16, C17).
 
 use clap::{Args, Subcommand};
-use counterfoil_core::{GatewayId, Money, TitleId};
+use counterfoil_core::GatewayId;
 use counterfoil_format::encoding::to_base64url;
 use counterfoil_format::secret::{Secret, SystemRandom};
 use serde::{Deserialize, Serialize};
@@ -10,8 +10,12 @@ use serde_json::json;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::publisher::api::Api;
+use price::Priced;
+use terms::Since;
 
 mod books;
+mod price;
+mod terms;
 
 /// For operators: resellers' gateways, at what price they sell, and what they owe
 ///
@@ -22,7 +26,8 @@ pub enum ResellerCommand {
     List(List),
     Show(Show),
     Token(Token),
-    Price(Price),
+    Price(price::Price),
+    Terms(terms::Terms),
     End(End),
     Statement(books::Statement),
     Settle(books::Settle),
@@ -37,6 +42,7 @@ impl ResellerCommand {
             ResellerCommand::Show(command) => command.run(context),
             ResellerCommand::Token(command) => command.run(context),
             ResellerCommand::Price(command) => command.run(context),
+            ResellerCommand::Terms(command) => command.run(context),
             ResellerCommand::End(command) => command.run(context),
             ResellerCommand::Statement(command) => command.run(context),
             ResellerCommand::Settle(command) => command.run(context),
@@ -88,28 +94,6 @@ pub struct Token {
     gateway: GatewayId,
 }
 
-/// Set what a title costs at a gateway, or take its price away
-///
-/// One price in each currency. A title without a price is not sold there.
-#[derive(Args, Debug)]
-#[command(after_help = "Examples:
-  counterfoil reseller price gwy-… sky-raider '19.99 EUR'
-  counterfoil reseller price gwy-… sky-raider --remove")]
-pub struct Price {
-    /// Which gateway
-    #[arg(value_name = "GATEWAY")]
-    gateway: GatewayId,
-    /// Which title
-    #[arg(value_name = "TITLE")]
-    title: TitleId,
-    /// How much
-    #[arg(value_name = "PRICE", required_unless_present = "remove", conflicts_with = "remove")]
-    price: Option<Money>,
-    /// Take all prices of the title away
-    #[arg(long)]
-    remove: bool,
-}
-
 /// End a gateway: it is let in no more from this moment on
 ///
 /// What was charged through it stays, and can be stated and settled.
@@ -134,14 +118,6 @@ struct Gateway {
     created_at: String,
     certificate_until: Option<String>,
     ended_at: Option<String>,
-}
-
-#[derive(Deserialize, Serialize)]
-struct Priced {
-    title: TitleId,
-    name: String,
-    #[serde(flatten)]
-    price: Money,
 }
 
 impl New {
@@ -169,9 +145,11 @@ impl Show {
         let (api, _) = Api::connect(context)?;
         let gateway: Gateway = api.get(&path(self.gateway, ""))?;
         let prices = api.all::<Priced>(&path(self.gateway, "/prices")).collect::<Result<Vec<_>, _>>()?;
-        context.output.result(&json!({ "gateway": gateway, "prices": prices }), || {
-            let line = |priced: &Priced| format!("    {}  {}  {}\n", priced.title, priced.name, priced.price);
-            gateway.words() + &prices.iter().map(line).collect::<String>()
+        let terms = api.all::<Since>(&path(self.gateway, "/terms")).collect::<Result<Vec<_>, _>>()?;
+        context.output.result(&json!({ "gateway": gateway, "prices": prices, "terms": terms }), || {
+            // One line says what holds now; where there was or will be another share, all are told.
+            let shares = terms.iter().filter(|_| terms.len() > 1).map(Since::words);
+            gateway.words() + &shares.chain(prices.iter().map(Priced::words)).collect::<String>()
         })
     }
 }
@@ -187,20 +165,6 @@ impl Token {
         let made: Made = api.post(&path(self.gateway, "/token"), Some(&fresh_key()), &json!({}))?;
         context.output.note(&format!("good once, until {}; on the gateway's host: `counterfoild gateway enrol`", made.expires_at));
         context.output.result(&made, || format!("{}\n", made.token))
-    }
-}
-
-impl Price {
-    fn run(self, context: &Context) -> Result<(), Failure> {
-        let (api, _) = Api::connect(context)?;
-        let path = path(self.gateway, &format!("/prices/{}", self.title));
-        let Some(price) = self.price else {
-            api.remove(&path)?;
-            let value = json!({ "gateway": self.gateway, "title": self.title, "removed": true });
-            return context.output.result(&value, || format!("{} is not sold there any more\n", self.title));
-        };
-        let set: Priced = api.put(&path, &price)?;
-        context.output.result(&set, || format!("{}  {}\n", set.title, set.price))
     }
 }
 
@@ -227,7 +191,7 @@ impl Gateway {
             (None, Some(until)) => format!("enrolled, certificate until {until}"),
             (None, None) => "not enrolled yet".to_owned(),
         };
-        let share = format!("{}.{:02} %", self.share / 100, self.share % 100);
+        let share = percent(self.share);
         format!("{}  {}\n    share {share}, charges for {charged}\n    {state}\n", self.gateway, self.name)
     }
 }
@@ -238,6 +202,10 @@ fn path(gateway: GatewayId, rest: &str) -> String {
 
 fn fresh_key() -> String {
     to_base64url(Secret::<16>::random(&mut SystemRandom).expose())
+}
+
+fn percent(share: u32) -> String {
+    format!("{}.{:02} %", share / 100, share % 100)
 }
 
 /// A share in percent, as hundredths of one.

@@ -14,11 +14,11 @@ mod update;
 
 pub use gateway::{
     AUTHORITY_NAME, CARD_HEADER, Charge, ChargeOnOffer, EXCHANGE_HEADER, Enrol, EnrolToken, Enrolled, ExchangeRecord, ExchangeRecords,
-    ExchangeState, PAY_HEADER, Prepare, Step, Undo, UndoReason,
+    ExchangeState, PAY_HEADER, Prepare, SETTLEMENT_HEAD, Step, Undo, UndoReason,
 };
 pub use identity::{
-    AuthorityDocument, AuthorityKeys, IdentityArea, IdentityClaims, Notice, NoticeClaims, PublisherOnMedium, SealingKeyDocument,
-    TitleOnMedium,
+    AuthorityDocument, AuthorityKeys, IdentityArea, IdentityClaims, KEYS_TYP, KeysStatement, Notice, NoticeClaims, PublisherOnMedium,
+    SealingKeyDocument, TitleOnMedium,
 };
 pub use repair::{
     AskRecoveryCode, BURY_HOLDER, BuryHolder, Collect, CollectResult, CollectedGrant, ExchangedKind, FREE_COPIES, FreeCopies,

@@ -53,7 +53,14 @@ impl Medium {
     pub fn present(&self, authority: &Authority, present: Present, dice: &mut Dice) -> Presentation {
         let issued_at = now();
         let operation = Operation::Present(present);
-        let request = Request { request_id: request_id(issued_at, dice), issued_at, refreshable: false, seal_answer: false, operation };
+        let request = Request {
+            request_id: request_id(issued_at, dice),
+            issued_at,
+            refreshable: false,
+            seal_answer: false,
+            by_gateway: false,
+            operation,
+        };
         let payload = serde_json::to_vec(&request).expect("a request is JSON");
         let (kid, key) = &authority.sealing;
         let proofs = [(self.claims.medium_id.as_str(), Signer::ClaimSecret(&self.secret))];
@@ -165,7 +172,14 @@ impl Terminal {
 
     fn seal(&self, authority: &Authority, operation: Operation, medium: Option<&Medium>, dice: &mut Dice) -> Envelope {
         let now = now();
-        let request = Request { request_id: request_id(now, dice), issued_at: now, refreshable: false, seal_answer: false, operation };
+        let request = Request {
+            request_id: request_id(now, dice),
+            issued_at: now,
+            refreshable: false,
+            seal_answer: false,
+            by_gateway: false,
+            operation,
+        };
         let payload = serde_json::to_vec(&request).expect("has a JSON form");
         let (card_id, device_id) = (self.card_id().to_string(), self.device_id.to_string());
         let (card, device) = (self.card.signing_key(), self.device.signing_key());

@@ -9,4 +9,5 @@ mod caller;
 pub mod issuer;
 pub mod listener;
 mod own;
+mod pace;
 pub mod router;

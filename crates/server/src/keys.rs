@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use counterfoil_core::Timestamp;
-use counterfoil_core::wire::{AuthorityKeys, SealingKeyDocument};
+use counterfoil_core::wire::{AuthorityKeys, KEYS_TYP, KeysStatement, SealingKeyDocument};
 use counterfoil_format::hpke::SealingKey;
+use counterfoil_format::jws;
 use counterfoil_format::jwt::{KeyList, ListedKey};
 use counterfoil_format::secret::{Random, Secret, SystemRandom};
 use counterfoil_format::sign::{SigningKey, VerifyingKey};
 use counterfoil_format::wrap::{self, Kek, RowId, WrapError};
 
-use crate::db::{Db, DbError};
+use crate::db::{Db, DbError, Tx};
 use crate::store::key;
 
 pub use place::{Place, Purpose};
@@ -20,6 +21,7 @@ pub use root::{RootKey, RootSource};
 mod place;
 pub mod root;
 pub mod rotate;
+mod stated;
 
 /// How long after its retirement a sealing key still opens envelopes: terminals learn of a new one within that time.
 pub const SEALING_GRACE: i64 = 7 * Timestamp::DAY;
@@ -41,6 +43,8 @@ struct Ring {
     keks: BTreeMap<(&'static str, u32), Kek>,
     signing: Vec<Signing>,
     sealing: Vec<Sealing>,
+    /// How they followed one another; the last is what they are now.
+    chain: Vec<(u64, String)>,
     decoy: Option<Vec<u8>>,
 }
 
@@ -98,7 +102,7 @@ impl Keys {
 
     /// No keys at all, for a process that shall hold nothing: whatever asks for one is told that it is missing.
     pub fn absent() -> Self {
-        let ring = Ring { keks: BTreeMap::new(), signing: vec![], sealing: vec![], decoy: None };
+        let ring = Ring { keks: BTreeMap::new(), signing: vec![], sealing: vec![], chain: vec![], decoy: None };
         let root = RootSource::Given(zeroize::Zeroizing::default());
         Self(Arc::new(Shared { root, ring: RwLock::new(Arc::new(ring)), refreshed: Mutex::new(Timestamp(i64::MIN)) }))
     }
@@ -236,13 +240,28 @@ impl Keys {
         KeyList { keys: self.ring().signing.iter().map(listed).collect() }
     }
 
+    /// Signs what the keys are from an epoch on with the key of that name; nothing where it is not known here.
+    fn state(&self, authority: &str, stated: AuthorityKeys, now: Timestamp, kid: &str) -> Option<String> {
+        let ring = self.ring();
+        let key = &ring.signing.iter().find(|key| key.kid == kid)?.key;
+        let statement = KeysStatement { authority: authority.to_owned(), issued_at: now, keys: stated };
+        Some(jws::sign_compact(KEYS_TYP, kid, &statement, key))
+    }
+
+    /// As [`Self::document`], with the statements by which terminals follow from one key to the next.
+    pub fn with_chain(&self, now: Timestamp) -> AuthorityKeys {
+        let chain = self.ring().chain.iter().map(|(_, statement)| statement.clone()).collect();
+        AuthorityKeys { chain, ..self.document(now) }
+    }
+
     /// All public keys, as in the authority's document: current first, those that nothing is accepted under any more left out.
     pub fn document(&self, now: Timestamp) -> AuthorityKeys {
         let ring = self.ring();
         let open = ring.sealing.iter().filter(|key| key.opens(now));
         let sealing =
             open.map(|key| SealingKeyDocument { kid: key.kid.clone(), key: key.public.clone(), retired_at: key.retired_at }).collect();
-        AuthorityKeys { jwks: serde_json::to_value(self.key_list()).expect("a list of strings has a JSON form"), sealing }
+        let jwks = serde_json::to_value(self.key_list()).expect("a list of strings has a JSON form");
+        AuthorityKeys { jwks, sealing, epoch: ring.chain.last().map_or(0, |(epoch, _)| *epoch), chain: vec![] }
     }
 
     fn ring(&self) -> Arc<Ring> {
@@ -275,10 +294,11 @@ impl Sealing {
 
 /// Reads the root key, then all keys of the database.
 async fn load(db: &Db, source: &RootSource) -> Result<Ring, KeysError> {
-    let (keks, authority) = db.read("keys", async |tx| Ok::<_, DbError>((key::keks(tx).await?, key::authority_keys(tx).await?))).await?;
+    let read = async |tx: &mut Tx| Ok::<_, DbError>((key::keks(tx).await?, key::authority_keys(tx).await?, key::statements(tx).await?));
+    let (keks, authority, chain) = db.read("keys", read).await?;
     let version = keks.first().map(|row| wrap::kek_version(&row.wrapped)).transpose().map_err(|_| KeysError::WrongRoot)?;
     let root = source.read(version)?;
-    let mut ring = Ring { keks: unwrap_keks(&root, &keks)?, signing: vec![], sealing: vec![], decoy: None };
+    let mut ring = Ring { keks: unwrap_keks(&root, &keks)?, signing: vec![], sealing: vec![], chain, decoy: None };
     ring.decoy = match ring.newest(Purpose::Claim) {
         Ok(kek) => Some(DECOY.row(|row| wrap::wrap(kek, row, Secret::<32>::random(&mut SystemRandom).expose(), &mut SystemRandom))),
         Err(_) => None,

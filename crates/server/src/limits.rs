@@ -35,7 +35,7 @@ pub struct Rate {
 }
 
 impl Rate {
-    fn limiter<K: Clone + Eq + std::hash::Hash>(self) -> Option<DefaultKeyedRateLimiter<K>> {
+    pub(crate) fn limiter<K: Clone + Eq + std::hash::Hash>(self) -> Option<DefaultKeyedRateLimiter<K>> {
         let rate = NonZeroU32::new(self.per_second)?;
         let burst = NonZeroU32::new(self.burst).unwrap_or(NonZeroU32::MIN);
         Some(DefaultKeyedRateLimiter::dashmap(Quota::per_second(rate).allow_burst(burst)))
@@ -113,7 +113,7 @@ fn block(address: IpAddr) -> IpAddr {
 }
 
 /// Rounded up: whoever waits so long is admitted.
-fn seconds(wait: std::time::Duration) -> u32 {
+pub(crate) fn seconds(wait: std::time::Duration) -> u32 {
     u32::try_from(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).unwrap_or(u32::MAX)
 }
 

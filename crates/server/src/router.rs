@@ -62,6 +62,7 @@ fn table(app: &App) -> Table<'_> {
         .on("/v1/contents-servers/{server}", AUTHORITY, Admit::Operator, routes!(contents_servers::end))
         .on("/v1/gateways", AUTHORITY, Admit::Operator, routes!(gateways::list, gateways::create))
         .on("/v1/gateways/{gateway}", AUTHORITY, Admit::Operator, routes!(gateways::get, gateways::end))
+        .on("/v1/gateways/{gateway}/terms", AUTHORITY, Admit::Operator, routes!(gateways::terms::list, gateways::terms::set))
         .on("/v1/gateways/{gateway}/token", AUTHORITY, Admit::Operator, routes!(gateways::token))
         .on("/v1/gateways/{gateway}/prices", AUTHORITY, Admit::Publisher, routes!(gateways::prices))
         .on("/v1/gateways/{gateway}/prices/{title}", AUTHORITY, Admit::Publisher, routes!(gateways::put_price, gateways::remove_price))

@@ -125,6 +125,14 @@ pub enum HomeError {
         /// Of the document that it shows.
         fingerprint: String,
     },
+    /// What is shown is from before the keys that are known.
+    #[error("these are the authority's keys of epoch {shown}, and those of epoch {known} are known here")]
+    KeysOutdated {
+        /// As shown.
+        shown: u64,
+        /// As known.
+        known: u64,
+    },
     /// A device has registered from this home already, or is about to for somebody else.
     #[error("{} belongs to another user or device already", path.display())]
     InUse {
@@ -140,6 +148,7 @@ impl HomeError {
             HomeError::Profile { .. } => "bad_profile",
             HomeError::OtherAuthority { .. } => "other_authority",
             HomeError::KeysUnproven { .. } => "keys_unproven",
+            HomeError::KeysOutdated { .. } => "keys_outdated",
             HomeError::InUse { .. } => "profile_in_use",
         }
     }
@@ -150,6 +159,9 @@ impl HomeError {
             HomeError::Profile { .. } => "Restore the file from a backup, or move it away: it is made again at the next contact.",
             HomeError::KeysUnproven { .. } => {
                 "Compare it with what the operator says, or with `counterfoil authority show` on a device that speaks with the authority directly. Where it is the same: `counterfoil authority refresh --fingerprint FINGERPRINT`."
+            }
+            HomeError::KeysOutdated { .. } => {
+                "Try again in five minutes: not every server may have heard of the newest keys yet. If it stays so, whoever is between shows old ones; tell the operator. After a restored backup of the authority: `counterfoil authority refresh --fingerprint FINGERPRINT`, as the operator tells it."
             }
             HomeError::InUse { .. } => "Name another directory for the profile of the device that is sold: `--profile DIR`.",
             HomeError::OtherAuthority { .. } => {

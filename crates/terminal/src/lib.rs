@@ -43,6 +43,7 @@ mod send;
 mod source;
 pub mod status;
 pub mod store;
+mod succession;
 mod terminal;
 mod transfer;
 pub mod transport;

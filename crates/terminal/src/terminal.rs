@@ -6,7 +6,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::error::Result;
 use crate::gateway::TellStranger;
 use crate::hardware::{HardwareIds, Read};
-use crate::home::{Authority, Home, HomeError, KeysBy};
+use crate::home::{Authority, Home};
 use crate::io::{Io, IoFailure, RealIo};
 use crate::price::{AskPrice, Charged};
 use crate::transport::{Elsewhere, HttpTransport, Pace, Paced, Timeouts, Transport, TransportError};
@@ -19,6 +19,8 @@ use counterfoil_format::sign::VerifyingKey;
 use std::env;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+
+mod meeting;
 
 /// Where everything is.
 #[derive(Clone, Debug)]
@@ -184,7 +186,7 @@ impl Terminal {
     /// The authority that this home knows, without asking anybody.
     ///
     /// # Errors
-    /// [`HomeError::Profile`]; what the system said.
+    /// [`crate::HomeError::Profile`]; what the system said.
     pub fn authority(&self) -> Result<Option<Authority>> {
         Ok(self.home.profile()?.authority)
     }
@@ -192,91 +194,9 @@ impl Terminal {
     /// The keys that this authority signs with, retired ones included.
     ///
     /// # Errors
-    /// [`HomeError::Profile`]; what the system said.
+    /// [`crate::HomeError::Profile`]; what the system said.
     pub fn signing_keys(&self) -> Result<Option<KeyList>> {
         Ok(self.authority()?.map(|authority| key_list(&authority.document)))
-    }
-
-    /// The authority that this home knows, or else the one at `--server` or at `urls` (a medium's), which is pinned from now on.
-    ///
-    /// # Errors
-    /// [`TransportError`]; what the system said.
-    pub fn meet(&self, urls: &[String]) -> Result<Authority> {
-        if let Some(known) = self.authority()? {
-            return Ok(known);
-        }
-        let via = self.via()?;
-        let document = self.transport(urls)?.document()?;
-        let asked = via.clone().or_else(|| self.setup.server.clone()).or_else(|| urls.first().cloned());
-        self.pin(document, via, asked.map(KeysBy::Contact))
-    }
-
-    /// [`meet`](Self::meet) with a medium at hand, which says where the authority is; and where a gateway answers in its place, what its keys
-    /// are (C16).
-    ///
-    /// # Errors
-    /// [`HomeError::OtherAuthority`] where the gateway shows another authority, or one none of whose keys the medium knows; as `meet`.
-    pub fn meet_by(&self, medium: &AuthorityDocument) -> Result<Authority> {
-        let Some(via) = self.via()? else { return self.meet(&medium.urls) };
-        if let Some(known) = self.authority()? {
-            return Ok(known);
-        }
-        let document = self.transport(&[])?.document()?;
-        check_same(medium, &document)?;
-        self.pin(document, Some(via), Some(KeysBy::Medium))
-    }
-
-    fn pin(&self, document: AuthorityDocument, via: Option<String>, keys_by: Option<KeysBy>) -> Result<Authority> {
-        let authority = Authority { document, pinned_at: self.clock.now() };
-        self.home.remember(|profile| {
-            profile.authority = Some(authority.clone());
-            profile.keys_by.clone_from(&keys_by);
-            profile.via.clone_from(&via);
-        })?;
-        if let (Some(gateway), Some(KeysBy::Contact(_)), Some(tell)) = (&via, &keys_by, &self.strangers) {
-            tell(gateway, &authority);
-        }
-        Ok(authority)
-    }
-
-    /// Asks the authority for its document again: new keys and addresses.
-    ///
-    /// A gateway could put keys of its own beside the authority's, and read from then on what is sealed to them. Through one, keys that are
-    /// not known here are believed only where the document has the `fingerprint` that the operator tells.
-    ///
-    /// # Errors
-    /// [`HomeError::OtherAuthority`] where name and keys have nothing in common with what is pinned; [`HomeError::KeysUnproven`];
-    /// [`TransportError`].
-    pub fn refresh(&self, fingerprint: Option<&str>) -> Result<Authority> {
-        let Some(known) = self.authority()? else { return self.meet(&[]) };
-        self.adopt(&known, self.transport(&known.document.urls)?.document()?, fingerprint)
-    }
-
-    /// [`refresh`](Self::refresh) unasked, where an answer shows that the authority has changed its keys: only at the addresses that are
-    /// pinned, and only where nobody in between can answer in its place. `None` where that cannot be, or brought nothing new.
-    pub(crate) fn renew(&self, known: &Authority) -> Option<Authority> {
-        // Through a gateway nobody is asked who could not speak for the authority; what it shows has to fit the keys that are pinned.
-        let transport = match self.via().ok()? {
-            Some(_) => self.transport(&[]).ok()?,
-            None => (self.connect)(&known.document.urls, Elsewhere::Follow).ok().filter(|transport| transport.is_guarded())?,
-        };
-        // What went wrong with this is beside the point: whoever called has a reason to report already, with `authority refresh` as hint.
-        let renewed = self.adopt(known, transport.document().ok()?, None).ok()?;
-        Some(renewed).filter(|renewed| renewed.document != known.document)
-    }
-
-    /// Believes a document, where it is of the authority that is known.
-    fn adopt(&self, known: &Authority, document: AuthorityDocument, told: Option<&str>) -> Result<Authority> {
-        check_same(&known.document, &document)?;
-        let authority = Authority { document, pinned_at: self.clock.now() };
-        if let Some(gateway) = self.via()?
-            && has_new_keys(&known.document, &authority.document)
-            && told.is_none_or(|told| !authority.is_called(told))
-        {
-            return Err(HomeError::KeysUnproven { gateway, fingerprint: authority.fingerprint() }.into());
-        }
-        self.home.remember(|profile| profile.authority = Some(authority.clone()))?;
-        Ok(authority)
     }
 
     /// The way to the contents servers, or else to `--server`.
@@ -370,7 +290,7 @@ impl Terminal {
     /// This device as it was registered, while its hardware still says so; else as its hardware or what was typed says.
     ///
     /// # Errors
-    /// [`crate::hardware::HardwareError`]; [`HomeError::Profile`].
+    /// [`crate::hardware::HardwareError`]; [`crate::HomeError::Profile`].
     pub fn device_id(&self) -> Result<DeviceId> {
         let profile = self.home.profile()?;
         pick(self.hardware.devices(), &profile.devices, profile.typed_device).map_or_else(|| Ok(self.hardware.device()?.id), Ok)
@@ -421,28 +341,6 @@ pub(crate) fn drive_keys(library: &Path) -> PathBuf {
 /// A path that means the same from every working directory.
 pub(crate) fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
-}
-
-/// Whether there are keys that were not known before, to verify by or to seal to.
-fn has_new_keys(known: &AuthorityDocument, shown: &AuthorityDocument) -> bool {
-    let signing = key_list(shown).keys.iter().any(|key| {
-        let before = key_list(known).find(&key.kid).and_then(|before| before.verifying_key());
-        key.verifying_key().is_some() && before != key.verifying_key()
-    });
-    signing || shown.keys.sealing.iter().any(|key| known.keys.sealing.iter().all(|before| before.key != key.key))
-}
-
-/// Retired keys stay listed, so an authority that has merely rotated its keys still shows one that was known before.
-fn check_same(known: &AuthorityDocument, shown: &AuthorityDocument) -> std::result::Result<(), HomeError> {
-    let pinned = known.name.clone();
-    if shown.name != pinned {
-        return Err(HomeError::OtherAuthority { pinned, found: format!("`{}` answered", shown.name) });
-    }
-    let kept = key_list(known).keys.iter().any(|key| {
-        let found = key_list(shown).find(&key.kid).and_then(|found| found.verifying_key());
-        found.is_some() && found == key.verifying_key()
-    });
-    if kept { Ok(()) } else { Err(HomeError::OtherAuthority { pinned, found: "none of its keys is known here any more".into() }) }
 }
 
 /// The keys that an authority signs with; none where its document is not as it should be.

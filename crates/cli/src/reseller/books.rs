@@ -1,6 +1,6 @@
 //! `reseller statement` and `reseller settle`: what a gateway owes, month by month (C17).
 
-use std::io;
+use std::io::{self, Write as _};
 
 use clap::Args;
 use counterfoil_core::{Currency, GatewayId, TitleId};
@@ -36,9 +36,11 @@ pub struct Statement {
     csv: bool,
 }
 
-/// Close a month: what the gateway owes for it stays as it is
+/// Close a month: what the gateway owes for it stays as it is, also where that is nothing
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  counterfoil reseller settle gwy-… --period 2026-11")]
+#[command(after_help = "Examples:
+  counterfoil reseller settle gwy-… --period 2026-11
+  counterfoil reseller settle gwy-… --period 2026-11 --csv > november.csv     as the gateway's own totals")]
 pub struct Settle {
     /// Which gateway
     #[arg(value_name = "GATEWAY")]
@@ -46,6 +48,9 @@ pub struct Settle {
     /// A calendar month in UTC that is over
     #[arg(long, value_name = "YYYY-MM")]
     period: String,
+    /// As a table (RFC 4180), which `counterfoild gateway settle --csv` writes as well; of a month that is closed already, too
+    #[arg(long)]
+    csv: bool,
 }
 
 /// Sums, in minor units; less than nothing where more was given back.
@@ -56,7 +61,8 @@ struct Line {
     title: Option<TitleId>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     name: Option<String>,
-    currency: Currency,
+    /// None where nothing was charged in a month that is closed.
+    currency: Option<Currency>,
     charges: i64,
     refunds: i64,
     amount: i64,
@@ -98,15 +104,42 @@ impl Settle {
     pub fn run(self, context: &Context) -> Result<(), Failure> {
         let (api, _) = Api::connect(context)?;
         let month = month(&self.period)?;
-        let closed: Lines = api.post(&path(self.gateway, "/settlements"), Some(&fresh_key()), &json!({ "period": month }))?;
-        context.output.result(&json!({ "items": closed.items }), || closed.items.iter().map(Line::words).collect())
+        let at = path(self.gateway, "/settlements");
+        // For a table, a month that was closed before is as good.
+        let there = match self.csv {
+            true => {
+                api.all::<Line>(&at).filter(|line| line.as_ref().map_or(true, |line| line.period == month)).collect::<Result<_, _>>()?
+            }
+            false => vec![],
+        };
+        let closed = match there.is_empty() {
+            true => api.post::<Lines>(&at, Some(&fresh_key()), &json!({ "period": month }))?.items,
+            false => there,
+        };
+        if self.csv {
+            return table(&closed).map_err(unwritable);
+        }
+        context.output.result(&json!({ "items": closed }), || closed.iter().map(Line::words).collect())
     }
+}
+
+/// As the gateway writes it: whole minor units, a line a currency, none where nothing was charged.
+fn table(closed: &[Line]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(counterfoil_core::wire::SETTLEMENT_HEAD.as_bytes())?;
+    for line in closed {
+        let Some(currency) = line.currency else { continue };
+        let Line { period, charges, refunds, amount, gateway_part, operator_part, .. } = line;
+        write!(out, "{period},{currency},{charges},{refunds},{amount},{gateway_part},{operator_part}\r\n")?;
+    }
+    Ok(())
 }
 
 impl Line {
     fn words(&self) -> String {
         let what = self.title.as_ref().map_or_else(|| "closed".to_owned(), ToString::to_string);
-        let money = |amount: i64| money(amount, self.currency);
+        let Some(currency) = self.currency else { return format!("{}  {what}  nothing was charged or given back\n", self.period) };
+        let money = |amount: i64| money(amount, currency);
         format!(
             "{}  {what}  {}: {} charged, {} given back\n    yours {}, the gateway's {}\n",
             self.period,

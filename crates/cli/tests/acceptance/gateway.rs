@@ -9,14 +9,15 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 
 use crate::world::{
-    Device, Engine, Outcome, World, counterfoild, create_database, drop_database, files_below, files_with, outcome, scenario, wait_until,
+    Device, Engine, Outcome, World, counterfoild, create_database, drop_database, files_below, files_with, outcome, outcome_of, scenario,
+    wait_until,
 };
 
-const TITLE: &str = "sky-raider";
+pub const TITLE: &str = "sky-raider";
 
 /// A gateway's process, with what it keeps.
 pub struct Gateway {
-    data: PathBuf,
+    pub data: PathBuf,
     ready: PathBuf,
     log: PathBuf,
     database: Option<String>,
@@ -28,6 +29,21 @@ pub struct Gateway {
 impl Gateway {
     /// Registered at the authority at 30 %, enrolled, with a price for the title; it runs.
     pub fn new(world: &mut World, engine: Engine) -> Self {
+        let mut gateway = Self::stranger(world, engine);
+        let token = gateway.token(world);
+        let mut enrol = gateway.command(["enrol", "-"]);
+        outcome_of(&mut enrol, &token).done();
+        gateway.start();
+        gateway
+    }
+
+    /// A token that lets it in once.
+    pub fn token(&self, world: &World) -> String {
+        world.publisher().run(["reseller", "token", &self.id, "--json"]).done().json()["token"].as_str().expect("a token").to_owned()
+    }
+
+    /// The same, and nobody has let it in yet.
+    pub fn stranger(world: &mut World, engine: Engine) -> Self {
         let private = free_address();
         world.kill();
         world.configure("COUNTERFOILD__GATEWAYS__LISTEN", &private);
@@ -36,25 +52,22 @@ impl Gateway {
         let made = clerk.run(["reseller", "new", "Corner Shop", "--share", "30", "--json"]).done().json();
         let id = made["gateway"].as_str().expect("an ID").to_owned();
         clerk.run(["reseller", "price", &id, TITLE, "9.99 EUR"]).done();
-        let token = clerk.run(["reseller", "token", &id, "--json"]).done().json()["token"].as_str().expect("a token").to_owned();
         let database = (engine == Engine::Postgres).then(|| create_database(None));
         let (data, ready, log) = (world.path("gateway"), world.path("gateway-ready"), world.path("gateway.log"));
-        let mut gateway = Self { data, ready, log, database, process: None, id, url: String::new() };
+        let gateway = Self { data, ready, log, database, process: None, id, url: String::new() };
         let mut init = gateway.command(["init", "--authority", &format!("https://{private}"), "--listen", &free_address()]);
         init.args(gateway.database.iter().flat_map(|database| ["--database", database]));
         outcome(init).done();
-        gateway.run(["enrol", &token]).done();
-        gateway.start();
         gateway
     }
 
-    fn command<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, arguments: I) -> Command {
+    pub fn command<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, arguments: I) -> Command {
         let mut command = Command::new(counterfoild());
         command.arg("gateway").args(arguments).arg("--data").arg(&self.data).stdin(Stdio::null());
         command
     }
 
-    fn run<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, arguments: I) -> Outcome {
+    pub fn run<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, arguments: I) -> Outcome {
         outcome(self.command(arguments))
     }
 
@@ -98,7 +111,7 @@ impl Gateway {
     }
 
     /// Both databases say the same, the books come to nothing, and so much was charged and kept by whom.
-    fn agrees(&self, world: &World, charges: i64, operator: i64, gateway: i64) {
+    pub fn agrees(&self, world: &World, charges: i64, operator: i64, gateway: i64) {
         // What has just changed it takes for under way; the figures below are of both sides, and of everything.
         let compared = self.run(["reconcile", "--json"]).done().json();
         assert_eq!(compared["differences"], Value::Array(vec![]), "{compared}");
@@ -130,7 +143,7 @@ fn free_address() -> String {
 }
 
 /// The month of now, in UTC.
-fn period() -> String {
+pub fn period() -> String {
     let now = outcome({
         let mut date = Command::new("date");
         date.args(["-u", "+%Y-%m"]);
@@ -143,12 +156,12 @@ pub fn engine_of(world: &World) -> Engine {
     if world.is_on_postgres() { Engine::Postgres } else { Engine::Sqlite }
 }
 
-fn holds(device: &Device) -> i64 {
+pub fn holds(device: &Device) -> i64 {
     let account = device.run(["account", "show", "--json"]).done().json();
     account["balances"][0]["available"].as_i64().unwrap_or_else(|| panic!("{account}"))
 }
 
-fn copy(device: &Device, medium: &std::path::Path, agreed: &[&str]) -> Outcome {
+pub fn copy(device: &Device, medium: &std::path::Path, agreed: &[&str]) -> Outcome {
     let mut copy = device.command(["copy"]);
     copy.arg(medium).arg("--library").arg(&device.library).args(agreed);
     outcome(copy)

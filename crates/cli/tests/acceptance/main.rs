@@ -24,6 +24,7 @@ mod registration;
 mod reissue;
 mod releasing;
 mod repair;
+mod reselling;
 mod resuming;
 mod saves;
 mod selecting;

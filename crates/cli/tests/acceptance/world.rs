@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -396,6 +397,14 @@ impl std::fmt::Display for Outcome {
 pub fn outcome(mut command: Command) -> Outcome {
     let said = format!("{command:?}");
     Outcome { output: command.output().unwrap_or_else(|error| panic!("{said}: {error}")), said }
+}
+
+/// The same, for one that is told something on standard input.
+pub fn outcome_of(command: &mut Command, told: &str) -> Outcome {
+    let said = format!("{command:?}");
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    child.stdin.take().expect("a pipe").write_all(told.as_bytes()).expect("told");
+    Outcome { output: child.wait_with_output().expect("it ends"), said }
 }
 
 /// Looks again and again, without holding the processor, until it is so.

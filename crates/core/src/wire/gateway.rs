@@ -171,6 +171,9 @@ pub struct Enrolled {
     pub not_after: Timestamp,
 }
 
+/// First line of the table of a settled month, which both sides write, so that their bytes can be compared: amounts in minor units, a line a currency.
+pub const SETTLEMENT_HEAD: &str = "period,currency,charges,refunds,amount,gateway_part,operator_part\r\n";
+
 /// Header by which a terminal names its exchange to a gateway: the request's ID.
 pub const EXCHANGE_HEADER: &str = "counterfoil-exchange";
 /// Header by which a terminal names the card that signs, where one does.

@@ -133,6 +133,31 @@ pub struct AuthorityKeys {
     pub jwks: serde_json::Value,
     /// HPKE keys that envelopes are sealed to: `kid` and X25519 public key base64url, current first.
     pub sealing: Vec<SealingKeyDocument>,
+    /// How often keys took the place of others since the authority says so; 0 for the first, and where it is from before. Never goes back.
+    #[serde(skip_serializing_if = "is_first", default)]
+    pub epoch: u64,
+    /// A statement for each epoch, signed by the key of the one before (SPEC §9.3), oldest first. Left out on media and wherever keys are kept.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub chain: Vec<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_first(epoch: &u64) -> bool {
+    *epoch == 0
+}
+
+/// `typ` of a statement about keys.
+pub const KEYS_TYP: &str = "counterfoil-keys+jwt";
+
+/// What the keys of an authority are from an epoch on: those in use alone. Signed by the key that signed in the epoch before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeysStatement {
+    /// The authority's name.
+    pub authority: String,
+    /// When.
+    pub issued_at: Timestamp,
+    /// The keys in use, and the epoch that begins with them.
+    pub keys: AuthorityKeys,
 }
 
 /// One key that envelopes can be sealed to.

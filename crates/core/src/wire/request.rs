@@ -21,6 +21,10 @@ pub struct Request {
     /// that does not know it yet answers plain.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub seal_answer: bool,
+    /// Whether it was sealed to be handed in by a gateway, which charges for it (C17): whoever is on the way can take it nowhere else, where something
+    /// else than what was agreed to would be charged.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub by_gateway: bool,
     /// What is asked for.
     #[serde(flatten)]
     pub operation: Operation,

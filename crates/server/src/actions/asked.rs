@@ -122,7 +122,7 @@ pub fn stranger(who: &str) -> String {
     format!("/stranger/{}", blake3::hash(who.as_bytes()).as_bytes()[0] % STRANGERS)
 }
 
-/// Records a refusal in a transaction of its own, and hands it on.
+/// Records a refusal in a transaction of its own, and answers with it.
 ///
 /// # Errors
 /// A failure of the database: a refusal that cannot be recorded is not given.
@@ -134,9 +134,24 @@ pub async fn refuse(
     refusal: Refusal,
     now: Timestamp,
 ) -> Result<Decided, Problem> {
+    refused(app, family, operation, actor, refusal, now).await.map(Err)
+}
+
+/// The same, for whoever goes on with the refusal.
+///
+/// # Errors
+/// As [`refuse`].
+pub async fn refused(
+    app: &App,
+    family: String,
+    operation: &'static str,
+    actor: &str,
+    refusal: Refusal,
+    now: Timestamp,
+) -> Result<Refusal, Problem> {
     let (code, actor) = (refusal.code, actor.to_owned());
     app.db.write("refuse", family.clone(), async move |tx| audit_refusal(tx, &family, operation, &actor, code, now).await).await?;
-    Ok(Err(refusal))
+    Ok(refusal)
 }
 
 /// Records a refusal within a transaction.

@@ -23,6 +23,9 @@ use crate::roles::ServerRole;
 pub async fn answer(app: &App, envelope: &Envelope) -> Result<String, Problem> {
     let now = app.clock.now();
     let (asked, request, reply) = open(app, envelope, now).await?;
+    if request.by_gateway {
+        return Err(Refusal::with(Code::EnvelopeInvalid, "it is to be handed in by a gateway").into());
+    }
     admit(app, &request)?;
     let decided = match is_fresh(app, &asked, &request, now).await? {
         Ok(()) => decide(app, &asked, &request.operation, now).await?,

@@ -21,7 +21,7 @@ use crate::store::audit;
 use crate::store::gateway_exchange::{self as store, Exchange, Subject};
 use price::Foreseen;
 
-pub use changes::changes;
+pub use changes::{by_id, changes};
 pub use commit::commit;
 pub use sweep::sweep;
 pub use undo::undo;
@@ -144,6 +144,7 @@ async fn keep(app: &App, caller: &Caller, opened: &Opened, subject: Subject, cha
         began_at: None,
         changed_at: now,
         reason: None,
+        share: Some(caller.share),
     };
     let (actor, gateway, family) = (caller.actor(), caller.gateway, store::family(row.id));
     app.db
@@ -151,7 +152,7 @@ async fn keep(app: &App, caller: &Caller, opened: &Opened, subject: Subject, cha
             if store::insert(tx, &row).await? {
                 let Charge { title, price, operator_part, .. } = &row.charge;
                 let detail = json!({ "gateway": gateway, "operation": row.subject.operation(), "title": title, "price": price,
-                    "operator_part": operator_part, "expires_at": row.expires_at });
+                    "operator_part": operator_part, "share": row.share, "expires_at": row.expires_at });
                 audit::append(tx, &family, now.0, &actor, "exchange.prepared", &detail).await?;
                 return Ok(row.clone());
             }

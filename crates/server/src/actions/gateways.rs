@@ -17,6 +17,7 @@ use crate::store::gateway::{self, Gateway, certificate};
 pub mod enrol;
 pub mod price;
 pub mod settle;
+pub mod terms;
 
 /// The whole price, in hundredths of a percent.
 const WHOLE: u32 = 10_000;
@@ -27,9 +28,7 @@ const WHOLE: u32 = 10_000;
 /// `unprocessable`; `conflict` where the name is taken.
 pub async fn create(app: &App, caller: &Caller, once: &Once, new: NewGateway) -> Result<Reply, Problem> {
     check_name(&new.name)?;
-    if new.share > WHOLE {
-        return Err(Problem::with(ApiCode::Unprocessable, "`share` is 0 to 10000: hundredths of a percent of the price"));
-    }
+    check_share(new.share)?;
     let gateway = Gateway {
         id: GatewayId::from_bytes(once.id().unwrap_or_else(|| app.rng.bytes())),
         name: new.name.trim().to_owned(),
@@ -55,12 +54,12 @@ pub async fn create(app: &App, caller: &Caller, once: &Once, new: NewGateway) ->
 /// # Errors
 /// A failure of the database.
 pub async fn list(app: &App, query: PageQuery) -> Result<Page<GatewayDocument>, Problem> {
-    let (after, rows) = (query.after(), query.rows());
+    let (after, rows, now) = (query.after(), query.rows(), app.clock.now());
     let found = app
         .db
         .read("list_gateways", async move |tx: &mut Tx| -> Result<_, Problem> {
             let mut found = vec![];
-            for gateway in gateway::list(tx, &after, rows).await? {
+            for gateway in gateway::list(tx, &after, rows, now).await? {
                 let certificate = certificate::last(tx, gateway.id).await?;
                 found.push((gateway, certificate));
             }
@@ -76,9 +75,10 @@ pub async fn list(app: &App, query: PageQuery) -> Result<Page<GatewayDocument>, 
 /// # Errors
 /// `not_found`.
 pub async fn get(app: &App, id: GatewayId) -> Result<GatewayDocument, Problem> {
+    let now = app.clock.now();
     app.db
         .read("get_gateway", async move |tx: &mut Tx| {
-            let gateway = known(tx, id).await?;
+            let gateway = known(tx, id, now).await?;
             Ok(GatewayDocument::of(gateway, certificate::last(tx, id).await?))
         })
         .await
@@ -102,14 +102,21 @@ pub async fn end(app: &App, caller: &Caller, once: &Once, id: GatewayId) -> Resu
     .await
 }
 
+fn check_share(share: u32) -> Result<(), Problem> {
+    if share <= WHOLE {
+        return Ok(());
+    }
+    Err(Problem::with(ApiCode::Unprocessable, "`share` is 0 to 10000: hundredths of a percent of the price"))
+}
+
 /// A gateway, ended or not.
-pub(super) async fn known(tx: &mut Tx, id: GatewayId) -> Result<Gateway, Problem> {
-    gateway::find(tx, id).await?.ok_or_else(|| ApiCode::NotFound.into())
+pub(super) async fn known(tx: &mut Tx, id: GatewayId, now: Timestamp) -> Result<Gateway, Problem> {
+    gateway::find(tx, id, now).await?.ok_or_else(|| ApiCode::NotFound.into())
 }
 
 /// A gateway that has not ended.
-pub(super) async fn live(tx: &mut Tx, id: GatewayId) -> Result<Gateway, Problem> {
-    let gateway = known(tx, id).await?;
+pub(super) async fn live(tx: &mut Tx, id: GatewayId, now: Timestamp) -> Result<Gateway, Problem> {
+    let gateway = known(tx, id, now).await?;
     if gateway.ended_at.is_some() {
         return Err(Problem::with(ApiCode::Conflict, "this gateway has ended"));
     }

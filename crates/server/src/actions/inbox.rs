@@ -37,8 +37,7 @@ async fn admit(app: &App, asked: &Asked, ask: &Inbox, now: Timestamp) -> Result<
     let recipient = match signed::admit(app, asked, ask.user_id, ask.device_id, Besides::Nothing).await? {
         Ok(recipient) => recipient,
         Err((refusal, family)) => {
-            let _ = asked::refuse(app, family, "inbox", "terminal", refusal.clone(), now).await?;
-            return Ok(Err(refusal));
+            return asked::refused(app, family, "inbox", "terminal", refusal, now).await.map(Err);
         }
     };
     if ask.done.len() > Inbox::MOST || ask.progress.len() > Inbox::MOST {

@@ -99,7 +99,9 @@ impl Terms {
 /// # Errors
 /// Failures of the server; a refusal is no error.
 pub(super) async fn foresee(app: &App, gateway: &Caller, asked: &mut Asked, ask: &Order, now: Timestamp) -> Result<Foreseen, Problem> {
-    let (name, prices) = price::of_title(app, gateway, &ask.title).await?;
+    let found = price::of_title(app, gateway, &ask.title).await?;
+    // Of a title that there is not, nothing is charged: it is refused below, as it is without a gateway.
+    let (name, prices) = found.unwrap_or_else(|| (ask.title.to_string(), vec![]));
     asked.through = Through::Owed(prices);
     let (buyer, basket, card) = match admit(app, asked, ask, now).await? {
         Ok(admitted) => admitted,
@@ -120,10 +122,7 @@ pub(super) async fn foresee(app: &App, gateway: &Caller, asked: &mut Asked, ask:
     Ok(match decided {
         Ok(None) => Foreseen::Free,
         Ok(Some(price)) => Foreseen::Charged(price::charge(gateway, &ask.title, &name, price)?),
-        Err(refusal) => {
-            let _ = asked::refuse(app, family, "order", &actor, refusal.clone(), now).await?;
-            Foreseen::Refused(refusal)
-        }
+        Err(refusal) => Foreseen::Refused(asked::refused(app, family, "order", &actor, refusal, now).await?),
     })
 }
 

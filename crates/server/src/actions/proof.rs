@@ -127,10 +127,7 @@ pub async fn advance(app: &App, actor: &str, id: &MediumId, known: &Known, epoch
 pub async fn refuse(app: &App, by: By<'_>, id: &MediumId, proof: Proof, known: Option<&Known>, now: Timestamp) -> Result<Refusal, Problem> {
     let By { operation, actor } = by;
     let (Proof::Superseded(epoch), Some(known)) = (proof, known) else {
-        let refusal = Refusal::from(Code::MediumUnknown);
-        // Always an error: it is what was handed in.
-        let _ = asked::refuse(app, asked::stranger(id.as_str()), operation, actor, refusal.clone(), now).await?;
-        return Ok(refusal);
+        return asked::refused(app, asked::stranger(id.as_str()), operation, actor, Code::MediumUnknown.into(), now).await;
     };
     let (family, actor) = (medium::family(id), actor.to_owned());
     let detail = json!({ "operation": operation, "epoch": epoch, "newest": known.epoch });

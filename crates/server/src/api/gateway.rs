@@ -4,8 +4,8 @@
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use counterfoil_core::RequestId;
 use counterfoil_core::wire::{ExchangeRecords, Prepare, Step, Undo};
+use counterfoil_core::{RequestId, Timestamp};
 use serde::Deserialize;
 
 use crate::actions::gateway;
@@ -75,6 +75,23 @@ pub async fn undo(
 /// What has become of the gateway's exchanges.
 pub async fn changes(State(app): State<App>, caller: Caller, Query(query): Query<After>) -> Result<Json<ExchangeRecords>, Problem> {
     gateway::changes(&app, &caller, query.after.as_deref()).await.map(Json)
+}
+
+/// Which exchanges are compared.
+#[derive(Deserialize)]
+pub struct Compared {
+    /// `next` of the page before.
+    after: Option<String>,
+    /// Prepared then or later.
+    from: Option<Timestamp>,
+    /// Prepared before then.
+    until: Option<Timestamp>,
+}
+
+/// All exchanges of the gateway, in the order of their IDs.
+pub async fn compared(State(app): State<App>, caller: Caller, Query(query): Query<Compared>) -> Result<Json<ExchangeRecords>, Problem> {
+    let during = query.from.unwrap_or(Timestamp(i64::MIN))..query.until.unwrap_or(Timestamp(i64::MAX));
+    gateway::by_id(&app, &caller, query.after.as_deref(), during).await.map(Json)
 }
 
 fn id(text: &str) -> Result<RequestId, Problem> {

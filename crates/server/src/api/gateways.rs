@@ -17,6 +17,8 @@ use crate::store::gateway::Gateway;
 use crate::store::gateway::price::PriceRow;
 use crate::store::gateway::settlement::{Sales, Settlement};
 
+pub mod terms;
+
 /// A gateway to be.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -195,9 +197,9 @@ pub struct SettlementDocument {
     /// The month.
     #[schema(value_type = String)]
     pub period: Period,
-    /// ISO 4217.
-    #[schema(value_type = String)]
-    pub currency: Currency,
+    /// ISO 4217; null where nothing was charged or given back in the month at all.
+    #[schema(value_type = Option<String>)]
+    pub currency: Option<Currency>,
     /// How many charges.
     pub charges: i64,
     /// How many were given back in that month.

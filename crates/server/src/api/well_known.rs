@@ -23,10 +23,10 @@ pub fn document(app: &App) -> AuthorityDocument {
     }
 }
 
-/// Name, addresses and public keys of the authority.
+/// Name, addresses and public keys of the authority, with how these followed one another.
 #[utoipa::path(get, path = "/.well-known/counterfoil", tag = "authority", responses((status = 200, body = Object)))]
 pub async fn authority(State(app): State<App>) -> impl IntoResponse {
-    (CACHE, Json(document(&app)))
+    (CACHE, Json(AuthorityDocument { keys: app.keys.with_chain(app.clock.now()), ..document(&app) }))
 }
 
 /// Signing keys as a JWK set (RFC 7517), retired ones included.

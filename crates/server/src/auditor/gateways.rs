@@ -7,6 +7,8 @@ use super::across::{self, Across, ROWS, bind, with_places};
 use super::{MOST, Violation, step_back};
 use crate::db::{Db, DbError, FromRow, Row, Tx};
 
+mod settled;
+
 /// As those of [`super`]: each query answers with what breaks the sentence beside it.
 const INVARIANTS: &[(&str, &str)] = &[
     (
@@ -43,6 +45,16 @@ const INVARIANTS: &[(&str, &str)] = &[
         "a key that is paid for when it is copied is out for a charge",
         "SELECT g.grant_id FROM grants g JOIN medium m ON m.medium_id = g.medium_id JOIN batch b ON b.batch_id = m.batch_id
          WHERE b.paid_on_copy <> 0 AND g.state <> 'revoked' AND g.exchange_id IS NULL AND g.order_id IS NULL LIMIT $1",
+    ),
+    (
+        "an exchange is split by the share that it was made under",
+        "SELECT exchange_id FROM gateway_exchange
+         WHERE share IS NOT NULL AND (share NOT BETWEEN 0 AND 10000 OR operator_part <> amount - (amount * share) / 10000) LIMIT $1",
+    ),
+    (
+        "a month that is settled is closed",
+        "SELECT s.gateway_id FROM gateway_settlement s WHERE NOT EXISTS
+           (SELECT 1 FROM gateway_closed_month m WHERE m.gateway_id = s.gateway_id AND m.period = s.period) LIMIT $1",
     ),
     (
         "a medium has lost no more copies than were taken back from it",
@@ -99,7 +111,12 @@ const OWED: &str = "an exchange is refunded where its order has ended, or about 
 
 /// Every sentence of this file.
 pub(super) fn sentences() -> impl Iterator<Item = &'static str> {
-    INVARIANTS.iter().map(|(sentence, _)| *sentence).chain(ACROSS.iter().map(|across| across.sentence)).chain([NAMED, ENDED, OWED])
+    INVARIANTS.iter().map(|(sentence, _)| *sentence).chain(ACROSS.iter().map(|across| across.sentence)).chain([
+        NAMED,
+        ENDED,
+        OWED,
+        settled::FROZEN,
+    ])
 }
 
 /// What breaks them.
@@ -107,6 +124,7 @@ pub(super) async fn check(db: &Db) -> Result<Vec<Violation>, DbError> {
     let mut violations = super::broken(db, INVARIANTS).await?;
     violations.extend(across::check_all(db, &ACROSS).await?);
     violations.extend(db.snapshot("audit", async move |tx: &mut Tx| -> Result<_, DbError> { carried_out(tx).await }).await?);
+    violations.extend(db.snapshot("audit", async move |tx: &mut Tx| -> Result<_, DbError> { settled::check(tx).await }).await?);
     Ok(violations)
 }
 

@@ -33,7 +33,7 @@ pub enum Command {
     Init(init::Init),
     /// Get a certificate from the authority, by the one-time token that its operator has made
     #[command(
-        after_help = "Example:\n  counterfoild gateway enrol --data ./gateway cge_gwy-…\nThe authority's operator makes the token. A gateway whose certificate has ended is enrolled again the same way, while it runs."
+        after_help = "Examples:\n  counterfoild gateway enrol --data ./gateway --token-file token.txt\n  pass show gateway-token | counterfoild gateway enrol --data ./gateway -\nThe authority's operator makes the token. A gateway whose certificate has ended is enrolled again the same way, while it runs."
     )]
     Enrol(enrol::Enrol),
     /// Serve, until SIGTERM or SIGINT
@@ -74,8 +74,10 @@ pub enum Command {
     #[command(subcommand)]
     Operator(operator::Command),
     /// Compare this gateway's exchanges with the authority's; exit status 1 where they differ
-    #[command(after_help = "Example:\n  counterfoild gateway reconcile --data ./gateway --json")]
-    Reconcile,
+    #[command(
+        after_help = "Examples:\n  counterfoild gateway reconcile --data ./gateway --json\n  counterfoild gateway reconcile --data ./gateway --period 2026-11"
+    )]
+    Reconcile(reconcile::Reconcile),
     /// Check configuration, database, certificate and the way to the authority, and say what to do
     #[command(after_help = "Example:\n  counterfoild gateway doctor --data ./gateway")]
     Doctor,
@@ -101,7 +103,7 @@ impl Command {
             Self::Chargeback(chargeback) => chargeback.run(global).await,
             Self::Books(books) => books.run(global).await,
             Self::Operator(command) => command.run(global).await,
-            Self::Reconcile => reconcile::run(global).await,
+            Self::Reconcile(reconcile) => reconcile.run(global).await,
             Self::Doctor => doctor::run(global).await,
             Self::Migrate => migrate::run(global).await,
         }

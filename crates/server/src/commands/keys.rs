@@ -109,7 +109,7 @@ async fn rotate(global: &Global, what: Option<What>) -> Result<(), Failure> {
     }
     for (one, kind) in [(What::Signing, rotate::Kind::Signing), (What::Sealing, rotate::Kind::Sealing)] {
         if wanted(one) {
-            let kid = rotate::authority_key(&app.db, &app.keys, kind, now, &app.rng).await?;
+            let kid = rotate::authority_key(&app.db, &app.keys, &app.name, kind, now, &app.rng).await?;
             done.push(json!({ "what": kind.as_str(), "name": kid }));
         }
     }

@@ -15,11 +15,15 @@ pub struct Gateways {
     pub listen: Option<SocketAddr>,
     /// Minutes for which an exchange that was prepared can be committed, at the price that was told.
     pub price_minutes: u32,
+    /// Requests per second that each gateway may keep up; 0 is no limit. An exchange that is charged for takes two.
+    pub requests_per_second: u32,
+    /// Requests that each may make at once.
+    pub burst: u32,
 }
 
 impl Default for Gateways {
     fn default() -> Self {
-        Self { listen: None, price_minutes: 15 }
+        Self { listen: None, price_minutes: 15, requests_per_second: 2000, burst: 4000 }
     }
 }
 

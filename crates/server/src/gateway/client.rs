@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use counterfoil_core::wire::{Enrol, EnrolToken, Enrolled, ExchangeRecords, Prepare, Step, Undo};
 use counterfoil_core::{Code, RequestId, Timestamp};
+use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Client, Method, Response, StatusCode, redirect};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -26,6 +27,8 @@ const SILENCE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_secs(10);
 /// How long after a renewal that failed the next one is tried.
 const AGAIN: i64 = 60 * 1000;
+/// Longest that anybody is told to wait, in seconds.
+const LONGEST_WAIT: u32 = 300;
 
 /// Why there is no answer to a step.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -36,6 +39,9 @@ pub enum Failed {
     /// It does not let this gateway in.
     #[error("the authority does not let this gateway in: {0}")]
     Shut(String),
+    /// It has been asked too much, and will answer in so many seconds. Nothing was done.
+    #[error("the authority has been asked too much by this gateway, and will answer in {0} s")]
+    Busy(u32),
     /// It knows no such exchange.
     #[error("the authority knows no such exchange")]
     Unknown,
@@ -48,6 +54,11 @@ impl From<Failed> for Problem {
     fn from(failed: Failed) -> Self {
         match failed {
             Failed::Refused(problem) => problem,
+            // It is not the customer who has asked too much: for whoever asks, the authority is not to be had for that long.
+            Failed::Busy(seconds) => {
+                metrics::counter!("counterfoil_gateway_held_back_total").increment(1);
+                Self { retry_after: Some(seconds), ..ApiCode::AuthorityUnavailable.into() }
+            }
             other => {
                 tracing::warn!(error = %other, "a step of an exchange was not answered");
                 Self { retry_after: Some(5), ..ApiCode::AuthorityUnavailable.into() }
@@ -144,6 +155,15 @@ impl Authority {
     pub async fn changes(&self, after: Option<&str>) -> Result<ExchangeRecords, Failed> {
         let after = after.map(|after| format!("?after={}", form_urlencoded::byte_serialize(after.as_bytes()).collect::<String>()));
         self.get(&format!("/v1/gateway/exchanges{}", after.unwrap_or_default())).await
+    }
+
+    /// A page of all exchanges of this gateway that were prepared within a time, in the order of their IDs.
+    ///
+    /// # Errors
+    /// As [`Failed`] says; `Unknown` where the authority is from before it knew how.
+    pub async fn by_id(&self, after: Option<&str>, during: &std::ops::Range<Timestamp>) -> Result<ExchangeRecords, Failed> {
+        let after = after.map(|after| format!("&after={after}")).unwrap_or_default();
+        self.get(&format!("/v1/gateway/reconcile?from={}&until={}{after}", during.start.0, during.end.0)).await
     }
 
     /// Passes a request on; what is answered, whatever it is, is passed back.
@@ -276,6 +296,9 @@ fn client(tls: rustls::ClientConfig) -> Result<Client, IdentityError> {
 /// Reads an answer: what was asked for, or a problem.
 async fn told<T: DeserializeOwned>(response: Response) -> Result<T, Failed> {
     let status = response.status();
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        return Err(Failed::Busy(wait(response.headers())));
+    }
     let body = response.bytes().await.map_err(|error| Failed::Away(causes(&error)))?;
     if status.is_success() {
         return serde_json::from_slice(&body).map_err(|error| Failed::Away(format!("an answer that cannot be read: {error}")));
@@ -287,13 +310,19 @@ async fn told<T: DeserializeOwned>(response: Response) -> Result<T, Failed> {
     Err(match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Failed::Shut(said),
         StatusCode::NOT_FOUND if code == ApiCode::NotFound.as_str() => Failed::Unknown,
-        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS | StatusCode::NOT_FOUND => Failed::Away(said),
+        StatusCode::REQUEST_TIMEOUT | StatusCode::NOT_FOUND => Failed::Away(said),
         status if status.is_client_error() => match known(&code) {
             Some(problem) => Failed::Refused(Problem { status, detail: text("detail"), ..problem }),
             None => Failed::Away(said),
         },
         _ => Failed::Away(said),
     })
+}
+
+/// How long to wait, in seconds (RFC 9110 §10.2.3); a moment where nothing is said that can be read.
+pub(super) fn wait(headers: &HeaderMap) -> u32 {
+    let said = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(|text| text.trim().parse().ok());
+    said.unwrap_or(1).clamp(1, LONGEST_WAIT)
 }
 
 /// The problem of a code, where this program knows it.

@@ -13,7 +13,7 @@ use counterfoil_core::wire::{CARD_HEADER, EXCHANGE_HEADER, PAY_HEADER};
 use serde_json::{Value, json};
 
 use super::app::App;
-use super::client::Failed;
+use super::client::{self, Failed};
 use crate::problem::{ApiCode, Problem};
 
 /// Of one connection, and not of what it carries (RFC 9110 §7.6.1).
@@ -38,6 +38,9 @@ pub async fn pass_small(State(app): State<App>, method: Method, uri: Uri, header
 
 async fn send(app: &App, method: Method, uri: &Uri, headers: &HeaderMap, body: Option<reqwest::Body>) -> Result<Response, Problem> {
     let target = uri.path_and_query().map_or("/", |target| target.as_str());
+    if !is_plain(target) {
+        return Err(ApiCode::NotFound.into());
+    }
     let headers = passed_on(headers);
     let sent = app.authority.pass(|client, url| {
         let request = client.request(method, format!("{url}{target}")).headers(headers);
@@ -51,6 +54,9 @@ async fn send(app: &App, method: Method, uri: &Uri, headers: &HeaderMap, body: O
         // It is the gateway that is not let in, and not the terminal.
         return Err(Failed::Shut("401".to_owned()).into());
     }
+    if answered.status() == StatusCode::TOO_MANY_REQUESTS {
+        return Err(Failed::Busy(client::wait(answered.headers())).into());
+    }
     let mut response = Response::builder().status(answered.status());
     if let Some(into) = response.headers_mut() {
         *into = answered.headers().clone();
@@ -60,6 +66,13 @@ async fn send(app: &App, method: Method, uri: &Uri, headers: &HeaderMap, body: O
         into.remove("keep-alive");
     }
     response.body(Body::from_stream(answered.bytes_stream())).map_err(Problem::internal)
+}
+
+/// Whether what is asked for at the authority is what the route was chosen by. Whoever sends it on would take `/v1/store/../gateway/exchanges` for
+/// `/v1/gateway/exchanges`, which is this gateway's own affair, and is let in with its certificate.
+fn is_plain(target: &str) -> bool {
+    let path = target.split('?').next().unwrap_or(target);
+    reqwest::Url::parse(&format!("https://authority.invalid{target}")).is_ok_and(|url| url.path() == path)
 }
 
 fn passed_on(headers: &HeaderMap) -> HeaderMap {
@@ -91,4 +104,30 @@ pub async fn document(State(app): State<App>, method: Method, uri: Uri, headers:
         parts.headers.remove(name);
     }
     Ok((parts.status, parts.headers, document.to_string()).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// proves: C16
+    #[test]
+    fn nothing_is_asked_for_by_another_name_than_it_was_let_in_by() {
+        for good in ["/v1/store/titles?q=a%20b&after=..", "/contents/0a1b", "/v1/store/titles/night-garden/releases/1.0.0", "/"] {
+            assert!(is_plain(good), "{good}");
+        }
+        let hostile = [
+            "/v1/store/../gateway/exchanges",
+            "/v1/store/%2e%2e/gateway/exchanges",
+            "/v1/store/.%2E/gateway/statement?period=2026-01",
+            "/pictures/..\\v1\\gateway\\prices",
+            "/contents/..",
+            "/v1/store/./titles",
+            "/v1/uploads/%2E%2e",
+            "//other.example/v1/store/../../x",
+        ];
+        for bad in hostile {
+            assert!(!is_plain(bad), "{bad}");
+        }
+    }
 }

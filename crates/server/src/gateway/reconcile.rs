@@ -1,6 +1,9 @@
-//! Holds the gateway's exchanges against the authority's (C17): what stands on one side and not on the other, or otherwise.
+//! Holds the gateway's exchanges against the authority's (C17): what stands on one side and not on the other, or otherwise. Both sides are read in the
+//! order of their IDs, a page at a time, so that any number of exchanges takes the memory of two pages.
 
-use std::collections::HashSet;
+use std::cmp::Ordering;
+use std::collections::VecDeque;
+use std::ops::Range;
 
 use counterfoil_core::wire::{ExchangeRecord, ExchangeState};
 use counterfoil_core::{RequestId, Timestamp};
@@ -8,13 +11,14 @@ use serde::Serialize;
 
 use super::app::App;
 use super::driver::{self, Learned};
+use super::ledger::Period;
 use super::store::exchange::{self, ExchangeRow, State};
-use crate::db::{DbError, Tx};
+use crate::db::Tx;
 
-/// Rows that are compared at a time.
+/// Rows that are read at a time.
 const PAGE: i64 = 500;
-/// The authority shows a change after some seconds only: what has changed since is compared the next time.
-const FRESH: i64 = 60 * 1000;
+/// How far apart the two sides may have begun one exchange: an envelope is good for a day.
+const APART: i64 = 2 * Timestamp::DAY;
 
 /// One exchange that the two have otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -22,7 +26,7 @@ pub struct Difference {
     /// Which.
     pub exchange_id: RequestId,
     /// What, in words.
-    pub what: String,
+    pub what: &'static str,
     /// Where it stands here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gateway: Option<State>,
@@ -31,79 +35,144 @@ pub struct Difference {
     pub authority: Option<ExchangeState>,
 }
 
-/// What was compared.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+/// What was compared so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Compared {
-    /// Exchanges that stand on both sides.
+    /// Exchanges that the two have alike, or that cost nobody anything.
     pub compared: u64,
-    /// Those that are on their way on either side, or changed in the last minute: they are driven to their end, and are no difference yet.
+    /// Those that are on their way on either side, or have just changed: they are driven to their end, and are no difference yet.
     pub under_way: u64,
-    /// What is different.
-    pub differences: Vec<Difference>,
+    /// Those that they have otherwise.
+    pub differ: u64,
 }
 
-/// Drives what is open once, then compares every exchange.
+/// What is told while it is compared.
+pub enum Told<'a> {
+    /// Something is different.
+    Difference(&'a Difference),
+    /// How far it is, after each page.
+    SoFar(Compared),
+}
+
+/// Which exchanges are compared.
+#[derive(Clone, Copy, Debug)]
+pub struct Which {
+    /// Those that were prepared in a month; all of them where none is named.
+    pub period: Option<Period>,
+    /// For how long after a change, in milliseconds, an exchange may be on its way still, on one side or the other.
+    pub fresh: i64,
+}
+
+/// Drives what is open once, then compares.
 ///
 /// # Errors
 /// The authority or the database do not answer.
-pub async fn compare(app: &App) -> Result<Compared, Learned> {
+pub async fn compare(app: &App, which: Which, mut tell: impl FnMut(Told<'_>)) -> Result<Compared, Learned> {
     driver::turn(app).await?;
     driver::learn(app).await?;
-    let fresh = Timestamp(app.clock.now().0 - FRESH);
-    let (mut compared, mut seen, mut cursor) = (Compared::default(), HashSet::new(), None::<String>);
+    let during = which.period.map_or(Timestamp(i64::MIN)..Timestamp(i64::MAX), |period| period.begin()..period.end());
+    let fresh = Timestamp(app.clock.now().0.saturating_sub(which.fresh));
+    let (mut here, mut there) = (Here::new(&during), There::new(&during));
+    let mut compared = Compared::default();
     loop {
-        let page = app.authority.changes(cursor.as_deref()).await?;
-        let rows = rows_of(app, &page.exchanges).await?;
-        for (record, row) in page.exchanges.iter().zip(&rows) {
-            seen.insert(record.exchange_id);
-            judge(&mut compared, Some(record), row.as_ref(), fresh);
+        if here.fill(app).await? | there.fill(app).await? {
+            tell(Told::SoFar(compared));
         }
-        match page.next.filter(|_| !page.exchanges.is_empty()) {
-            Some(next) => cursor = Some(next),
-            None => break,
+        let (record, row) = match (there.rows.front(), here.rows.front()) {
+            (None, None) => return Ok(compared),
+            (Some(record), Some(row)) => match record.exchange_id.cmp(&row.id) {
+                Ordering::Less => (there.rows.pop_front(), None),
+                Ordering::Equal => (there.rows.pop_front(), here.rows.pop_front()),
+                Ordering::Greater => (None, here.rows.pop_front()),
+            },
+            (Some(_), None) => (there.rows.pop_front(), None),
+            (None, Some(_)) => (None, here.rows.pop_front()),
+        };
+        // Begun in another month on either side, it is compared with that one.
+        let begun = record.as_ref().map(|record| record.created_at).or(row.as_ref().map(|row| row.created_at));
+        if !begun.is_some_and(|at| during.contains(&at)) {
+            continue;
         }
-    }
-    let mut after = String::new();
-    loop {
-        let from = after.clone();
-        let rows = app.db.read("exchanges", async move |tx: &mut Tx| exchange::list(tx, &from, false, PAGE).await).await?;
-        let Some(last) = rows.last() else { return Ok(compared) };
-        after = last.id.to_string();
-        for row in rows.iter().filter(|row| !seen.contains(&row.id)) {
-            judge(&mut compared, None, Some(row), fresh);
+        if let Some(difference) = judge(&mut compared, record.as_ref(), row.as_ref(), fresh) {
+            tell(Told::Difference(&difference));
         }
     }
 }
 
-async fn rows_of(app: &App, records: &[ExchangeRecord]) -> Result<Vec<Option<ExchangeRow>>, DbError> {
-    let ids: Vec<RequestId> = records.iter().map(|record| record.exchange_id).collect();
-    app.db
-        .read("exchanges of records", async move |tx: &mut Tx| {
-            let mut rows = Vec::with_capacity(ids.len());
-            for id in &ids {
-                rows.push(exchange::find(tx, *id).await?);
-            }
-            Ok(rows)
-        })
-        .await
+/// What may have begun on one side within a time.
+fn about(during: &Range<Timestamp>) -> Range<Timestamp> {
+    Timestamp(during.start.0.saturating_sub(APART))..Timestamp(during.end.0.saturating_add(APART))
 }
 
-fn judge(compared: &mut Compared, record: Option<&ExchangeRecord>, row: Option<&ExchangeRow>, fresh: Timestamp) {
-    let id = record.map(|record| record.exchange_id).or(row.map(|row| row.id));
-    let Some(exchange_id) = id else { return };
+/// The gateway's own, in order.
+struct Here {
+    rows: VecDeque<ExchangeRow>,
+    /// Where to go on; nothing at the end.
+    after: Option<String>,
+    about: Range<Timestamp>,
+}
+
+impl Here {
+    fn new(during: &Range<Timestamp>) -> Self {
+        Self { rows: VecDeque::new(), after: Some(String::new()), about: about(during) }
+    }
+
+    /// Has the next ones at hand, where there are any; says whether a page was read.
+    async fn fill(&mut self, app: &App) -> Result<bool, Learned> {
+        let mut read = false;
+        while self.rows.is_empty() {
+            let Some(after) = self.after.take() else { break };
+            let page = app.db.read("exchanges", async move |tx: &mut Tx| exchange::list(tx, &after, false, PAGE).await).await?;
+            read = true;
+            self.after = page.last().map(|last| last.id.to_string());
+            self.rows.extend(page.into_iter().filter(|row| self.about.contains(&row.created_at)));
+        }
+        Ok(read)
+    }
+}
+
+/// The authority's, in order.
+struct There {
+    rows: VecDeque<ExchangeRecord>,
+    /// Where to go on: from the beginning, after one; nothing at the end.
+    after: Option<Option<String>>,
+    about: Range<Timestamp>,
+}
+
+impl There {
+    fn new(during: &Range<Timestamp>) -> Self {
+        Self { rows: VecDeque::new(), after: Some(None), about: about(during) }
+    }
+
+    async fn fill(&mut self, app: &App) -> Result<bool, Learned> {
+        let mut read = false;
+        while self.rows.is_empty() {
+            let Some(after) = self.after.take() else { break };
+            let page = app.authority.by_id(after.as_deref(), &self.about).await?;
+            read = true;
+            self.after = page.next.map(Some);
+            self.rows.extend(page.exchanges);
+        }
+        Ok(read)
+    }
+}
+
+fn judge(compared: &mut Compared, record: Option<&ExchangeRecord>, row: Option<&ExchangeRow>, fresh: Timestamp) -> Option<Difference> {
+    let exchange_id = record.map(|record| record.exchange_id).or(row.map(|row| row.id))?;
     let (here, there) = (row.map(|row| row.state), record.map(|record| record.state));
     let moving = row.is_some_and(|row| row.state.is_open() || row.changed_at > fresh)
         || record
             .is_some_and(|record| matches!(record.state, ExchangeState::Prepared | ExchangeState::Committing) || record.changed_at > fresh);
+    if moving {
+        compared.under_way += 1;
+        return None;
+    }
     let what = if same_money(record, row) { difference(here, there) } else { Some("title, price or parts differ") };
     match what {
-        _ if moving => compared.under_way += 1,
         None => compared.compared += 1,
-        Some(what) => {
-            let difference = Difference { exchange_id, what: what.to_owned(), gateway: here, authority: there };
-            compared.differences.push(difference);
-        }
+        Some(_) => compared.differ += 1,
     }
+    what.map(|what| Difference { exchange_id, what, gateway: here, authority: there })
 }
 
 fn same_money(record: Option<&ExchangeRecord>, row: Option<&ExchangeRow>) -> bool {

@@ -14,6 +14,7 @@ use counterfoil_core::GatewayId;
 use http_body::{Frame, SizeHint};
 use tokio::sync::watch;
 
+use super::pace::Pace;
 use crate::app::App;
 use crate::db::{DbError, Tx};
 use crate::problem::{ApiCode, Problem};
@@ -98,14 +99,18 @@ impl Live {
 }
 
 /// The layer of every route that admits gateways: lets one in, tells the handler which, and ends what it does when it is revoked.
-pub async fn require(State((app, live)): State<(App, Live)>, mut request: Request, next: Next) -> Response {
+pub async fn require(State((app, live, pace)): State<(App, Live, Pace)>, mut request: Request, next: Next) -> Response {
     let Some(fingerprint) = request.extensions().get::<Option<Fingerprint>>().copied().flatten() else {
         return Problem::with(ApiCode::Unauthorized, "this address is for gateways, which come with a certificate").into_response();
     };
-    match find(&app, fingerprint).await {
-        Ok(caller) => drop(request.extensions_mut().insert(caller)),
+    let caller = match find(&app, fingerprint).await {
+        Ok(caller) => caller,
         Err(problem) => return problem.into_response(),
+    };
+    if let Err(problem) = pace.admit(caller.gateway) {
+        return problem.into_response();
     }
+    request.extensions_mut().insert(caller);
     let mut ended: Ended = Box::pin(live.ended(app, fingerprint));
     tokio::select! {
         biased;
@@ -116,10 +121,11 @@ pub async fn require(State((app, live)): State<(App, Live)>, mut request: Reques
 
 /// The gateway that a certificate was made for, if both are good.
 async fn find(app: &App, fingerprint: Fingerprint) -> Result<Caller, Problem> {
-    let found = app.db.read("gateway of a certificate", async move |tx: &mut Tx| certificate::owner(tx, &fingerprint.0).await).await?;
+    let now = app.clock.now();
+    let found = app.db.read("gateway of a certificate", async move |tx: &mut Tx| certificate::owner(tx, &fingerprint.0, now).await).await?;
     let unknown = || Problem::with(ApiCode::Unauthorized, "this certificate belongs to no gateway any more");
     let (gateway, not_after) = found.ok_or_else(unknown)?;
-    if not_after <= app.clock.now() {
+    if not_after <= now {
         return Err(unknown());
     }
     if gateway.ended_at.is_some() {

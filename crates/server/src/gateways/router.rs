@@ -6,6 +6,7 @@ use axum::routing::{MethodRouter, get, post};
 
 use super::caller::{self, Live};
 use super::own;
+use super::pace::Pace;
 use crate::api::{contents, feeds, gateway, inbox, pictures, store, store_release, uploads, well_known};
 use crate::app::App;
 use crate::config::Limits;
@@ -26,6 +27,7 @@ fn table(app: &App, live: &Live) -> Router<App> {
         .on("/v1/gateway/exchanges/{exchange}/commit", Admit::Gateway, post(gateway::commit))
         .on("/v1/gateway/exchanges/{exchange}/abort", Admit::Gateway, post(gateway::abort))
         .on("/v1/gateway/exchanges/{exchange}/undo", Admit::Gateway, post(gateway::undo))
+        .on("/v1/gateway/reconcile", Admit::Gateway, get(gateway::compared))
         .on("/.well-known/counterfoil", Admit::Gateway, get(well_known::authority))
         .on("/.well-known/jwks.json", Admit::Gateway, get(well_known::jwks))
         .on("/v1/terminal/inbox", Admit::Gateway, post(inbox::listen))
@@ -54,7 +56,7 @@ enum Admit {
 
 /// The routes with every layer, ready to be served.
 pub fn router(app: &App, live: &Live) -> Router {
-    // A gateway's address speaks for all of its customers: requests are counted at once, and not by address.
+    // A gateway's address speaks for all of its customers: requests are counted by gateway, and not by address.
     let limits = Limits { requests_per_second: 0, token_requests_per_second: 0, ..app.config.limits.clone() };
     layers::around(table(app, live).with_state(app.clone()), &limits)
         .layer(from_fn_with_state(app.clone(), problem::render::<App>))
@@ -67,19 +69,20 @@ pub fn router(app: &App, live: &Live) -> Router {
 struct Table<'a> {
     app: &'a App,
     live: &'a Live,
+    pace: Pace,
     routes: Router<App>,
 }
 
 impl<'a> Table<'a> {
     fn new(app: &'a App, live: &'a Live) -> Self {
-        Self { app, live, routes: Router::new() }
+        Self { app, live, pace: Pace::new(&app.config.gateways), routes: Router::new() }
     }
 
     /// One line.
     fn on(mut self, path: &'static str, admit: Admit, handlers: MethodRouter<App>) -> Self {
         let handlers = match admit {
             Admit::Stranger => handlers,
-            Admit::Gateway => handlers.layer(from_fn_with_state((self.app.clone(), self.live.clone()), caller::require)),
+            Admit::Gateway => handlers.layer(from_fn_with_state((self.app.clone(), self.live.clone(), self.pace.clone()), caller::require)),
         };
         self.routes = self.routes.route(path, handlers);
         self

@@ -11,7 +11,7 @@ use futures_util::future::try_join_all;
 use zeroize::Zeroizing;
 
 use super::root::{RootKey, RootSource, alone, next_path, replace, write_private};
-use super::{Keys, KeysError, Place, Purpose};
+use super::{Keys, KeysError, Place, Purpose, stated};
 use crate::clock::Rng;
 use crate::db::{Db, DbError};
 use crate::store::key::{self, AuthorityKeyRow, KekRow, WrappedRow, WrappedTable};
@@ -58,37 +58,47 @@ pub async fn create_all(db: &Db, source: &RootSource, now: Timestamp, rng: &Rng)
     let keys = Keys::load(db, source.clone()).await?;
     for kind in [Kind::Signing, Kind::Sealing] {
         if keys.lacks(kind) {
-            authority_key(db, &keys, kind, now, rng).await?;
+            let row = new_key(&keys, kind, now, rng)?;
+            put_in_front(db, &keys, row, None, now).await?;
         }
     }
     Ok(keys)
 }
 
-/// A new signing or sealing key; the old one is retired after [`HANDOVER`]. Answers with its name.
+/// A new signing or sealing key; the old one is retired after [`HANDOVER`], and whoever knows the authority of this name by it is told of the new one in
+/// its name. Answers with the new key's name.
 ///
 /// # Errors
 /// Failures of the database.
-pub async fn authority_key(db: &Db, keys: &Keys, kind: Kind, now: Timestamp, rng: &Rng) -> Result<String, KeysError> {
+pub async fn authority_key(db: &Db, keys: &Keys, authority: &str, kind: Kind, now: Timestamp, rng: &Rng) -> Result<String, KeysError> {
+    // What was made elsewhere since signs what comes next.
+    keys.refresh(db).await?;
+    let row = new_key(keys, kind, now, rng)?;
+    put_in_front(db, keys, row, Some(authority), now).await
+}
+
+fn new_key(keys: &Keys, kind: Kind, now: Timestamp, rng: &Rng) -> Result<AuthorityKeyRow, KeysError> {
     let seed = Secret::random(&mut rng.clone());
-    let public: [u8; 32] = match kind {
+    let public_key: [u8; 32] = match kind {
         Kind::Signing => *SigningKey::from_seed(&seed).verifying_key().as_bytes(),
         Kind::Sealing => SealingKey::from_seed(&seed).public_key().as_bytes().try_into().expect("an X25519 key has 32 bytes"),
     };
     let prefix = if kind == Kind::Signing { "sig" } else { "seal" };
-    let kid = format!("{prefix}-{}", &blake3::hash(&public).to_hex()[..16]);
+    let kid = format!("{prefix}-{}", &blake3::hash(&public_key).to_hex()[..16]);
     let wrapped = keys.wrap(&Place::AuthorityKey { kid: &kid }, seed.expose(), &mut rng.clone())?;
-    let row = AuthorityKeyRow {
-        kid: kid.clone(),
-        purpose: kind.as_str().to_owned(),
-        public_key: public,
-        wrapped,
-        created_at: now,
-        retired_at: None,
-    };
-    let retire_at = Timestamp(now.0 + HANDOVER);
+    Ok(AuthorityKeyRow { kid, purpose: kind.as_str().to_owned(), public_key, wrapped, created_at: now, retired_at: None })
+}
+
+async fn put_in_front(db: &Db, keys: &Keys, row: AuthorityKeyRow, stated_for: Option<&str>, now: Timestamp) -> Result<String, KeysError> {
+    let (kid, authority, held) = (row.kid.clone(), stated_for.map(str::to_owned), keys.clone());
     db.write("rotate key", setting::FAMILY, async move |tx| {
-        key::replace_authority_key(tx, &row, retire_at).await?;
-        audit(tx, now, "key.rotated", &serde_json::json!({ "purpose": row.purpose, "kid": row.kid })).await
+        audit(tx, now, "key.rotated", &serde_json::json!({ "purpose": row.purpose, "kid": row.kid })).await?;
+        // After the audit log, which lets only one in at a time: an epoch has one successor.
+        let before = key::authority_keys(tx).await?;
+        key::replace_authority_key(tx, &row, Timestamp(now.0 + HANDOVER)).await?;
+        // Run again because the answer of its COMMIT was lost, it finds its own row.
+        let Some(authority) = authority.as_deref().filter(|_| before.iter().all(|there| there.kid != row.kid)) else { return Ok(()) };
+        stated::put(tx, &held, authority, &before, now).await
     })
     .await?;
     keys.refresh(db).await?;
@@ -256,7 +266,7 @@ fn next_key(next: &Path, old: &RootKey, rng: &Rng) -> Result<RootKey, KeysError>
     Ok(new)
 }
 
-fn others_rotate() -> DbError {
+pub(super) fn others_rotate() -> DbError {
     DbError::Constraint("somebody else rotates keys".to_owned())
 }
 

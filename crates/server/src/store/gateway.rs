@@ -8,6 +8,7 @@ pub mod certificate;
 pub mod issuer;
 pub mod price;
 pub mod settlement;
+pub mod terms;
 
 /// The family that a gateway's audit records belong to, and what it is called in them.
 pub fn family(id: GatewayId) -> String {
@@ -21,7 +22,7 @@ pub struct Gateway {
     pub id: GatewayId,
     /// For people.
     pub name: String,
-    /// Its share of a price, in hundredths of a percent.
+    /// Its share of a price, in hundredths of a percent, as its terms are at the moment that was asked about.
     pub share: u32,
     /// Whether titles with a price are charged for whenever they are copied through it.
     pub every_copy: bool,
@@ -61,27 +62,37 @@ pub async fn insert(tx: &mut Tx, gateway: &Gateway) -> Result<bool, DbError> {
     Ok(inserted == 1)
 }
 
-/// One of them, ended or not.
+/// One of them, ended or not, with its terms as they are at `now`.
 ///
 /// # Errors
 /// A failure of the database.
-pub async fn find(tx: &mut Tx, id: GatewayId) -> Result<Option<Gateway>, DbError> {
-    tx.query("SELECT gateway_id, name, share, every_copy, created_at, ended_at FROM gateway WHERE gateway_id = $1")
-        .bind(id.to_string())
-        .opt()
-        .await
+pub async fn find(tx: &mut Tx, id: GatewayId, now: Timestamp) -> Result<Option<Gateway>, DbError> {
+    tx.query(
+        "SELECT g.gateway_id, g.name,
+                COALESCE((SELECT t.share FROM gateway_terms t WHERE t.gateway_id = g.gateway_id AND t.since <= $2 ORDER BY t.since DESC LIMIT 1), g.share),
+                g.every_copy, g.created_at, g.ended_at
+         FROM gateway g WHERE g.gateway_id = $1",
+    )
+    .bind(id.to_string())
+    .bind(now.0)
+    .opt()
+    .await
 }
 
-/// Those after an ID, ended or not, in the order of their IDs.
+/// Those after an ID, ended or not, in the order of their IDs, with their terms as they are at `now`.
 ///
 /// # Errors
 /// A failure of the database.
-pub async fn list(tx: &mut Tx, after: &str, rows: i64) -> Result<Vec<Gateway>, DbError> {
+pub async fn list(tx: &mut Tx, after: &str, rows: i64, now: Timestamp) -> Result<Vec<Gateway>, DbError> {
     tx.query(
-        "SELECT gateway_id, name, share, every_copy, created_at, ended_at FROM gateway WHERE gateway_id > $1 ORDER BY gateway_id LIMIT $2",
+        "SELECT g.gateway_id, g.name,
+                COALESCE((SELECT t.share FROM gateway_terms t WHERE t.gateway_id = g.gateway_id AND t.since <= $3 ORDER BY t.since DESC LIMIT 1), g.share),
+                g.every_copy, g.created_at, g.ended_at
+         FROM gateway g WHERE g.gateway_id > $1 ORDER BY g.gateway_id LIMIT $2",
     )
     .bind(after)
     .bind(rows)
+    .bind(now.0)
     .all()
     .await
 }

@@ -80,6 +80,8 @@ pub struct Exchange {
     pub changed_at: Timestamp,
     /// Why it was given up; or the refusal, as JSON.
     pub reason: Option<String>,
+    /// The gateway's share that it was made under, in hundredths of a percent; nothing where that was not noted yet.
+    pub share: Option<u32>,
 }
 
 impl Exchange {
@@ -95,7 +97,7 @@ macro_rules! select {
     ($which:literal) => {
         concat!(
             "SELECT exchange_id, gateway_id, digest, operation, subject, order_id, grants, title_id, title_name, currency, amount, operator_part,
-                    state, created_at, expires_at, began_at, changed_at, reason
+                    state, created_at, expires_at, began_at, changed_at, reason, share
              FROM gateway_exchange ",
             $which
         )
@@ -136,6 +138,7 @@ impl FromRow for Exchange {
             began_at: row.column()?,
             changed_at: row.column()?,
             reason: row.column()?,
+            share: row.column()?,
         })
     }
 }
@@ -157,8 +160,8 @@ pub async fn insert(tx: &mut Tx, exchange: &Exchange) -> Result<bool, DbError> {
     let made = tx
         .query(
             "INSERT INTO gateway_exchange (exchange_id, gateway_id, digest, operation, subject, title_id, title_name, currency, amount,
-                                           operator_part, state, created_at, expires_at, changed_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'prepared', $11, $12, $11) ON CONFLICT (exchange_id) DO NOTHING",
+                                           operator_part, state, created_at, expires_at, changed_at, share)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'prepared', $11, $12, $11, $13) ON CONFLICT (exchange_id) DO NOTHING",
         )
         .bind(exchange.id.to_string())
         .bind(exchange.gateway.to_string())
@@ -172,6 +175,7 @@ pub async fn insert(tx: &mut Tx, exchange: &Exchange) -> Result<bool, DbError> {
         .bind(minor(*operator_part))
         .bind(exchange.created_at.0)
         .bind(exchange.expires_at.0)
+        .bind(exchange.share)
         .execute()
         .await?;
     Ok(made == 1)
@@ -290,6 +294,27 @@ pub async fn changes(
     .bind(limit)
     .all()
     .await
+}
+
+/// Up to `limit` exchanges of a gateway in the order of their IDs, after the one that `after` names, that were prepared within `during`.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn by_id(
+    tx: &mut Tx,
+    gateway: GatewayId,
+    after: &str,
+    during: &std::ops::Range<Timestamp>,
+    limit: i64,
+) -> Result<Vec<Exchange>, DbError> {
+    tx.query(select!("WHERE gateway_id = $1 AND exchange_id > $2 AND created_at >= $3 AND created_at < $4 ORDER BY exchange_id LIMIT $5"))
+        .bind(gateway.to_string())
+        .bind(after)
+        .bind(during.start.0)
+        .bind(during.end.0)
+        .bind(limit)
+        .all()
+        .await
 }
 
 /// Up to `limit` exchanges of one state, prepared or committing, that nothing has happened to since `before`, oldest first, after the one that

@@ -134,6 +134,29 @@ pub async fn replace_authority_key(tx: &mut Tx, row: &AuthorityKeyRow, retire_at
     .map(drop)
 }
 
+/// How the keys followed one another: a signed statement for each epoch after the first, oldest first.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn statements(tx: &mut Tx) -> Result<Vec<(u64, String)>, DbError> {
+    let rows: Vec<(i64, String)> = tx.query("SELECT epoch, statement FROM authority_keys_statement ORDER BY epoch").all().await?;
+    Ok(rows.into_iter().map(|(epoch, statement)| (epoch.unsigned_abs(), statement)).collect())
+}
+
+/// Keeps the statement that an epoch begins with.
+///
+/// # Errors
+/// A failure of the database; `Constraint` where the epoch has begun.
+pub async fn insert_statement(tx: &mut Tx, epoch: u64, statement: &str, now: Timestamp) -> Result<(), DbError> {
+    tx.query("INSERT INTO authority_keys_statement (epoch, statement, created_at) VALUES ($1, $2, $3)")
+        .bind(epoch.cast_signed())
+        .bind(statement)
+        .bind(now.0)
+        .execute()
+        .await
+        .map(drop)
+}
+
 /// One wrapped secret, by table and primary key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WrappedRow {

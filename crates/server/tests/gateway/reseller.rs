@@ -3,6 +3,7 @@
 mod admitted;
 mod books;
 mod certificates;
+mod pace;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use counterfoil_core::Timestamp;
 use counterfoil_core::wire::{AUTHORITY_NAME, EnrolToken, Enrolled};
 use counterfoil_server::app::App;
 use counterfoil_server::clock::Clock;
+use counterfoil_server::config::Config;
 use counterfoil_server::gateways::listener::{self, PrivateListener};
 use rcgen::{CertificateParams, KeyPair};
 use reqwest::{Client, Response};
@@ -36,8 +38,17 @@ pub struct Private {
 
 impl Private {
     pub async fn new(db: &TestDb) -> Self {
+        Self::with(db, |_| ()).await
+    }
+
+    /// The same, configured otherwise.
+    pub async fn with(db: &TestDb, configure: impl FnOnce(&mut Config)) -> Self {
         let here: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        let server = TestServer::with(db, |config| config.gateways.listen = Some(here)).await;
+        let server = TestServer::with(db, |config| {
+            config.gateways.listen = Some(here);
+            configure(config);
+        })
+        .await;
         let listener = listener::start(&server.app, here).await.unwrap();
         Self { server, listener }
     }

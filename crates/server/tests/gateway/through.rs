@@ -1,9 +1,14 @@
 //! Exchanges through a gateway (C16–C18), against a real authority behind its private listener: charged once, whatever breaks in between.
 
 mod accounts;
+mod attacks;
+mod away;
 mod breaking;
 mod charged;
+mod compared;
 mod isolation;
+mod streams;
+mod terms;
 
 use axum::Router;
 use axum::body::Body;
@@ -18,6 +23,7 @@ use counterfoil_server::gateway::app::App;
 use counterfoil_server::gateway::client;
 use counterfoil_server::gateway::config::Config;
 use counterfoil_server::gateway::ledger::{self, Balance, Source, TopUp};
+use counterfoil_server::gateway::reconcile::{Compared, Difference, Told, Which};
 use counterfoil_server::gateway::store::exchange::State;
 use counterfoil_server::gateway::{driver, exchange, reconcile, router, server};
 use serde_json::{Value, json};
@@ -62,14 +68,20 @@ pub fn impatient(options: &mut DbOptions) {
 
 impl Rig {
     pub async fn new(db: &TestDb, count: i64, money: u64) -> Self {
-        let private = Private::new(db).await;
+        Self::over(Private::new(db).await, db, count, money).await
+    }
+
+    /// The same, at an authority that is there already.
+    pub async fn over(private: Private, db: &TestDb, count: i64, money: u64) -> Self {
         let server = &private.server;
         let made = json!({ "name": "north", "share": 3000, "every_copy": true });
         let made = server.post(&server.operator, "/v1/gateways", &made).await.expect(201);
         let gateway_id = made["gateway"].as_str().unwrap().to_owned();
-        let media = media(server, TITLE, count, json!({})).await;
-        let price = json!({ "amount": PRICE, "currency": "EUR" });
-        server.put_json(&server.fox, &format!("/v1/gateways/{gateway_id}/prices/{TITLE}"), &price).await.expect(200);
+        let media = if count > 0 { media(server, TITLE, count, json!({})).await } else { vec![] };
+        if count > 0 {
+            let price = json!({ "amount": PRICE, "currency": "EUR" });
+            server.put_json(&server.fox, &format!("/v1/gateways/{gateway_id}/prices/{TITLE}"), &price).await.expect(200);
+        }
         let (directory, own) = (tempfile::tempdir().unwrap(), db.of_a_gateway().await);
         let mut config = Config::default();
         config.authority.url = format!("https://{}", private.listener.address);
@@ -164,11 +176,11 @@ impl Rig {
     }
 
     /// Drives what is open, and holds both databases and the books against one another.
-    pub async fn settled(&self) -> reconcile::Compared {
+    pub async fn settled(&self) -> Settled {
         self.later(10 * 60 * 1000);
         driver::turn(&self.gateway).await.unwrap();
         self.later(2 * 60 * 1000);
-        let compared = reconcile::compare(&self.gateway).await.unwrap();
+        let compared = self.compared(None).await;
         let currency = "EUR".parse().unwrap();
         let account = self.account;
         let held = self.db.read("balance", async move |tx: &mut Tx| ledger::balance(tx, account, &currency).await).await.unwrap();
@@ -176,10 +188,32 @@ impl Rig {
         compared
     }
 
+    /// Both databases against one another, all of it or a month.
+    pub async fn compared(&self, period: Option<&str>) -> Settled {
+        let mut differences = vec![];
+        let which = Which { period: period.map(|period| period.parse().unwrap()), fresh: 60_000 };
+        let compared = reconcile::compare(&self.gateway, which, |told| {
+            if let Told::Difference(difference) = told {
+                differences.push(difference.clone());
+            }
+        });
+        let Compared { compared, under_way, differ } = compared.await.unwrap();
+        assert_eq!(differ, differences.len() as u64);
+        Settled { compared, under_way, differences }
+    }
+
     pub async fn gone(self) {
         self.gateway.db.close().await;
         self.db.gone().await;
     }
+}
+
+/// What a comparison has found.
+#[derive(Debug)]
+pub struct Settled {
+    pub compared: u64,
+    pub under_way: u64,
+    pub differences: Vec<Difference>,
 }
 
 /// A gateway over these parts, with the authority's clock.

@@ -278,6 +278,7 @@ fn target(route: &str, things: &Things, exists: bool) -> (String, Vec<u8>) {
             let path = path.replace("{gateway}", &gateways[0]).replace("{title}", title);
             match (method, path.rsplit('/').next().unwrap()) {
                 ("PUT", _) => json(path, json!({ "amount": 1999, "currency": "EUR" })),
+                ("POST", "terms") => json(path, json!({ "share": 3500 })),
                 ("POST", "settlements") => json(path, json!({ "period": "2025-01" })),
                 (_, "statement") => bare(format!("{path}?period=2025-01")),
                 _ => bare(path),

@@ -251,6 +251,14 @@ async fn cases(server: &TestServer) -> Vec<Case> {
         ),
         case(
             Method::POST,
+            "/v1/gateways/{gateway}/terms",
+            format!("{}/terms", resellers[0]),
+            json!({ "share": 3500, "from": "2099-01-01T00:00:00Z" }),
+            json!({ "share": 4000, "from": "2099-02-01T00:00:00Z" }),
+            "SELECT count(*) FROM gateway_terms",
+        ),
+        case(
+            Method::POST,
             "/v1/gateways/{gateway}/settlements",
             format!("{}/settlements", resellers[0]),
             json!({ "period": "2025-01" }),

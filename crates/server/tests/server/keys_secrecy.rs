@@ -160,7 +160,7 @@ db_test!(keys_are_rotated_under_a_running_server, async |db: TestDb| {
         assert!(owner.open(&after[0]).0 == owner.open(&before[0]).0, "the same library key");
     }
     for kind in [rotate::Kind::Signing, rotate::Kind::Sealing] {
-        rotate::authority_key(&db.db, &elsewhere, kind, NOW, &rng).await.unwrap();
+        rotate::authority_key(&db.db, &elsewhere, "test-authority", kind, NOW, &rng).await.unwrap();
     }
     app.keys.refresh(&db.db).await.unwrap();
     let document = app.keys.document(NOW);

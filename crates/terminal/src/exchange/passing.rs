@@ -30,6 +30,9 @@ pub(super) fn send(
     let account = if line.is_guarded() { terminal.signed_in(gateway)? } else { None };
     let card = proofs.iter().find_map(|(name, _)| name.parse::<CardId>().ok());
     let envelope = request.envelope.to_json();
+    if request.agreed_with.as_deref().is_some_and(|other| other != gateway) {
+        request.agreed = None;
+    }
     for _ in 0..=PRICES {
         let token = account.as_ref().map(|account| account.token.as_str());
         let passage = Passage { exchange: request.request_id, token, card, pay: request.agreed };
@@ -51,6 +54,7 @@ pub(super) fn send(
         let Some(path) = stored_at.filter(|_| asks) else { return Err(unpaid.into()) };
         terminal.consent(gateway, &unpaid.offer, request.agreed)?;
         request.agreed = Some(unpaid.offer.price);
+        request.agreed_with = Some(gateway.to_owned());
         request.keep(terminal, path)?;
     }
     let reason = "it comes with one price after the other".to_owned();

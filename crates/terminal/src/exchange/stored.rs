@@ -35,9 +35,15 @@ pub(super) struct Stored {
     reply: Zeroizing<String>,
     #[serde(default)]
     refreshable: bool,
+    /// Whether it is sealed for a gateway to hand in.
+    #[serde(default)]
+    by_gateway: bool,
     /// What the person has agreed to pay for it, at a gateway (C17) or to the authority itself (C18).
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub agreed: Option<Money>,
+    /// With which gateway: another one asks for itself.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub agreed_with: Option<String>,
     /// Whether it says so inside, to the authority.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub pays_authority: bool,
@@ -68,14 +74,19 @@ impl Stored {
         path: &Path,
     ) -> Result<Self> {
         let request = self.request(operation);
-        let sealed = Self { agreed: self.agreed, pays_authority: self.pays_authority, ..sealed(terminal, authority, &request, proofs)? };
+        let sealed = Self {
+            agreed: self.agreed,
+            agreed_with: self.agreed_with.clone(),
+            pays_authority: self.pays_authority,
+            ..sealed(terminal, authority, &request, proofs)?
+        };
         sealed.keep(terminal, path)?;
         Ok(sealed)
     }
 
     fn request(&self, operation: &Operation) -> Request {
-        let Self { request_id, issued_at, refreshable, .. } = *self;
-        Request { request_id, issued_at, refreshable, seal_answer: true, operation: operation.clone() }
+        let Self { request_id, issued_at, refreshable, by_gateway, .. } = *self;
+        Request { request_id, issued_at, refreshable, seal_answer: true, by_gateway, operation: operation.clone() }
     }
 
     /// Has it on disk, before it is sent.
@@ -100,7 +111,8 @@ impl Stored {
             uuid::Builder::from_unix_timestamp_millis(u64::try_from(now.0).unwrap_or(0), &bits).into_uuid()
         }));
         let refreshable = presented.is_some_and(|presented| presented.is_refreshable(terminal));
-        let request = Request { request_id, issued_at: now, refreshable, seal_answer: true, operation: operation.clone() };
+        let by_gateway = terminal.via()?.is_some();
+        let request = Request { request_id, issued_at: now, refreshable, seal_answer: true, by_gateway, operation: operation.clone() };
         sealed(terminal, authority, &request, proofs)
     }
 
@@ -139,7 +151,7 @@ fn sealed(terminal: &Terminal, authority: &Authority, request: &Request, proofs:
     let (envelope, reply) =
         terminal.with_random(|random| envelope::seal(&payload, proofs, &sealing.kid, &key, random)).map_err(not_sealed)?;
     let reply = Zeroizing::new(to_base64url(reply.secret().expose()));
-    let Request { request_id, issued_at, refreshable, .. } = *request;
+    let Request { request_id, issued_at, refreshable, by_gateway, .. } = *request;
     Ok(Stored {
         request_id,
         issued_at,
@@ -147,7 +159,9 @@ fn sealed(terminal: &Terminal, authority: &Authority, request: &Request, proofs:
         envelope,
         reply,
         refreshable,
+        by_gateway,
         agreed: None,
+        agreed_with: None,
         pays_authority: false,
     })
 }

@@ -189,6 +189,57 @@ fn c16_an_authority_whose_keys_were_replaced_is_believed_by_the_fingerprint_that
 }
 
 #[test]
+fn c16_new_keys_are_followed_through_a_gateway_where_those_before_vouch_for_them() {
+    for listed in [true, false] {
+        let scene = Scene::new();
+        scene.world.authority.rotate_stated(listed);
+        // Nobody is asked anything: the copy itself finds out that the keys are others now.
+        copy_once(&scene.paying(u64::MAX)).unwrap();
+        let known = scene.terminal().authority().unwrap().unwrap();
+        assert_eq!((known.document.keys.epoch, known.document.keys.chain.len()), (1, 0), "listed: {listed}");
+        assert_plays(&scene.world, &scene.terminal());
+    }
+}
+
+#[test]
+fn c16_a_gateway_shows_no_keys_of_its_own_as_the_next_and_none_from_before() {
+    let scene = Scene::new();
+    scene.world.authority.rotate_stated(true);
+    scene.lie(Lie::Forges);
+    assert_eq!(scene.terminal().refresh(None).unwrap_err().code(), "keys_unproven");
+    scene.lie(Lie::Adds);
+    assert_eq!(scene.terminal().refresh(None).unwrap_err().code(), "keys_unproven");
+    scene.books.lock().unwrap().lie = None;
+    let newest = scene.terminal().refresh(None).unwrap();
+    scene.lie(Lie::Keeps);
+    let error = scene.terminal().refresh(None).unwrap_err();
+    assert_eq!((error.code(), error.to_string().contains("epoch 0")), ("keys_outdated", true), "{error}");
+    scene.lie(Lie::Forges);
+    assert_eq!(scene.terminal().refresh(None).unwrap_err().code(), "keys_unproven");
+    assert_eq!(scene.terminal().authority().unwrap().unwrap().document, newest.document);
+}
+
+#[test]
+fn c16_keys_that_a_gateway_adds_at_first_contact_are_not_the_mediums_word() {
+    let (world, device, disk) = (World::new(), Device::new("pc 1", "disk 1"), DiskModel::new());
+    put(&disk, MEDIUM, &world.press(1));
+    let books = Arc::<Mutex<Books>>::default();
+    let told = Arc::new(Mutex::new(0));
+    for (lie, by_medium) in [(Some(Lie::Adds), false), (Some(Lie::Forges), false), (None, true)] {
+        books.lock().unwrap().lie = lie;
+        let mut terminal = through(&world, &books, Arc::new(disk.clone()), &device);
+        let count = told.clone();
+        terminal.set_strangers(Box::new(move |_, _| *count.lock().unwrap() += 1));
+        let medium = Medium::open(&terminal, Path::new(MEDIUM)).unwrap();
+        terminal.meet_by(&medium.area().authority).unwrap();
+        let keys_by = terminal.home().profile().unwrap().keys_by;
+        assert_eq!(keys_by == Some(KeysBy::Medium), by_medium, "{lie:?}");
+        assert_eq!(std::mem::take(&mut *told.lock().unwrap()), i32::from(!by_medium), "{lie:?}");
+        counterfoil_terminal::io::remove_all(&disk, Path::new(HOME)).unwrap();
+    }
+}
+
+#[test]
 fn c17_a_price_that_is_raised_is_asked_about_again_and_not_for_ever() {
     let scene = Scene::new();
     scene.lie(Lie::Raises(1));

@@ -218,10 +218,14 @@ kinds! {
         "gateway_id title_id currency amount:int";
     "gateway_exchanges" "gateway_exchange" 1, "what was charged for through gateways, and what it paid for",
         "exchange_id gateway_id operation subject order_id grants:json title_id title_name currency amount:int operator_part:int state \
-         created_at:time expires_at:time began_at:time decided_at:time refunded_at:time changed_at:time reason",
+         created_at:time expires_at:time began_at:time decided_at:time refunded_at:time changed_at:time reason share:int",
         without [("digest", "a hash of a request that travelled sealed")];
     "gateway_settlements" "gateway_settlement" 3, "closed months of gateways",
         "gateway_id period currency charges:int refunds:int amount:int share:int closed_at:time actor";
+    "gateway_closed_months" "gateway_closed_month" 2, "which months of gateways are closed",
+        "gateway_id period closed_at:time actor";
+    "gateway_terms" "gateway_terms" 2, "shares of gateways, from a moment on",
+        "gateway_id since:time share:int created_at:time actor";
     "tokens" "token" 1, "tokens of the API, without what they are checked by",
         "token_id role tenant name created_at:time expires_at:time revoked_at:time", without [("hash", SECRET)];
     "staff" "staff" 1, "who works at the console",
@@ -233,6 +237,8 @@ kinds! {
          attempted_at:time status:int error created_at:time ended_at:time";
     "authority_keys" "authority_key" 1, "public keys of this authority",
         "kid purpose public_key:bytes created_at:time retired_at:time", without [("wrapped", KEY)];
+    "authority_keys_statements" "authority_keys_statement" 1, "how those keys followed one another, signed",
+        "epoch:int statement created_at:time";
     "audit" "audit" 2, "the audit log, each family's chain in its order",
         "family seq:int at:time actor event detail:json prev:bytes hash:bytes";
     "checkpoints" "audit_checkpoint" 1, "signed checkpoints of the audit log",

@@ -1,5 +1,7 @@
 //! What has become of a gateway's exchanges, in the order that it did: for a gateway that learns what users gave back, and for comparing the books.
 
+use std::ops::Range;
+
 use counterfoil_core::wire::ExchangeRecords;
 use counterfoil_core::{RequestId, Timestamp};
 
@@ -24,6 +26,21 @@ pub async fn changes(app: &App, caller: &Caller, after: Option<&str>) -> Result<
     let (gateway, until) = (caller.gateway, Timestamp(app.clock.now().0.saturating_sub(AGED)));
     let rows = app.db.read("changed exchanges", async move |tx: &mut Tx| store::changes(tx, gateway, &after, until, PAGE).await).await?;
     let next = rows.last().map(|last| format!("{}.{}", last.changed_at.0, last.id));
+    Ok(ExchangeRecords { exchanges: rows.into_iter().map(store::Exchange::record).collect(), next })
+}
+
+/// A page of all exchanges in the order of their IDs, as they stand now, after a cursor or from the beginning; those that were prepared within `during`.
+/// The gateway holds its own against them, one after the other. The last page is the one that does not say where to go on.
+///
+/// # Errors
+/// `invalid_request` for a cursor that is none; failures of the database.
+pub async fn by_id(app: &App, caller: &Caller, after: Option<&str>, during: Range<Timestamp>) -> Result<ExchangeRecords, Problem> {
+    let wrong = |_| Problem::with(ApiCode::InvalidRequest, "`after` is `next` of a page before, or absent");
+    let after = after.map(|after| after.parse().map(RequestId)).transpose().map_err(wrong)?;
+    let (gateway, after) = (caller.gateway, after.map(|id| id.to_string()).unwrap_or_default());
+    let read = async move |tx: &mut Tx| store::by_id(tx, gateway, &after, &during, PAGE).await;
+    let rows = app.db.read("exchanges by ID", read).await?;
+    let next = rows.last().filter(|_| rows.len() as i64 == PAGE).map(|last| last.id.to_string());
     Ok(ExchangeRecords { exchanges: rows.into_iter().map(store::Exchange::record).collect(), next })
 }
 

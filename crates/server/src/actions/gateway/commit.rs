@@ -34,8 +34,8 @@ pub async fn commit(app: &App, caller: &Caller, ask: &Prepare) -> Result<Step, P
 
 /// The answer to one that has ended, made again: the same keys where they are not settled, and nothing that was not given before.
 pub(super) async fn answer_again(app: &App, row: &Exchange, opened: &mut Opened, now: Timestamp) -> Result<String, Problem> {
-    let refused = row.reason.as_deref().and_then(|text| serde_json::from_str::<Refusal>(text).ok());
-    let decided = match refused.filter(|_| row.state == ExchangeState::Refused) {
+    let said = row.reason.as_deref().filter(|_| row.state == ExchangeState::Refused);
+    let decided = match said.map(serde_json::from_str::<Refusal>).transpose().map_err(Problem::internal)? {
         Some(refusal) => Err(refusal),
         None => {
             opened.asked.through = Through::Owed(vec![]);
@@ -88,9 +88,11 @@ async fn is_held(app: &App, caller: &Caller, row: &Exchange) -> Result<Result<()
     let (gateway, held) = (caller.clone(), row.clone());
     let (done, today) = app
         .db
-        .read("price that was held", async move |tx: &mut Tx| -> Result<(bool, Vec<Money>), DbError> {
-            let prices = store::prices(tx, gateway.gateway, &held.charge.title).await?.map(|(_, prices)| prices);
-            Ok((effect(tx, &held).await?.is_some(), prices.unwrap_or_default()))
+        .read("price that was held", async move |tx: &mut Tx| -> Result<(bool, Vec<Money>), Problem> {
+            let title = &held.charge.title;
+            let found = store::prices(tx, gateway.gateway, title).await?;
+            let (_, prices) = found.ok_or_else(|| Problem::internal(format!("{title} was charged for, and is no title")))?;
+            Ok((effect(tx, &held).await?.is_some(), prices))
         })
         .await?;
     Ok(if done { Ok(()) } else { rule::held(row.charge.price, row.expires_at, began_at, &today) })

@@ -42,7 +42,8 @@ pub async fn of_copy(
         .read("prices of a copy", async move |tx: &mut Tx| -> Result<Vec<Priced>, Problem> {
             let mut priced = vec![];
             for (title, name) in &named {
-                let prices = gateway_exchange::prices(tx, id, title).await?.map(|(_, prices)| prices).unwrap_or_default();
+                let found = gateway_exchange::prices(tx, id, title).await?;
+                let (_, prices) = found.ok_or_else(|| Problem::internal(format!("{title} is on a medium, and is no title")))?;
                 priced.push(Priced { title: title.clone(), name: name.clone(), prices });
             }
             Ok(priced)
@@ -51,14 +52,13 @@ pub async fn of_copy(
     Ok(gateway::copy(&priced, caller.every_copy, paid_on_copy, wanted, share(caller)?))
 }
 
-/// What a title costs at a gateway, and its name.
+/// What a title costs at a gateway, and its name; nothing where there is no such title.
 ///
 /// # Errors
 /// Failures of the database.
-pub async fn of_title(app: &App, caller: &Caller, title: &TitleId) -> Result<(String, Vec<Money>), Problem> {
+pub async fn of_title(app: &App, caller: &Caller, title: &TitleId) -> Result<Option<(String, Vec<Money>)>, Problem> {
     let (id, title) = (caller.gateway, title.clone());
-    let found = app.db.read("prices of a title", async move |tx: &mut Tx| gateway_exchange::prices(tx, id, &title).await).await?;
-    Ok(found.unwrap_or_default())
+    Ok(app.db.read("prices of a title", async move |tx: &mut Tx| gateway_exchange::prices(tx, id, &title).await).await?)
 }
 
 /// What is charged for a title at a price.

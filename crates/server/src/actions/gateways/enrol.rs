@@ -35,7 +35,7 @@ pub async fn token(app: &App, caller: &Caller, once: &Once, id: GatewayId) -> Re
     let expires_at = Timestamp(now.0 + GOOD_FOR);
     let (actor, family) = (caller.actor(), gateway::family(id));
     once.write(app, "make_gateway_token", family.clone(), async move |tx: &mut Tx| {
-        known(tx, id).await?;
+        known(tx, id, now).await?;
         certificate::put_token(tx, id, hashed(&token), expires_at).await?;
         audit::append(tx, &family, now.0, &actor, "gateway.token_made", &json!({ "gateway": id })).await?;
         Ok(Reply::created(&EnrolTokenDocument { token: token.reveal(), expires_at: rfc3339(expires_at.0) }))
@@ -60,7 +60,7 @@ pub async fn enrol(app: &App, asked: Enrol) -> Result<Enrolled, Problem> {
     let name = app
         .db
         .write("enrol_gateway", &family.clone(), async move |tx: &mut Tx| -> Result<String, Problem> {
-            let gateway = known(tx, id).await?;
+            let gateway = known(tx, id, now).await?;
             if !certificate::use_token(tx, id, hash, key, now).await? {
                 return Err(refused());
             }
@@ -88,7 +88,7 @@ pub async fn renew(app: &App, caller: crate::gateways::Caller, asked: Enrol) -> 
     let (print, not_after, family) = (fingerprint(&signed.der), signed.not_after, gateway::family(id));
     app.db
         .write("renew_gateway", &family.clone(), async move |tx: &mut Tx| -> Result<(), Problem> {
-            if known(tx, id).await?.ended_at.is_some() {
+            if known(tx, id, now).await?.ended_at.is_some() {
                 return Err(Problem::with(ApiCode::Forbidden, "this gateway has ended"));
             }
             certificate::insert(tx, id, print, now, not_after).await?;

@@ -27,7 +27,7 @@ pub async fn put(app: &App, caller: &Caller, once: &Once, id: GatewayId, of: Tit
     }
     let (now, actor, scope, family) = (app.clock.now(), caller.actor(), caller.scope(), gateway::family(id));
     once.write(app, "put_gateway_price", family.clone(), async move |tx: &mut Tx| {
-        live(tx, id).await?;
+        live(tx, id, now).await?;
         let title = title::get(tx, &scope, &of).await?.ok_or(ApiCode::NotFound)?;
         price::put(tx, id, &of, price).await?;
         let detail = json!({ "gateway": id, "title": of, "amount": price.amount, "currency": price.currency });
@@ -67,11 +67,11 @@ pub async fn remove(
 /// # Errors
 /// `not_found`.
 pub async fn list(app: &App, scope: Scope, id: GatewayId, query: PageQuery) -> Result<Page<PriceDocument>, Problem> {
-    let (after, rows) = (query.after(), query.rows());
+    let (after, rows, now) = (query.after(), query.rows(), app.clock.now());
     let found = app
         .db
         .read("list_gateway_prices", async move |tx: &mut Tx| -> Result<_, Problem> {
-            known(tx, id).await?;
+            known(tx, id, now).await?;
             let after = after.split_once('.').unwrap_or((&after, ""));
             Ok(price::list(tx, id, &scope, after, rows).await?)
         })

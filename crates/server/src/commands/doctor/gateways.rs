@@ -32,7 +32,7 @@ async fn looked(config: &Config, db: &Db, keys: &Keys, now: Timestamp) -> Result
     if !config.server.roles.has(ServerRole::Authority) || db.migration_status().await.and_then(|status| status.check()).is_err() {
         return Ok(vec![]);
     }
-    let known = db.read("gateways", async |tx: &mut Tx| ends(tx).await).await.map_err(words)?;
+    let known = db.read("gateways", async move |tx: &mut Tx| ends(tx, now).await).await.map_err(words)?;
     let Some(listen) = config.gateways.listen else {
         let left_out = format!("{} known, and none is let in: there is no private listener", known.len());
         let check = || warning(WHAT, left_out, "Say in section [gateways] where to listen, or end them: `counterfoil reseller end`.");
@@ -53,9 +53,9 @@ async fn looked(config: &Config, db: &Db, keys: &Keys, now: Timestamp) -> Result
 }
 
 /// Gateways that have not ended, and when the last certificate of each does.
-async fn ends(tx: &mut Tx) -> Result<Vec<(Gateway, Option<Timestamp>)>, DbError> {
+async fn ends(tx: &mut Tx, now: Timestamp) -> Result<Vec<(Gateway, Option<Timestamp>)>, DbError> {
     let mut known = vec![];
-    for gateway in gateway::list(tx, "", MOST).await?.into_iter().filter(|gateway| gateway.ended_at.is_none()) {
+    for gateway in gateway::list(tx, "", MOST, now).await?.into_iter().filter(|gateway| gateway.ended_at.is_none()) {
         let end = certificate::last(tx, gateway.id).await?;
         known.push((gateway, end));
     }

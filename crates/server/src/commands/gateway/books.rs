@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use counterfoil_core::Currency;
+use counterfoil_core::wire::SETTLEMENT_HEAD;
 use serde_json::json;
 
 use super::account::by_name;
@@ -13,7 +14,7 @@ use crate::db::{DbError, Tx};
 use crate::gateway::app::App;
 use crate::gateway::books::{self, Overdue, Totals};
 use crate::gateway::ledger::Period;
-use crate::gateway::settlement::{self, Party, SettleError, Settlement};
+use crate::gateway::settlement::{self, Party, SettleError, Settlement, Share};
 use crate::gateway::statement::{self, Line, signed};
 
 /// Lines of a settlement that are read at a time.
@@ -83,7 +84,7 @@ fn row(at: &str, kind: &str, amount: Option<i64>, balance: i64, currency: Curren
 pub struct Settle {
     /// The month, in UTC, such as 2026-11
     period: Period,
-    /// Write a CSV of every charge, one file for each party, into this directory
+    /// Write CSVs into this directory: every charge, one file for each party, and the totals, as `counterfoil reseller settle --csv` has them
     #[arg(long, value_name = "DIR")]
     csv: Option<PathBuf>,
 }
@@ -104,6 +105,9 @@ impl Settle {
                 export(&app, self.period, party, &path).await?;
                 files.push(path.display().to_string());
             }
+            let path = directory.join(format!("{}-totals.csv", self.period));
+            std::fs::write(&path, totals(&settled)).map_err(super::at(&path))?;
+            files.push(path.display().to_string());
         }
         app.db.close().await;
         global.print(&json!({ "settlement": settled, "files": files }), |_| {
@@ -131,6 +135,18 @@ fn words(settled: &Settlement) -> String {
         )
     }));
     lines.join("\n")
+}
+
+/// What the month comes to, by currency, in the bytes that the authority has for it as well.
+fn totals(settled: &Settlement) -> String {
+    let line = |of: &Share| {
+        let operator = settled.shares.iter().find(|share| share.currency == of.currency && share.party == Party::Operator.as_str());
+        let operator = operator.map_or(0, |share| share.part);
+        let amount = of.charged - of.returned;
+        format!("{},{},{},{},{amount},{},{operator}\r\n", settled.period, of.currency, of.charges, of.undone, of.part)
+    };
+    let gateways = settled.shares.iter().filter(|share| share.party == Party::Gateway.as_str());
+    std::iter::once(SETTLEMENT_HEAD.to_owned()).chain(gateways.map(line)).collect()
 }
 
 /// Every line of a month, as one party gets it. The same month gives the same bytes.

@@ -113,17 +113,21 @@ pub async fn insert(tx: &mut Tx, id: GatewayId, fingerprint: [u8; 32], now: Time
     .map(drop)
 }
 
-/// The gateway that a certificate was made for, ended or not, and until when the certificate is good.
+/// The gateway that a certificate was made for, ended or not, with its terms as they are at `now`, and until when the certificate is good.
 ///
 /// # Errors
 /// A failure of the database.
-pub async fn owner(tx: &mut Tx, fingerprint: &[u8; 32]) -> Result<Option<(Gateway, Timestamp)>, DbError> {
+pub async fn owner(tx: &mut Tx, fingerprint: &[u8; 32], now: Timestamp) -> Result<Option<(Gateway, Timestamp)>, DbError> {
     let found: Option<WithEnd> = tx
         .query(
-            "SELECT g.gateway_id, g.name, g.share, g.every_copy, g.created_at, g.ended_at, c.not_after
+            "SELECT g.gateway_id, g.name,
+                    COALESCE((SELECT t.share FROM gateway_terms t WHERE t.gateway_id = g.gateway_id AND t.since <= $2 ORDER BY t.since DESC LIMIT 1),
+                             g.share),
+                    g.every_copy, g.created_at, g.ended_at, c.not_after
              FROM gateway_certificate c JOIN gateway g ON g.gateway_id = c.gateway_id WHERE c.fingerprint = $1",
         )
         .bind(fingerprint)
+        .bind(now.0)
         .opt()
         .await?;
     Ok(found.map(|WithEnd(gateway, not_after)| (gateway, not_after)))

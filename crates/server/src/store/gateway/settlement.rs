@@ -65,13 +65,13 @@ pub async fn sales(tx: &mut Tx, id: GatewayId, period: Period) -> Result<Vec<Sal
     .await
 }
 
-/// A closed month in one currency: a row of `gateway_settlement`.
+/// A closed month in one currency: a row of `gateway_settlement`, or of `gateway_closed_month` where nothing was charged in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settlement {
     /// Which month.
     pub period: Period,
-    /// In which currency.
-    pub currency: Currency,
+    /// In which currency; none where there was nothing to settle.
+    pub currency: Option<Currency>,
     /// As they were then.
     pub figures: Figures,
     /// When it was closed.
@@ -84,52 +84,58 @@ impl FromRow for Settlement {
     }
 }
 
-/// Keeps a closed month.
+/// Notes that a month is closed; false where it is.
 ///
 /// # Errors
 /// A failure of the database.
-pub async fn insert(tx: &mut Tx, id: GatewayId, row: &Settlement, actor: &str) -> Result<(), DbError> {
+pub async fn close(tx: &mut Tx, id: GatewayId, period: Period, now: Timestamp, actor: &str) -> Result<bool, DbError> {
+    let closed = tx
+        .query(
+            "INSERT INTO gateway_closed_month (gateway_id, period, closed_at, actor) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (gateway_id, period) DO NOTHING",
+        )
+        .bind(id.to_string())
+        .bind(period.to_string())
+        .bind(now.0)
+        .bind(actor)
+        .execute()
+        .await?;
+    Ok(closed == 1)
+}
+
+/// Keeps what a closed month came to in one currency.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn insert(tx: &mut Tx, id: GatewayId, period: Period, sum: &Sum, closed_at: Timestamp, actor: &str) -> Result<(), DbError> {
     tx.query(
         "INSERT INTO gateway_settlement (gateway_id, period, currency, charges, refunds, amount, share, closed_at, actor)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
     )
     .bind(id.to_string())
-    .bind(row.period.to_string())
-    .bind(row.currency.as_str())
-    .bind(row.figures.charges)
-    .bind(row.figures.refunds)
-    .bind(row.figures.amount)
-    .bind(row.figures.share)
-    .bind(row.closed_at.0)
+    .bind(period.to_string())
+    .bind(sum.currency.as_str())
+    .bind(sum.figures.charges)
+    .bind(sum.figures.refunds)
+    .bind(sum.figures.amount)
+    .bind(sum.figures.share)
+    .bind(closed_at.0)
     .bind(actor)
     .execute()
     .await
     .map(drop)
 }
 
-/// A closed month, by currency; nothing where it is not closed.
-///
-/// # Errors
-/// A failure of the database.
-pub async fn of(tx: &mut Tx, id: GatewayId, period: Period) -> Result<Vec<Settlement>, DbError> {
-    tx.query(
-        "SELECT period, currency, charges, refunds, amount, share, closed_at FROM gateway_settlement
-         WHERE gateway_id = $1 AND period = $2 ORDER BY currency",
-    )
-    .bind(id.to_string())
-    .bind(period.to_string())
-    .all()
-    .await
-}
-
-/// Closed months after a month and currency.
+/// Closed months after a month and currency; one in which nothing was charged has no currency, and comes as one with the empty name.
 ///
 /// # Errors
 /// A failure of the database.
 pub async fn list(tx: &mut Tx, id: GatewayId, after: (&str, &str), rows: i64) -> Result<Vec<Settlement>, DbError> {
     tx.query(
-        "SELECT period, currency, charges, refunds, amount, share, closed_at FROM gateway_settlement
-         WHERE gateway_id = $1 AND (period > $2 OR (period = $2 AND currency > $3)) ORDER BY period, currency LIMIT $4",
+        "SELECT m.period, s.currency, COALESCE(s.charges, 0), COALESCE(s.refunds, 0), COALESCE(s.amount, 0), COALESCE(s.share, 0), m.closed_at
+         FROM gateway_closed_month m LEFT JOIN gateway_settlement s ON s.gateway_id = m.gateway_id AND s.period = m.period
+         WHERE m.gateway_id = $1 AND (m.period > $2 OR (m.period = $2 AND COALESCE(s.currency, '') > $3))
+         ORDER BY m.period, s.currency LIMIT $4",
     )
     .bind(id.to_string())
     .bind(after.0)
@@ -137,4 +143,13 @@ pub async fn list(tx: &mut Tx, id: GatewayId, after: (&str, &str), rows: i64) ->
     .bind(rows)
     .all()
     .await
+}
+
+/// Sums of a month in one currency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sum {
+    /// In which currency.
+    pub currency: Currency,
+    /// What came of it.
+    pub figures: Figures,
 }

@@ -146,7 +146,14 @@ db_test!(c16_what_is_somebody_elses_or_something_else_is_not_taken, async |db: T
     assert_eq!(wanted.undo(&server, &other, counterfoil_core::wire::UndoReason::Refund).await.unwrap_err().code, "not_found");
     // The same ID, another request.
     let operation = Operation::Claim(anna.claim_operation(&media[1]));
-    let request = Request { request_id: wanted.id, issued_at: NOW, refreshable: false, seal_answer: true, operation: operation.clone() };
+    let request = Request {
+        request_id: wanted.id,
+        issued_at: NOW,
+        refreshable: false,
+        seal_answer: true,
+        by_gateway: true,
+        operation: operation.clone(),
+    };
     let forged = Wanted::of(&server, &anna, request, Some(&media[1]));
     assert_eq!(forged.prepare(&server, &reseller).await.unwrap_err().code, "request_mismatch");
     assert_eq!(forged.commit(&server, &reseller).await.unwrap_err().code, "request_mismatch");

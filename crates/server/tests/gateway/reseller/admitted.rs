@@ -9,7 +9,8 @@ use crate::support::terminal::{Terminal, request};
 use crate::support::{TestDb, db_test};
 use serde_json::json;
 
-const ROUTES: [&str; 6] = [
+const ROUTES: [&str; 7] = [
+    "/v1/gateway/reconcile",
     "/v1/gateway/prices",
     "/v1/gateway/statement?period=2026-01",
     "/v1/gateway/exchanges",
@@ -34,7 +35,7 @@ db_test!(c16_nobody_without_a_certificate_gets_further_than_enrolment, async |db
         assert_eq!(stranger.get(private.url(path)).send().await.unwrap().status(), 404, "{path}");
     }
     let gateway = private.enrolled("Arcade").await;
-    for path in ROUTES.iter().take(5) {
+    for path in ROUTES.iter().take(6) {
         assert_eq!(gateway.get(&private, path).await.unwrap().0, 200, "{path}");
     }
 });

@@ -114,13 +114,46 @@ db_test!(c17_a_month_is_stated_as_its_exchanges_say_and_closed_once, async |db: 
     assert_eq!(sums, [(json!("EUR"), json!(1999), json!(1400)), (json!("USD"), json!(700), json!(490))]);
     assert_eq!(close().await.status, 409, "twice");
 
-    // What comes late changes neither it nor what it says.
+    // What was frozen is what the exchanges come to, and the auditor says so where it is not.
+    assert_eq!(found(&db).await, Vec::<String>::new());
+    for tampered in ["amount = amount + 1", "share = share - 1", "charges = charges + 1", "refunds = refunds + 1"] {
+        let (set, back) = (tampered, tampered.replace('+', "~").replace('-', "+").replace('~', "-"));
+        let broken = |set: &str| -> &'static str {
+            Box::leak(format!("UPDATE gateway_settlement SET {set} WHERE currency = 'EUR'").into_boxed_str())
+        };
+        db.run(broken(set)).await;
+        assert_eq!(found(&db).await, [format!("{} 2026-01", arcade.id)], "{tampered}");
+        db.run(broken(&back)).await;
+    }
+    assert_eq!(found(&db).await, Vec::<String>::new());
+    // What comes late changes neither it nor what it says, and is found.
     sold("EUR", 50, 10, LAST, None).book(&db, 6).await;
     assert_eq!(server.get(&server.operator, &settlements).await.expect(200)["items"], closed);
-    let empty = format!("/v1/gateways/{}/settlements", private.made("Nobody").await);
-    assert_eq!(server.post(&server.operator, &empty, &json!({ "period": "2026-01" })).await.status, 422);
+    assert_eq!(found(&db).await, [format!("{} 2026-01", arcade.id)]);
     assert!(store::audit::verify(&db.db, vec![], |_| Err(String::new())).await.unwrap().is_clean());
-    drop(auditor::check(&db.db).await.unwrap());
+});
+
+/// Months that the auditor finds to be other than their exchanges.
+async fn found(db: &TestDb) -> Vec<String> {
+    let all = auditor::check(&db.db).await.unwrap();
+    all.into_iter().filter(|one| one.invariant.starts_with("a month that is settled comes to")).map(|one| one.subject).collect()
+}
+
+db_test!(c17_a_month_without_a_charge_is_closed_as_any_other, async |db: TestDb| {
+    let private = Private::new(&db).await;
+    let server = &private.server;
+    let path = format!("/v1/gateways/{}/settlements", private.made("Nobody").await);
+    server.app.clock.set(Timestamp(LAST + 600_001));
+    let close = async || server.post(&server.operator, &path, &json!({ "period": "2026-01" })).await;
+    let closed = close().await.expect(201)["items"].clone();
+    let nothing =
+        |one: &Value| ["charges", "refunds", "amount", "gateway_part", "operator_part"].iter().all(|figure| one[figure] == json!(0));
+    assert!(closed[0]["currency"].is_null() && nothing(&closed[0]) && closed.as_array().unwrap().len() == 1, "{closed}");
+    assert_eq!(close().await.status, 409, "twice");
+    assert_eq!(server.get(&server.operator, &path).await.expect(200)["items"], closed);
+    let table = server.get(&server.operator, &format!("{path}?format=csv")).await;
+    assert!(String::from_utf8(table.body).unwrap().contains("\r\n2026-01,,0,0,0,0,0,"));
+    assert_eq!(auditor::check(&db.db).await.unwrap(), []);
 });
 
 db_test!(c17_prices_are_set_by_the_titles_publisher_and_seen_by_their_gateway, async |db: TestDb| {

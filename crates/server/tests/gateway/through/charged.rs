@@ -113,7 +113,7 @@ db_test!(c17_the_comparison_finds_what_differs, async |db: TestDb| {
     assert_eq!(rig.settled().await.differences, vec![]);
     rig.db.run("UPDATE exchange SET state = 'voided'").await;
     let found = rig.settled().await.differences;
-    assert_eq!((found.len(), found[0].what.as_str()), (1, "carried out at the authority, not charged here"));
+    assert_eq!((found.len(), found[0].what), (1, "carried out at the authority, not charged here"));
     rig.db.run("UPDATE exchange SET state = 'charged', operator_part = operator_part - 1").await;
     assert_eq!(rig.settled().await.differences[0].what, "title, price or parts differ");
     db.run("DELETE FROM gateway_exchange").await;

@@ -3,6 +3,7 @@
 /// A gateway that has sold `usr-1` an order, and a copy of a medium whose key is paid for; and a copy that was undone.
 pub const CHARGED: &[&str] = &[
     "INSERT INTO gateway (gateway_id, name, share, every_copy, created_at) VALUES ('gwy-1', 'G', 3000, 0, 1)",
+    "INSERT INTO gateway_closed_month (gateway_id, period, closed_at, actor) VALUES ('gwy-1', '1990-01', 9, 'x')",
     "INSERT INTO title (title_id, publisher_id, name, kind, created_at) VALUES ('v', 'p', 'V', 'game', 1)",
     "INSERT INTO orders (user_id, order_id, title_id, device_id, kind, currency, amount, payment, state, actor, created_at, paid_at, exchange_id)
        VALUES ('usr-1', 'ord-7', 'v', 'dev-1', 'purchase', 'EUR', 200, 'gateway', 'paid', 'x', 1, 1, 'x-1')",
@@ -59,7 +60,7 @@ pub const CHARGED: &[&str] = &[
 ];
 
 /// The tables that hold it and nothing else does.
-pub const TABLES: &[&str] = &["gateway_exchange", "gateway"];
+pub const TABLES: &[&str] = &["gateway_exchange", "gateway_settlement", "gateway_closed_month", "gateway"];
 
 const STEPS: &str = "an exchange has what came of it exactly when it was carried out, and times as its state says";
 const RECORDED: &str = "no exchange is decided without its record in the audit log";
@@ -67,6 +68,9 @@ const PAYMENT: &str = "an order is paid through a gateway exactly when it names 
 const WHOLE: &str = "a copy is paid for as a whole, and an exchange or an order pays for one at a time";
 const KEY: &str = "a key that is paid for when it is copied is out for a charge";
 const LOST: &str = "a medium has lost no more copies than were taken back from it";
+const SPLIT: &str = "an exchange is split by the share that it was made under";
+const CLOSED: &str = "a month that is settled is closed";
+const FROZEN: &str = "a month that is settled comes to what its exchanges come to";
 const ORDER_OF: &str = "an order names an exchange that was begun and not refused";
 const COPY_OF: &str = "a copy names an exchange that was begun and not refused";
 const COPY_ORDER: &str = "an order is for a copy exactly when it names medium and request, and open only then";
@@ -99,6 +103,18 @@ pub const PLANTED: &[(&[&str], &str)] = &[
     (&["UPDATE orders SET request_id = NULL WHERE order_id = 'ord-8'"], COPY_ORDER),
     (&["UPDATE orders SET state = 'open' WHERE order_id = 'ord-7'"], COPY_ORDER),
     (&["UPDATE medium SET copies_lost = 2 WHERE medium_id = 'med-7'"], LOST),
+    (&["UPDATE gateway_exchange SET share = 4000 WHERE exchange_id = 'x-1'"], SPLIT),
+    (
+        &["INSERT INTO gateway_settlement (gateway_id, period, currency, charges, refunds, amount, share, closed_at, actor)
+          VALUES ('gwy-1', '1991-01', 'EUR', 0, 0, 0, 0, 9, 'x')"],
+        CLOSED,
+    ),
+    (
+        &["INSERT INTO gateway_settlement (gateway_id, period, currency, charges, refunds, amount, share, closed_at, actor)
+          VALUES ('gwy-1', '1990-01', 'EUR', 1, 0, 200, 60, 9, 'x')"],
+        FROZEN,
+    ),
+    (&["INSERT INTO gateway_closed_month (gateway_id, period, closed_at, actor) VALUES ('gwy-1', '1970-01', 9, 'x')"], FROZEN),
     (&["UPDATE orders SET exchange_id = 'x-9' WHERE order_id = 'ord-7'"], ORDER_OF),
     (&["UPDATE gateway_exchange SET state = 'refused', order_id = NULL WHERE exchange_id = 'x-1'"], ORDER_OF),
     (&["UPDATE grants SET exchange_id = 'x-9' WHERE grant_id = 'grt-7'"], COPY_OF),

@@ -209,7 +209,7 @@ pub fn public(keys: &HolderKeys) -> counterfoil_core::wire::HolderKeys {
 
 pub fn request(server: &TestServer, operation: Operation) -> Request {
     let (request_id, issued_at) = (RequestId(uuid::Uuid::from_bytes(random())), server.app.clock.now());
-    Request { request_id, issued_at, refreshable: false, seal_answer: false, operation }
+    Request { request_id, issued_at, refreshable: false, seal_answer: false, by_gateway: false, operation }
 }
 
 pub fn envelope(server: &TestServer, request: &Request, proofs: &[(&str, Signer<'_>)]) -> Vec<u8> {

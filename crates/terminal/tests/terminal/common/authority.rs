@@ -54,6 +54,8 @@ struct Rotated {
     number: u8,
     /// Whether the first signing key is still listed.
     listed: bool,
+    /// Whether the first signing key vouches for it.
+    stated: bool,
 }
 
 impl Rotated {
@@ -136,6 +138,11 @@ struct Granted {
     state: confirm::GrantState,
 }
 
+/// What keys are from now on, as whoever has the first key says it.
+pub fn stated_by(keys: AuthorityKeys, authority: &str, key: &SigningKey) -> String {
+    sign_compact(KEYS_TYP, "sig-1", &KeysStatement { authority: authority.to_owned(), issued_at: NOW, keys }, key)
+}
+
 impl Authority {
     pub fn new() -> Arc<Self> {
         let sealing = SealingKey::from_seed(&Secret::new([0xA2; 32]));
@@ -153,7 +160,12 @@ impl Authority {
 
     /// New keys from now on, and the first ones used no more; still `listed`, as an authority's own are, or not.
     pub fn rotate(&self, listed: bool) {
-        *self.rotated.lock().unwrap() = Some(Rotated { number: 0xC1, listed });
+        *self.rotated.lock().unwrap() = Some(Rotated { number: 0xC1, listed, stated: false });
+    }
+
+    /// The same, as an authority does it that has the keys before vouch for the new ones.
+    pub fn rotate_stated(&self, listed: bool) {
+        *self.rotated.lock().unwrap() = Some(Rotated { number: 0xC1, listed, stated: true });
     }
 
     /// What it signs with now.
@@ -174,16 +186,16 @@ impl Authority {
             Some(rotated) => ("seal-2", rotated.sealing().public_key().to_string()),
             None => ("seal-1", self.sealing.public_key().to_string()),
         };
-        AuthorityDocument {
-            name: "test-authority".into(),
-            urls: vec!["memory:".into()],
-            license_urls: vec![],
-            contents_urls: vec![],
-            keys: AuthorityKeys {
-                jwks: serde_json::to_value(jwks).unwrap(),
-                sealing: vec![SealingKeyDocument { kid: seal_kid.into(), key: sealing, retired_at: None }],
-            },
+        let sealing = vec![SealingKeyDocument { kid: seal_kid.into(), key: sealing, retired_at: None }];
+        let mut keys = AuthorityKeys { jwks: serde_json::to_value(jwks).unwrap(), sealing, epoch: 0, chain: vec![] };
+        if let Some(rotated) = rotated.filter(|rotated| rotated.stated) {
+            let list = KeyList { keys: vec![ListedKey::new("sig-2", &rotated.signing().verifying_key(), None)] };
+            keys.epoch = 1;
+            let stated = AuthorityKeys { jwks: serde_json::to_value(list).unwrap(), ..keys.clone() };
+            keys.chain = vec![stated_by(stated, "test-authority", &self.signing)];
         }
+        let urls = vec!["memory:".into()];
+        AuthorityDocument { name: "test-authority".into(), urls, license_urls: vec![], contents_urls: vec![], keys }
     }
 
     /// What is asked, as it says to a gateway which asks what is charged for.

@@ -6,6 +6,7 @@ use counterfoil_core::wire::*;
 use counterfoil_core::*;
 use counterfoil_format::content::ObjectName;
 use counterfoil_format::secret::SystemRandom;
+use counterfoil_format::sign::SigningKey;
 use counterfoil_terminal::clock::FixedClock;
 use counterfoil_terminal::io::{Io, model::DiskModel};
 use counterfoil_terminal::transport::{Charged, Elsewhere, Part, Passage, Passed, Transport, TransportError};
@@ -33,6 +34,10 @@ pub enum Lie {
     Ends(u64),
     /// Shows keys of its own beside the authority's.
     Adds,
+    /// Shows keys of its own, and says under the authority's name that they are the next.
+    Forges,
+    /// Shows the document as it was at first.
+    Keeps,
 }
 
 #[derive(Default)]
@@ -46,6 +51,8 @@ pub struct Books {
     pub passages: Vec<(RequestId, Option<CardId>, Option<Money>, bool)>,
     last: Option<String>,
     raised: u64,
+    /// What it was shown by the authority at first.
+    first: Option<AuthorityDocument>,
 }
 
 pub struct Gate {
@@ -81,10 +88,22 @@ fn dropped() -> TransportError {
 impl Transport for Gate {
     fn document(&self) -> std::result::Result<AuthorityDocument, TransportError> {
         let mut document = self.authority.document_of();
-        if self.books.lock().unwrap().lie == Some(Lie::Adds) {
+        let (mut books, shown) = (self.books.lock().unwrap(), document.clone());
+        let lie = books.lie;
+        let first = books.first.get_or_insert(shown).clone();
+        if lie == Some(Lie::Keeps) {
+            return Ok(first);
+        }
+        if matches!(lie, Some(Lie::Adds | Lie::Forges)) {
             let own = counterfoil_format::hpke::SealingKey::from_seed(&counterfoil_format::secret::Secret::new([0xEE; 32]));
             let key = counterfoil_format::hpke::DiffieHellman::public_key(&own).to_string();
             document.keys.sealing.insert(0, SealingKeyDocument { kid: "seal-1".into(), key, retired_at: None });
+        }
+        if lie == Some(Lie::Forges) {
+            let own = SigningKey::from_seed(&counterfoil_format::secret::Secret::new([0xEE; 32]));
+            document.keys.epoch += 1;
+            let stated = AuthorityKeys { chain: vec![], ..document.keys.clone() };
+            document.keys.chain.push(super::authority::stated_by(stated, &document.name, &own));
         }
         Ok(document)
     }
