@@ -52,6 +52,10 @@ impl Consenting {
 fn words(asked: &PriceAsked<'_>) -> String {
     let offer = asked.offer;
     let mut words = format!("{}: {} at {}\nthe account holds {}", offer.name, offer.price, asked.gateway, offer.balance);
+    // What is held does not suffice: the rest comes from there.
+    if let Some(card) = offer.card.as_ref().filter(|_| offer.balance.amount < offer.price.amount) {
+        words += &format!("; the rest is charged to your {card}");
+    }
     if let Some(agreed) = asked.agreed.filter(|agreed| *agreed != offer.price) {
         words += &format!("\nthe price was {agreed}, and has changed");
     }
@@ -92,6 +96,7 @@ mod tests {
             price: money(price),
             balance: money("50 EUR"),
             expires_at: Timestamp(0),
+            card: None,
         };
         consenting.beforehand(&PriceAsked { gateway: "https://shop.example", offer: &offer, agreed: agreed.map(money) })
     }

@@ -12,6 +12,7 @@ pub mod driver;
 pub mod exchange;
 pub mod identity;
 pub mod ledger;
+pub mod payments;
 pub mod proxy;
 pub mod reconcile;
 pub mod router;

@@ -10,16 +10,19 @@ use serde_json::Value;
 
 use super::app::App;
 use super::client::Failed;
-use super::ledger::{self, Balance, Reserved};
+use super::ledger::{self, Balance};
+use super::payments::cover::{self, Covered};
 use super::store::account::{self, AccountRow};
 use super::store::exchange::{self, ExchangeRow, State, posting_id};
 use crate::db::{DbError, Tx};
 use crate::problem::{ApiCode, Problem};
 
+use bind::{Agreed, Bound, bind, bound};
 pub use undo::{Undoing, refunded, undo};
 
 pub(super) use undo::carry_on as undo_again;
 
+mod bind;
 mod undo;
 
 /// How long a request has for a step before the driver takes it up.
@@ -82,14 +85,11 @@ pub async fn run(app: &App, asked: &Asked) -> Result<Answered, Problem> {
         },
     };
     asked.owns(&row)?;
+    let row = if row.state == State::Offered { agree(app, asked, row, now).await? } else { row };
     match row.state {
-        State::Offered => {
-            let row = agree(app, asked, row, now).await?;
-            finish(app, asked, row).await
-        }
         State::Reserved | State::Committing => finish(app, asked, row).await,
         State::Charged | State::Voided => again(app, asked, &row).await,
-        State::Lapsed | State::Undoing | State::Undone => Err(Code::ExchangeEnded.into()),
+        State::Offered | State::Lapsed | State::Undoing | State::Undone => Err(Code::ExchangeEnded.into()),
     }
 }
 
@@ -106,7 +106,8 @@ enum Begun {
     Offered(Box<ExchangeRow>),
 }
 
-/// Hands the envelope in. What costs nothing is carried out at once and leaves nothing here; for the rest a price is offered.
+/// Hands the envelope in. What costs nothing is carried out at once and leaves nothing here; for the rest a price is offered, and bound in the same
+/// transaction where the person has agreed to it already.
 async fn begin(app: &App, asked: &Asked, now: Timestamp) -> Result<Begun, Problem> {
     let step = app.authority.prepare(&asked.prepare()).await?;
     let Some(charge) = offered(&step)? else { return free(step).map(Begun::Free) };
@@ -126,11 +127,16 @@ async fn begin(app: &App, asked: &Asked, now: Timestamp) -> Result<Begun, Proble
         created_at: now,
         changed_at: now,
     };
-    let offer = fresh.clone();
+    let (offer, agreed) = (fresh.clone(), Agreed::of(asked));
     let row = app
         .db
-        .write("offer exchange", account::family(account), async move |tx: &mut Tx| {
+        .write("offer exchange", account::family(account), async move |tx: &mut Tx| -> Result<_, DbError> {
             exchange::offer(tx, &offer).await?;
+            if agreed.pay == Some(offer.charge.price)
+                && let Bound::Reserved(row) = bind(tx, (offer.account, offer.id), &agreed, now).await?
+            {
+                return Ok(Some(*row));
+            }
             exchange::find(tx, offer.id).await
         })
         .await?;
@@ -161,13 +167,28 @@ async fn agree(app: &App, asked: &Asked, row: ExchangeRow, now: Timestamp) -> Re
     if pay != row.charge.price {
         return Err(unagreed(app, Code::PriceChanged, None, &row).await?);
     }
-    match reserve(app, &row, asked, now).await? {
-        Bound::Reserved(row) => Ok(*row),
-        Bound::Short(balance) => {
-            let missing = row.charge.price.amount.saturating_sub(balance.available().unsigned_abs());
-            let detail = format!("{} are missing", Money { amount: missing, ..row.charge.price });
-            Err(unagreed(app, Code::PaymentRefused, Some(detail), &row).await?)
+    match bound(app, asked, &row, None, now).await? {
+        Bound::Reserved(row) | Bound::Ended(row) => Ok(*row),
+        Bound::Short(balance) => covered(app, asked, row, balance, now).await,
+        Bound::Elsewhere => Err(unagreed(app, Code::PriceChanged, None, &row).await?),
+    }
+}
+
+/// Has a kept card promise what the balance is short of, and binds both.
+async fn covered(app: &App, asked: &Asked, row: ExchangeRow, balance: Balance, now: Timestamp) -> Result<ExchangeRow, Problem> {
+    let missing = row.charge.price.amount.saturating_sub(balance.available().unsigned_abs());
+    let promised = match cover::promise(app, &row, Money { amount: missing, ..row.charge.price }).await? {
+        Covered::Promised(payment) => payment,
+        Covered::No { why, hint } => {
+            return Err(Problem { hint: hint.into(), ..unagreed(app, Code::PaymentRefused, Some(why), &row).await? });
         }
+    };
+    let came = bound(app, asked, &row, Some(promised), now).await?;
+    // What was not needed, or did not suffice, is let go.
+    cover::drop_promise(app, promised).await?;
+    match came {
+        Bound::Reserved(row) | Bound::Ended(row) => Ok(*row),
+        Bound::Short(_) => Err(unagreed(app, Code::PaymentRefused, Some("the balance has changed meanwhile".to_owned()), &row).await?),
         Bound::Elsewhere => Err(unagreed(app, Code::PriceChanged, None, &row).await?),
     }
 }
@@ -198,6 +219,7 @@ async fn unagreed(app: &App, code: Code, detail: Option<String>, row: &ExchangeR
         price: row.charge.price,
         balance: balance(app, row).await?,
         expires_at: row.expires_at,
+        card: cover::card(app, row.account).await?.map(|card| card.words()),
     };
     Ok(Problem { status: StatusCode::PAYMENT_REQUIRED, detail, charge: Some(Box::new(charge)), ..code.into() })
 }
@@ -208,39 +230,6 @@ async fn balance(app: &App, row: &ExchangeRow) -> Result<Money, DbError> {
     let held = app.db.read("balance", async move |tx: &mut Tx| ledger::balance(tx, account, &currency).await).await?;
     // The ledger keeps it from being negative.
     Ok(Money { amount: held.available().unsigned_abs(), currency })
-}
-
-enum Bound {
-    Reserved(Box<ExchangeRow>),
-    Short(Balance),
-    /// It stands elsewhere, or at another price, by now.
-    Elsewhere,
-}
-
-async fn reserve(app: &App, row: &ExchangeRow, asked: &Asked, now: Timestamp) -> Result<Bound, DbError> {
-    let (of, pay, card) = ((row.account, row.id), asked.pay, asked.card);
-    let envelope = asked.envelope.to_string();
-    let reserve = async move |tx: &mut Tx| -> Result<Bound, DbError> {
-        let Some(row) = exchange::find(tx, of.1).await? else { return Ok(Bound::Elsewhere) };
-        match row.state {
-            State::Offered if pay == Some(row.charge.price) => {}
-            // Somebody was faster, with the same.
-            State::Reserved | State::Committing => return Ok(Bound::Reserved(Box::new(row))),
-            _ => return Ok(Bound::Elsewhere),
-        }
-        if let Reserved::Short(balance) = ledger::reserve(tx, of.0, posting_id(of.1, "reserve"), of.1, &row.charge, now).await? {
-            return Ok(Bound::Short(balance));
-        }
-        exchange::reseal(tx, of.0, of.1, &envelope).await?;
-        if let Some(card) = card {
-            account::note_card(tx, of.0, card, now).await?;
-        }
-        if !exchange::move_on(tx, of, State::Offered, State::Reserved, Timestamp(now.0 + PATIENCE), now).await? {
-            return Err(tx.conflict("exchange"));
-        }
-        Ok(Bound::Reserved(Box::new(ExchangeRow { state: State::Reserved, envelope: Some(envelope.clone()), ..row })))
-    };
-    app.db.write("reserve charge", account::family(row.account), reserve).await
 }
 
 /// Has it carried out, and answers.
@@ -341,6 +330,7 @@ async fn settle_void(app: &App, row: &ExchangeRow) -> Result<State, DbError> {
             return Ok(false);
         }
         let voided = ledger::void(tx, of.0, posting_id(of.1, "reserve"), posting_id(of.1, "void"), now).await?;
+        cover::let_go(tx, of.0, of.1, now).await?;
         if voided { Ok(true) } else { Err(DbError::Constraint("a charge stands for what the authority has not carried out".to_owned())) }
     };
     if app.db.write("void charge", account::family(row.account), void).await? {
@@ -357,6 +347,10 @@ async fn again(app: &App, asked: &Asked, row: &ExchangeRow) -> Result<Answered, 
             Ok(Answered { answer, charged: Some((row.charge.clone(), balance(app, row).await?)) })
         }
         (State::Voided, ExchangeState::Refused | ExchangeState::Free, Some(answer)) => Ok(Answered { answer, charged: None }),
+        (State::Charged, ExchangeState::Refunded, _) => {
+            refunded(app, row.id).await?;
+            Err(Code::ExchangeEnded.into())
+        }
         (State::Voided, ExchangeState::Committed, _) => Err(Problem::internal(format!(
             "exchange {}: void here, carried out at the authority; `counterfoild gateway reconcile`",
             row.id

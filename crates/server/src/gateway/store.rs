@@ -2,3 +2,6 @@
 
 pub mod account;
 pub mod exchange;
+pub mod payment;
+pub mod payment_card;
+pub mod repayment;

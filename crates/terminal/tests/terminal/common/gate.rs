@@ -62,6 +62,7 @@ impl Gate {
             price,
             balance,
             expires_at: Timestamp(super::authority::NOW.0 + 1),
+            card: None,
         }
     }
 
