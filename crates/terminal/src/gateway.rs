@@ -2,6 +2,7 @@
 //! charges.
 
 pub mod account;
+pub mod payment;
 
 use crate::error::Result;
 use crate::home::Authority;

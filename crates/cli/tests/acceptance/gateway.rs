@@ -12,6 +12,8 @@ use crate::world::{
     Device, Engine, Outcome, World, counterfoild, create_database, drop_database, files_below, files_with, outcome, scenario, wait_until,
 };
 
+mod by_card;
+
 const TITLE: &str = "sky-raider";
 
 /// A gateway's process, with what it keeps.
