@@ -13,6 +13,8 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::units;
 
+mod cards;
+
 /// Your account at a gateway, which is charged for what you copy and buy through it
 #[derive(Subcommand, Debug)]
 pub enum AccountCommand {
@@ -22,6 +24,8 @@ pub enum AccountCommand {
     Show(Show),
     Statement(Statement),
     Voucher(Voucher),
+    TopUp(cards::TopUp),
+    Cards(cards::Cards),
 }
 
 /// Make an account at a gateway, and sign in
@@ -140,6 +144,8 @@ impl AccountCommand {
                 let value = json!({ "exchanges": units::dated(&listed), "more": more });
                 context.output.result(&value, || lines(&listed, more))
             }
+            AccountCommand::TopUp(top_up) => top_up.run(context, &terminal),
+            AccountCommand::Cards(cards) => cards.run(context, &terminal),
             AccountCommand::Voucher(voucher) => {
                 let paid_in = account::redeem(&terminal, &voucher.gateway.url(&terminal)?, &voucher.code)?;
                 context.output.result(&paid_in, || format!("paid in {}; the account holds {}", paid_in.amount, paid_in.balance))

@@ -76,6 +76,10 @@ fn words(asked: &PriceAsked<'_>) -> String {
         (By::Authority, None, Some(Collection::Invoice)) => "\nby invoice".to_owned(),
         _ => String::new(),
     };
+    // What is held does not suffice: the rest comes from there.
+    if let Some(card) = offer.card.as_ref().filter(|_| offer.balance.is_some_and(|balance| balance.amount < offer.price.amount)) {
+        words += &format!("; the rest is charged to your {card}");
+    }
     if let Some(agreed) = asked.agreed.filter(|agreed| *agreed != offer.price) {
         words += &format!("\nthe price was {agreed}, and has changed");
     }
@@ -127,6 +131,7 @@ mod tests {
             price: money(price),
             balance: money("50 EUR"),
             expires_at: Timestamp(0),
+            card: None,
         };
         consenting.beforehand(&PriceAsked { at: "https://shop.example", offer: &Price::from(offer), agreed: agreed.map(money) })
     }

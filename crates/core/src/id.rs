@@ -232,6 +232,10 @@ id!(
     PostingId, "pst"
 );
 id!(
+    /// A payment by card at a gateway. Drawn by whoever wants to pay, so that it is one payment however often it is asked for.
+    PaymentId, "pay"
+);
+id!(
     /// Something for a device to do, in its inbox.
     JobId, "job"
 );

@@ -19,7 +19,7 @@ pub mod wire;
 
 pub use id::{
     AccountId, CardId, ContentsServerId, DeliveryId, DeviceId, DriveId, EntitlementId, GatewayId, GrantId, HolderId, JobId, LicenseId,
-    OrderId, PostingId, ProviderId, ReissueId, RepairId, RequestId, TransactionId, UploadId, UserId, WebhookId,
+    OrderId, PaymentId, PostingId, ProviderId, ReissueId, RepairId, RequestId, TransactionId, UploadId, UserId, WebhookId,
 };
 pub use license::{License, LicensedDevice};
 pub use medium::{BatchId, MediumId};

@@ -14,6 +14,7 @@ pub mod exchange;
 pub mod identity;
 pub mod ledger;
 pub mod operator;
+pub mod payments;
 pub mod post;
 pub mod proxy;
 pub mod reconcile;

@@ -99,6 +99,8 @@ problem_codes! {
     UrlExpired = 403 "url_expired", "this address was good for a while that is over", "Ask the authority for the object again: it answers with a fresh address.";
     /// A gateway's own authority.
     AuthorityUnavailable = 503 "authority_unavailable", "the authority does not answer the gateway", "Repeat the request unchanged, by the same exchange ID: nothing is charged twice, and nothing is charged for what was not granted.";
+    /// A gateway's own payment provider.
+    PaymentsUnavailable = 503 "payments_unavailable", "the payment provider does not answer the gateway", "Repeat the request unchanged: nothing is paid twice, and nothing is taken from a card for what was not granted.";
     /// The disk of the contents is full.
     StorageFull = 507 "storage_full", "there is no space left for contents", "The operator must make room; nothing was stored.";
 }

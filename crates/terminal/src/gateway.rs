@@ -1,6 +1,7 @@
 //! A gateway between this terminal and its authority (C16, C17): whether there is one, and who is signed in there.
 
 pub mod account;
+pub mod payment;
 
 use crate::error::Result;
 use crate::home::Authority;

@@ -31,6 +31,9 @@ pub struct Price {
     /// What is there in that currency: on the account, or of what the authority was paid in advance, where it is paid from there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub balance: Option<Money>,
+    /// The payment card, in words, that a gateway charges with what the account is short of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub card: Option<String>,
     /// How it is paid to the authority.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payment: Option<Collection>,
@@ -41,8 +44,8 @@ pub struct Price {
 
 impl From<ChargeOnOffer> for Price {
     fn from(offer: ChargeOnOffer) -> Self {
-        let ChargeOnOffer { title, name, price, balance, expires_at } = offer;
-        Self { by: By::Gateway, title, name, price, balance: Some(balance), payment: None, expires_at: Some(expires_at) }
+        let ChargeOnOffer { title, name, price, balance, expires_at, card } = offer;
+        Self { by: By::Gateway, title, name, price, balance: Some(balance), card, payment: None, expires_at: Some(expires_at) }
     }
 }
 
@@ -59,7 +62,7 @@ impl Price {
         let held = offer.balance.iter().find(|held| held.currency == price.currency).copied();
         let balance = (offer.payment == Collection::Balance).then(|| held.unwrap_or(Money { amount: 0, ..price }));
         let (title, name) = (offer.title.clone(), offer.name.clone());
-        Ok(Self { by: By::Authority, title, name, price, balance, payment: Some(offer.payment), expires_at: None })
+        Ok(Self { by: By::Authority, title, name, price, balance, card: None, payment: Some(offer.payment), expires_at: None })
     }
 }
 

@@ -13,6 +13,8 @@ use crate::world::{
     wait_until,
 };
 
+mod by_card;
+
 pub const TITLE: &str = "sky-raider";
 
 /// A gateway's process, with what it keeps.

@@ -146,6 +146,9 @@ pub struct ChargeOnOffer {
     pub balance: Money,
     /// Until when the price stands.
     pub expires_at: Timestamp,
+    /// The payment card that is charged with what the balance is short of, in words, where one is kept.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub card: Option<String>,
 }
 
 /// What a gateway asks a certificate for (RFC 2986), and proves to be the one that is meant with.

@@ -20,6 +20,7 @@ mod init;
 mod migrate;
 mod money;
 mod operator;
+mod payments;
 mod reconcile;
 mod serve;
 
@@ -67,6 +68,14 @@ pub enum Command {
     /// Note that the bank has taken a top-up back: the rest of it goes, and what it paid for ends
     #[command(after_help = "Example:\n  counterfoild gateway chargeback pst-… --fee \"15.00 EUR\"")]
     Chargeback(money::Chargeback),
+    /// List payments by card, and where each stands
+    #[command(after_help = "Example:\n  counterfoild gateway payments --open")]
+    Payments(payments::Payments),
+    /// Give what is left of a payment back to its card
+    #[command(
+        after_help = "Examples:\n  counterfoild gateway repay pay-…\n  counterfoild gateway repay pay-… --amount \"5.00 EUR\" --note \"as asked\""
+    )]
+    Repay(payments::Repay),
     /// Show what the books hold and what is overdue, and check them
     #[command(after_help = "Example:\n  counterfoild gateway books --check")]
     Books(books::Books),
@@ -101,6 +110,8 @@ impl Command {
             Self::Settle(settle) => settle.run(global).await,
             Self::Refund(refund) => refund.run(global).await,
             Self::Chargeback(chargeback) => chargeback.run(global).await,
+            Self::Payments(payments) => payments.run(global).await,
+            Self::Repay(repay) => repay.run(global).await,
             Self::Books(books) => books.run(global).await,
             Self::Operator(command) => command.run(global).await,
             Self::Reconcile(reconcile) => reconcile.run(global).await,

@@ -3,4 +3,5 @@
 pub mod accounts;
 pub mod exchange;
 pub mod ledger;
+pub mod payments;
 pub mod server;

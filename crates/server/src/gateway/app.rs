@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 
 use super::client::Authority;
 use super::config::Config;
+use super::payments::Payments;
 use crate::clock::{Clock, Rng};
 use crate::db::Db;
 use crate::mail::Relay;
@@ -31,6 +32,8 @@ pub struct Parts {
     pub relay: Option<Relay>,
     /// How terminals reach it, best first.
     pub urls: Vec<String>,
+    /// The way to the payment provider, where one is configured.
+    pub payments: Option<Payments>,
     /// Wakes the driver, where something was left for it.
     pub left: Notify,
 }

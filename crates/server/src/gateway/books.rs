@@ -41,6 +41,8 @@ pub struct Totals {
     pub fees: i64,
     /// Redeemed of vouchers.
     pub vouchers: i64,
+    /// Held by a payment provider, or promised by cards.
+    pub receivable: i64,
 }
 
 /// What each book holds, by currency.
@@ -52,7 +54,8 @@ pub async fn totals(tx: &mut Tx) -> Result<Vec<Totals>, DbError> {
         "SELECT currency, COUNT(*), CAST(SUM(CASE WHEN kind = 'reserve' THEN 0 ELSE customer END) AS BIGINT), CAST(SUM(reserved) AS BIGINT),
            CAST(SUM(CASE WHEN kind = 'reserve' THEN 0 ELSE operator END) AS BIGINT),
            CAST(SUM(CASE WHEN kind = 'reserve' THEN 0 ELSE gateway END) AS BIGINT),
-           CAST(SUM(cash) AS BIGINT), CAST(SUM(fees) AS BIGINT), CAST(SUM(vouchers) AS BIGINT) FROM posting GROUP BY currency ORDER BY currency",
+           CAST(SUM(cash) AS BIGINT), CAST(SUM(fees) AS BIGINT), CAST(SUM(vouchers) AS BIGINT), CAST(SUM(receivable) AS BIGINT)
+         FROM posting GROUP BY currency ORDER BY currency",
     )
     .all()
     .await
@@ -62,7 +65,8 @@ impl FromRow for Totals {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
         let (currency, postings, customers, reserved) = (row.column()?, row.column()?, row.column()?, row.column()?);
         let (operator, gateway, cash, fees) = (row.column()?, row.column()?, row.column()?, row.column()?);
-        Ok(Self { currency, postings, customers, reserved, operator, gateway, cash, fees, vouchers: row.column()? })
+        let (vouchers, receivable) = (row.column()?, row.column()?);
+        Ok(Self { currency, postings, customers, reserved, operator, gateway, cash, fees, vouchers, receivable })
     }
 }
 
@@ -147,7 +151,8 @@ const INVARIANTS: &[(&str, &str)] = &[
         "a charge is undone in full",
         "SELECT u.posting_id FROM posting u LEFT JOIN posting c ON c.account_id = u.account_id AND c.posting_id = u.refers_to
          WHERE (u.kind = 'refund' OR (u.kind = 'chargeback' AND u.exchange_id IS NOT NULL)) AND (c.posting_id IS NULL OR c.kind <> 'charge'
-           OR u.operator <> -c.operator OR u.gateway <> -c.gateway OR u.customer + u.cash <> -c.customer OR u.customer < 0 OR u.cash < 0
+           OR u.operator <> -c.operator OR u.gateway <> -c.gateway OR u.customer + u.cash + u.receivable <> -c.customer OR u.customer < 0 OR u.cash < 0
+           OR u.receivable < 0
            OR u.currency <> c.currency) LIMIT $1",
     ),
     (
@@ -168,7 +173,7 @@ const INVARIANTS: &[(&str, &str)] = &[
         "SELECT l.lot_id FROM lot l LEFT JOIN (SELECT f.account_id, f.lot_id, SUM(f.amount) AS spent FROM funding f
              LEFT JOIN posting a ON a.account_id = f.account_id AND a.refers_to = f.posting_id
              LEFT JOIN posting u ON u.account_id = a.account_id AND u.refers_to = a.posting_id
-             WHERE (a.kind IS NULL OR a.kind <> 'void') AND u.posting_id IS NULL GROUP BY f.account_id, f.lot_id) s
+             WHERE (a.kind IS NULL OR NOT (a.kind = 'void' OR a.kind = 'repayment_failed' AND a.customer > 0)) AND u.posting_id IS NULL GROUP BY f.account_id, f.lot_id) s
            ON s.account_id = l.account_id AND s.lot_id = l.lot_id
          WHERE l.remaining <> CASE WHEN l.ended_at IS NULL THEN l.amount - COALESCE(s.spent, 0) ELSE 0 END LIMIT $1",
     ),
@@ -178,19 +183,19 @@ const INVARIANTS: &[(&str, &str)] = &[
            WHERE l.account_id = b.account_id AND l.currency = b.currency GROUP BY l.account_id), 0) LIMIT $1",
     ),
     (
-        "a lot has ended exactly when the bank has taken it back",
+        "a lot has ended exactly when the bank has taken it back, or its card was let go",
         "SELECT l.lot_id FROM lot l LEFT JOIN posting t ON t.account_id = l.account_id AND t.refers_to = l.lot_id
-         WHERE (l.ended_at IS NULL) <> (t.posting_id IS NULL) OR (t.posting_id IS NOT NULL AND t.kind <> 'chargeback') LIMIT $1",
+         WHERE (l.ended_at IS NULL) <> (t.posting_id IS NULL) OR (t.posting_id IS NOT NULL AND t.kind NOT IN ('chargeback', 'release')) LIMIT $1",
     ),
     (
         "the bank got back what was left of its lots, and what they had paid for and was undone",
-        "SELECT p.account_id FROM (SELECT account_id, currency, SUM(cash) AS returned FROM posting WHERE kind IN ('void', 'refund', 'chargeback')
+        "SELECT p.account_id FROM (SELECT account_id, currency, SUM(cash + receivable) AS returned FROM posting WHERE kind IN ('void', 'refund', 'chargeback', 'release')
              GROUP BY account_id, currency) p
            LEFT JOIN (SELECT l.account_id, l.currency, SUM(l.amount) - SUM(COALESCE(s.spent, 0)) AS due FROM lot l
              LEFT JOIN (SELECT f.account_id, f.lot_id, SUM(f.amount) AS spent FROM funding f
                LEFT JOIN posting a ON a.account_id = f.account_id AND a.refers_to = f.posting_id
                LEFT JOIN posting u ON u.account_id = a.account_id AND u.refers_to = a.posting_id
-               WHERE (a.kind IS NULL OR a.kind <> 'void') AND u.posting_id IS NULL GROUP BY f.account_id, f.lot_id) s
+               WHERE (a.kind IS NULL OR NOT (a.kind = 'void' OR a.kind = 'repayment_failed' AND a.customer > 0)) AND u.posting_id IS NULL GROUP BY f.account_id, f.lot_id) s
              ON s.account_id = l.account_id AND s.lot_id = l.lot_id WHERE l.ended_at IS NOT NULL GROUP BY l.account_id, l.currency) d
            ON d.account_id = p.account_id AND d.currency = p.currency WHERE p.returned <> COALESCE(d.due, 0) LIMIT $1",
     ),
@@ -222,6 +227,29 @@ const INVARIANTS: &[(&str, &str)] = &[
          WHERE (v.booked_at IS NOT NULL AND p.posting_id IS NULL) OR p.customer <> v.amount OR p.currency <> v.currency
          UNION ALL SELECT p.posting_id FROM posting p WHERE p.kind = 'voucher' AND (SELECT COUNT(*) FROM voucher v
            WHERE v.account_id = p.account_id AND v.posting_id = p.posting_id) <> 1 LIMIT $1",
+    ),
+    (
+        "a payment by card is booked as far as it has come, for what was taken of it",
+        "SELECT m.payment_id FROM payment m LEFT JOIN posting p ON p.account_id = m.account_id AND p.posting_id = m.posting_id AND p.kind = 'top_up'
+           LEFT JOIN lot l ON l.account_id = p.account_id AND l.lot_id = p.posting_id
+         WHERE (m.state IN ('held', 'capturing', 'succeeded', 'lost')) <> (p.posting_id IS NOT NULL)
+             AND NOT (m.state IN ('cancelling', 'cancelled') AND l.ended_at IS NOT NULL)
+           OR p.customer <> m.taken OR p.receivable <> -m.taken OR p.currency <> m.currency OR m.taken > m.amount
+           OR (m.state = 'lost' AND l.ended_at IS NULL) LIMIT $1",
+    ),
+    (
+        "what a payment provider holds is of a payment, or of what its holder objected to",
+        "SELECT p.posting_id FROM posting p WHERE p.kind = 'top_up' AND p.receivable <> 0
+           AND NOT EXISTS (SELECT 1 FROM payment m WHERE m.account_id = p.account_id AND m.posting_id = p.posting_id)
+           AND NOT EXISTS (SELECT 1 FROM dispute d WHERE d.account_id = p.account_id AND (d.credit_id = p.posting_id OR d.won_id = p.posting_id)) LIMIT $1",
+    ),
+    (
+        "what goes back to a card is booked, and booked back where it did not get there",
+        "SELECT b.posting_id FROM repayment b LEFT JOIN posting p ON p.account_id = b.account_id AND p.posting_id = b.posting_id AND p.kind = 'repayment'
+           LEFT JOIN posting f ON f.account_id = b.account_id AND f.refers_to = b.posting_id
+         WHERE p.posting_id IS NULL OR p.customer <> -b.amount OR p.receivable <> b.amount OR (b.state = 'failed') <> (f.posting_id IS NOT NULL)
+         UNION ALL SELECT p.posting_id FROM posting p WHERE p.kind = 'repayment'
+           AND NOT EXISTS (SELECT 1 FROM repayment b WHERE b.account_id = p.account_id AND b.posting_id = p.posting_id) LIMIT $1",
     ),
     (
         "nothing is booked into a month after it was closed",

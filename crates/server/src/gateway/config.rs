@@ -41,6 +41,8 @@ pub struct Config {
     pub alerts: Alerts,
     /// How mail reaches people.
     pub mail: Mail,
+    /// Payment by card.
+    pub payments: Payments,
     /// Logs.
     pub log: Log,
     /// Limits.
@@ -58,6 +60,7 @@ impl Default for Config {
             operator: Operator::default(),
             alerts: Alerts::default(),
             mail: Mail::default(),
+            payments: Payments::default(),
             log: Log::default(),
             limits: Limits::default(),
         }
@@ -132,6 +135,71 @@ pub struct Accounts {
 impl Default for Accounts {
     fn default() -> Self {
         Self { open: true, attempts_per_second: 1, attempts_burst: 20 }
+    }
+}
+
+/// `[payments]`: by card, through Stripe. Without a secret key, none is taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Payments {
+    /// The secret key, in a file of its own.
+    pub secret_key_file: Option<PathBuf>,
+    /// What its messages are signed with, in a file of its own; without, none are taken, and payments are looked at a little later.
+    pub webhook_secret_file: Option<PathBuf>,
+    /// What browsers name this gateway by.
+    pub publishable_key: String,
+    /// The provider's API.
+    pub api_url: String,
+    /// The provider's script, which takes the card in the browser.
+    pub script_url: String,
+    /// How long a step may take.
+    pub timeout_seconds: u64,
+    /// The least that a card is charged with, in minor units.
+    pub least: u64,
+    /// The most that is paid in by card at once, in minor units.
+    pub most: u64,
+}
+
+impl Default for Payments {
+    fn default() -> Self {
+        Self {
+            secret_key_file: None,
+            webhook_secret_file: None,
+            publishable_key: String::new(),
+            api_url: "https://api.stripe.com".to_owned(),
+            script_url: "https://js.stripe.com/v3/".to_owned(),
+            timeout_seconds: 10,
+            least: 100,
+            most: 50_000,
+        }
+    }
+}
+
+impl Payments {
+    /// How long a step may take.
+    pub fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout_seconds)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let wrong = |key, reason: &str| Err(ConfigError::Value { key, reason: reason.to_owned() });
+        let guarded = |url: &str| {
+            let host = reqwest::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default();
+            url.starts_with("https://") || (url.starts_with("http://") && matches!(host.as_str(), "127.0.0.1" | "localhost" | "[::1]"))
+        };
+        if !guarded(&self.api_url) || self.api_url.ends_with('/') {
+            return wrong("payments.api_url", "it begins with https:// (http:// on this machine only) and does not end with /");
+        }
+        if !guarded(&self.script_url) {
+            return wrong("payments.script_url", "it begins with https:// (http:// on this machine only)");
+        }
+        if self.secret_key_file.is_some() && self.publishable_key.is_empty() {
+            return wrong("payments.publishable_key", "browsers need it, beside the secret key");
+        }
+        if self.timeout_seconds == 0 || self.least == 0 || self.least > self.most {
+            return wrong("payments", "timeout_seconds and least are at least 1, and most is not less than least");
+        }
+        Ok(())
     }
 }
 
@@ -240,6 +308,7 @@ impl Config {
         if self.tls.cert_file.is_some() != self.tls.key_file.is_some() {
             return wrong("tls", "cert_file and key_file belong together");
         }
+        self.payments.check()?;
         if self.limits.body_bytes < 64 * 1024 {
             return wrong("limits.body_bytes", "an envelope may have 64 KiB");
         }
@@ -260,7 +329,9 @@ impl Config {
     fn relative_to(mut self, directory: &Path) -> Self {
         let place = |path: &mut PathBuf| *path = directory.join(&*path);
         place(&mut self.authority.identity_file);
-        for path in [&mut self.tls.cert_file, &mut self.tls.key_file, &mut self.database.url_file, &mut self.mail.smtp_url_file] {
+        let Payments { secret_key_file, webhook_secret_file, .. } = &mut self.payments;
+        let (tls, mail) = (&mut self.tls, &mut self.mail.smtp_url_file);
+        for path in [&mut tls.cert_file, &mut tls.key_file, &mut self.database.url_file, mail, secret_key_file, webhook_secret_file] {
             path.iter_mut().for_each(place);
         }
         if let Some(path) = self.database.url.strip_prefix("sqlite:") {
@@ -326,6 +397,8 @@ mod tests {
             "[alerts]\nto = [\"nobody\"]",
             "[alerts]\nstuck_minutes = 0",
             "[mail]\nsmtp_url = \"smtp://localhost\"",
+            "[payments]\nsecret_key_file = \"x\"",
+            "[payments]\napi_url = \"http://stripe.example\"",
         ] {
             assert!(Config::parse(text, HashMap::new()).is_err(), "{text}");
         }

@@ -12,6 +12,7 @@ use super::app::App;
 use super::chargeback;
 use super::client::Failed;
 use super::exchange::{self as steps, carry_out};
+use super::payments;
 use super::store::account;
 use super::store::exchange::{self, ExchangeRow, State};
 use super::vouchers;
@@ -66,6 +67,7 @@ pub async fn turn(app: &App) -> Result<usize, DbError> {
     let ended = stream::iter(due).map(|row| drive(app, row)).buffer_unordered(TURN.1).collect::<Vec<_>>().await;
     let ended: Vec<bool> = ended.into_iter().collect::<Result<_, _>>()?;
     vouchers::finish(&app.db, now).await?;
+    payments::drive::turn(app).await?;
     chargeback::finish(app).await?;
     figures(app).await?;
     Ok(ended.into_iter().filter(|ended| *ended).count())

@@ -10,17 +10,20 @@ use serde_json::Value;
 
 use super::app::App;
 use super::client::Failed;
-use super::ledger::{self, Balance, Reserved};
+use super::ledger::{self, Balance};
+use super::payments::cover::{self, Covered};
 use super::store::account::{self, AccountRow};
 use super::store::exchange::{self, ExchangeRow, State, posting_id};
 use super::store::mail::{self, Letter};
 use crate::db::{DbError, Tx};
 use crate::problem::{ApiCode, Problem};
 
+use bind::{Agreed, Bound, bind, bound};
 pub use undo::{Undoing, refunded, undo};
 
 pub(super) use undo::carry_on as undo_again;
 
+mod bind;
 mod undo;
 
 /// How long a request has for a step before the driver takes it up.
@@ -165,15 +168,28 @@ async fn agree(app: &App, asked: &Asked, row: ExchangeRow, now: Timestamp) -> Re
     if pay != row.charge.price {
         return Err(unagreed(app, Code::PriceChanged, None, &row).await?);
     }
-    let (of, agreed) = ((row.account, row.id), Agreed::of(asked));
-    let reserve = async move |tx: &mut Tx| bind(tx, of, &agreed, now).await;
-    match app.db.write("reserve charge", account::family(row.account), reserve).await? {
+    match bound(app, asked, &row, None, now).await? {
         Bound::Reserved(row) | Bound::Ended(row) => Ok(*row),
-        Bound::Short(balance) => {
-            let missing = row.charge.price.amount.saturating_sub(balance.available().unsigned_abs());
-            let detail = format!("{} are missing", Money { amount: missing, ..row.charge.price });
-            Err(unagreed(app, Code::PaymentRefused, Some(detail), &row).await?)
+        Bound::Short(balance) => covered(app, asked, row, balance, now).await,
+        Bound::Elsewhere => Err(unagreed(app, Code::PriceChanged, None, &row).await?),
+    }
+}
+
+/// Has a kept card promise what the balance is short of, and binds both.
+async fn covered(app: &App, asked: &Asked, row: ExchangeRow, balance: Balance, now: Timestamp) -> Result<ExchangeRow, Problem> {
+    let missing = row.charge.price.amount.saturating_sub(balance.available().unsigned_abs());
+    let promised = match cover::promise(app, &row, Money { amount: missing, ..row.charge.price }).await? {
+        Covered::Promised(payment) => payment,
+        Covered::No { why, hint } => {
+            return Err(Problem { hint: hint.into(), ..unagreed(app, Code::PaymentRefused, Some(why), &row).await? });
         }
+    };
+    let came = bound(app, asked, &row, Some(promised), now).await?;
+    // What was not needed, or did not suffice, is let go.
+    cover::drop_promise(app, promised).await?;
+    match came {
+        Bound::Reserved(row) | Bound::Ended(row) => Ok(*row),
+        Bound::Short(_) => Err(unagreed(app, Code::PaymentRefused, Some("the balance has changed meanwhile".to_owned()), &row).await?),
         Bound::Elsewhere => Err(unagreed(app, Code::PriceChanged, None, &row).await?),
     }
 }
@@ -204,6 +220,7 @@ async fn unagreed(app: &App, code: Code, detail: Option<String>, row: &ExchangeR
         price: row.charge.price,
         balance: balance(app, row).await?,
         expires_at: row.expires_at,
+        card: cover::card(app, row.account).await?.map(|card| card.words()),
     };
     Ok(Problem { status: StatusCode::PAYMENT_REQUIRED, detail, charge: Some(Box::new(charge)), ..code.into() })
 }
@@ -214,52 +231,6 @@ async fn balance(app: &App, row: &ExchangeRow) -> Result<Money, DbError> {
     let held = app.db.read("balance", async move |tx: &mut Tx| ledger::balance(tx, account, &currency).await).await?;
     // The ledger keeps it from being negative.
     Ok(Money { amount: held.available().unsigned_abs(), currency })
-}
-
-/// What a person has agreed to, and what is handed in for it.
-struct Agreed {
-    pay: Option<Money>,
-    card: Option<CardId>,
-    envelope: String,
-}
-
-impl Agreed {
-    fn of(asked: &Asked) -> Self {
-        Self { pay: asked.pay, card: asked.card, envelope: asked.envelope.to_string() }
-    }
-}
-
-enum Bound {
-    Reserved(Box<ExchangeRow>),
-    Short(Balance),
-    /// Another request of the same exchange has brought it to its end meanwhile.
-    Ended(Box<ExchangeRow>),
-    /// It stands elsewhere, or at another price, by now.
-    Elsewhere,
-}
-
-/// Binds the price in the balance. Whoever binds it asks the authority next, so the exchange is committing from this transaction on: one commit less
-/// than a state between them would cost, and to whoever finds it after a crash the two are the same.
-async fn bind(tx: &mut Tx, of: (AccountId, RequestId), agreed: &Agreed, now: Timestamp) -> Result<Bound, DbError> {
-    let Some(row) = exchange::find(tx, of.1).await?.filter(|row| row.account == of.0) else { return Ok(Bound::Elsewhere) };
-    match row.state {
-        State::Offered if agreed.pay == Some(row.charge.price) => {}
-        // Somebody was faster, with the same.
-        State::Reserved | State::Committing => return Ok(Bound::Reserved(Box::new(row))),
-        State::Charged | State::Voided => return Ok(Bound::Ended(Box::new(row))),
-        State::Offered | State::Lapsed | State::Undoing | State::Undone => return Ok(Bound::Elsewhere),
-    }
-    if let Reserved::Short(balance) = ledger::reserve(tx, of.0, posting_id(of.1, "reserve"), of.1, &row.charge, now).await? {
-        return Ok(Bound::Short(balance));
-    }
-    exchange::reseal(tx, of.0, of.1, &agreed.envelope).await?;
-    if let Some(card) = agreed.card {
-        account::note_card(tx, of.0, card, now).await?;
-    }
-    if !exchange::move_on(tx, of, State::Offered, State::Committing, Timestamp(now.0 + PATIENCE), now).await? {
-        return Err(tx.conflict("exchange"));
-    }
-    Ok(Bound::Reserved(Box::new(ExchangeRow { state: State::Committing, envelope: Some(agreed.envelope.clone()), ..row })))
 }
 
 /// Has it carried out, and answers.
@@ -366,6 +337,7 @@ async fn settle_void(app: &App, row: &ExchangeRow) -> Result<State, DbError> {
             return Ok(false);
         }
         let voided = ledger::void(tx, of.0, posting_id(of.1, "reserve"), posting_id(of.1, "void"), now).await?;
+        cover::let_go(tx, of.0, of.1, now).await?;
         if voided { Ok(true) } else { Err(DbError::Constraint("a charge stands for what the authority has not carried out".to_owned())) }
     };
     if app.db.write("void charge", account::family(row.account), void).await? {

@@ -15,9 +15,11 @@ use crate::db::{DbError, Tx};
 use lots::Given;
 use posting::{Entries, Kind, Posting};
 
+pub use card::{Repaid, release, repay, repayment_failed};
 pub use lots::{Funded, Taken, account_of, funded_by, take_back};
 pub use period::Period;
 
+mod card;
 mod lots;
 pub mod period;
 pub mod posting;
@@ -76,6 +78,8 @@ pub enum Source {
         /// At most the amount.
         fee: u64,
     },
+    /// A payment provider holds it, or has it promised by a card; what it asks for that is a [`fee`]. It may be taken back by the bank.
+    Card,
     /// A voucher, which was paid for when it was bought.
     Voucher,
 }
@@ -89,7 +93,7 @@ pub enum ToppedUp {
     Unfit,
 }
 
-/// Adds to an account's balance: customer against cash (and fees), or against vouchers. It becomes a lot, which charges are paid from, oldest first.
+/// Adds to an account's balance: customer against cash (and fees), against what a payment provider holds, or against vouchers. It becomes a lot, which charges are paid from, oldest first.
 ///
 /// # Errors
 /// A failure of the database; an account that there is not is `Constraint`.
@@ -100,6 +104,7 @@ pub async fn top_up(tx: &mut Tx, account: AccountId, top_up: &TopUp, now: Timest
     let Some(amount) = minor(top_up.money.amount).filter(|amount| *amount > 0) else { return Ok(ToppedUp::Unfit) };
     let (kind, entries) = match top_up.source {
         Source::Voucher => (Kind::Voucher, Entries { customer: amount, vouchers: -amount, ..Entries::default() }),
+        Source::Card => (Kind::TopUp, Entries { customer: amount, receivable: -amount, ..Entries::default() }),
         Source::Cash { fee } => match minor(fee).filter(|fee| *fee <= amount) {
             Some(fee) => (Kind::TopUp, Entries { customer: amount, cash: fee - amount, fees: -fee, ..Entries::default() }),
             None => return Ok(ToppedUp::Unfit),
@@ -170,9 +175,9 @@ pub async fn void(tx: &mut Tx, account: AccountId, pending: PostingId, posting: 
         return Ok(answer == posting);
     }
     let reserved = reserved.posting;
-    let Given { bank, .. } = lots::to_give_back(tx, account, pending).await?;
-    let place = posting::change(tx, account, reserved.currency, -bank, -reserved.reserved).await?;
-    let entries = Entries { customer: -bank, cash: bank, ..Entries::default() };
+    let Given { bank, provider, .. } = lots::to_give_back(tx, account, pending).await?;
+    let place = posting::change(tx, account, reserved.currency, -bank - provider, -reserved.reserved).await?;
+    let entries = Entries { customer: -bank - provider, cash: bank, receivable: provider, ..Entries::default() };
     let void = Posting { entries, reserved: -reserved.reserved, ..reserved.answered(posting, Kind::Void) };
     void.write(tx, account, &place.ok_or_else(|| broken("less is reserved than was"))?, now).await?;
     lots::give_back(tx, account, pending).await?;
@@ -200,31 +205,50 @@ pub async fn undo(
     }
     let charged = charged.posting;
     let pending = charged.refers_to.ok_or_else(|| broken("a charge refers to what was reserved"))?;
-    let Given { customer, bank } = lots::to_give_back(tx, account, pending).await?;
+    let Given { customer, bank, provider } = lots::to_give_back(tx, account, pending).await?;
     let kind = match why {
         UndoReason::Refund => Kind::Refund,
         UndoReason::Chargeback => Kind::Chargeback,
     };
     let place = posting::change(tx, account, charged.currency, customer, 0).await?;
     let Entries { operator, gateway, .. } = charged.entries;
-    let entries = Entries { customer, cash: bank, operator: -operator, gateway: -gateway, ..Entries::default() };
+    let entries = Entries { customer, cash: bank, receivable: provider, operator: -operator, gateway: -gateway, ..Entries::default() };
     let undone = Posting { entries, note: note.to_owned(), ..charged.answered(posting, kind) };
     undone.write(tx, account, &place.ok_or_else(|| broken("a balance is missing"))?, now).await?;
     lots::give_back(tx, account, pending).await?;
     Ok(true)
 }
 
-/// Books what the bank asks for itself, such as for a chargeback: fees against cash, in the account's journal but not at its cost.
+/// Who asks for a fee, and so where it is taken from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Payee {
+    /// The bank: from cash.
+    Bank,
+    /// A payment provider: from what it holds.
+    Provider,
+}
+
+/// Books what the bank or a payment provider asks for itself, such as for a chargeback, in the account's journal but not at its cost.
 ///
 /// # Errors
 /// A failure of the database; `Constraint` where the account never held that currency.
-pub async fn fee(tx: &mut Tx, account: AccountId, posting: PostingId, fee: Money, note: &str, now: Timestamp) -> Result<(), DbError> {
+pub async fn fee(
+    tx: &mut Tx,
+    account: AccountId,
+    posting: PostingId,
+    (payee, fee): (Payee, Money),
+    note: &str,
+    now: Timestamp,
+) -> Result<(), DbError> {
     if posting::exists(tx, account, posting).await? {
         return Ok(());
     }
     let amount = minor(fee.amount).ok_or_else(|| broken("a fee is too high"))?;
     let place = posting::change(tx, account, fee.currency, 0, 0).await?.ok_or_else(|| broken("a balance is missing"))?;
-    let entries = Entries { fees: -amount, cash: amount, ..Entries::default() };
+    let entries = match payee {
+        Payee::Bank => Entries { fees: -amount, cash: amount, ..Entries::default() },
+        Payee::Provider => Entries { fees: -amount, receivable: amount, ..Entries::default() },
+    };
     let booked = Posting { entries, note: note.to_owned(), ..Posting::new(posting, fee.currency, Kind::Fee) };
     booked.write(tx, account, &place, now).await
 }

@@ -8,7 +8,7 @@ use utoipa::openapi::security::SecurityRequirement;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 
-use super::api::{accounts, exchange, ledger, server};
+use super::api::{accounts, exchange, ledger, payments, server};
 use super::app::App;
 use super::auth::{self, Admit};
 use super::{proxy, web};
@@ -33,6 +33,11 @@ fn table<'a>(app: &'a App, attempts: &Limits) -> Table<'a> {
         .on("/v1/account/statement", Admit::Account, routes!(ledger::statement))
         .on("/v1/account/charges/{exchange}", Admit::Account, routes!(ledger::charge))
         .on("/v1/account/vouchers", Admit::Account, routes!(ledger::redeem))
+        .on("/v1/account/top-ups", Admit::Account, routes!(payments::begin))
+        .on("/v1/account/top-ups/{payment}", Admit::Account, routes!(payments::show))
+        .on("/v1/account/payment-cards", Admit::Account, routes!(payments::cards))
+        .on("/v1/account/payment-cards/{card}", Admit::Account, routes!(payments::remove_card))
+        .on("/v1/payments/messages", Admit::Public, routes!(payments::told))
         .on("/metrics", Admit::Public, routes!(server::scrape))
         .on("/openapi.json", Admit::Public, routes!(description::document))
 }

@@ -14,6 +14,7 @@ use super::client::{self, Authority};
 use super::config::Config;
 use super::identity::IdentityError;
 use super::operator::{self, Desk};
+use super::payments::Payments;
 use super::{alerts, driver, post, router};
 use crate::clock::{Clock, Rng};
 use crate::db::{Db, Tx};
@@ -52,8 +53,8 @@ pub async fn assemble(config: Config, address: SocketAddr, db: Db, clock: Clock,
     let authority = Authority::open(&config.authority, &clock)?;
     let scheme = if config.has_tls() { "https" } else { "http" };
     let urls = if config.server.public_urls.is_empty() { vec![format!("{scheme}://{address}")] } else { config.server.public_urls.clone() };
-    let relay = config.mail.relay()?;
-    Ok(App::new(Parts { db, authority, clock, rng, config, relay, urls, left: Notify::new() }))
+    let (relay, payments) = (config.mail.relay()?, Payments::open(&config.payments)?);
+    Ok(App::new(Parts { db, authority, clock, rng, config, relay, urls, payments, left: Notify::new() }))
 }
 
 /// Listens and serves with the system's clock and randomness.
@@ -153,6 +154,13 @@ fn describe() {
         "Exchanges of a gateway by what they came to: charged, voided, undone."
     );
     metrics::describe_gauge!("counterfoil_gateway_exchanges_open", "Exchanges on their way: reserved, committing, undoing.");
+    metrics::describe_counter!(
+        "counterfoil_gateway_payments_total",
+        "Payments by card by what they came to: succeeded, cancelled, lost (the card's promise ended before it was taken)."
+    );
+    metrics::describe_gauge!("counterfoil_gateway_payments_open", "Payments by card on their way.");
+    metrics::describe_counter!("counterfoil_gateway_payment_messages_total", "Messages of the payment provider: taken, refused.");
+    metrics::describe_counter!("counterfoil_gateway_disputes_total", "Objections of card holders: opened, won.");
     metrics::describe_gauge!("counterfoil_gateway_oldest_open_seconds", "How long the oldest of them has stood where it stands.");
 }
 

@@ -7,3 +7,6 @@ pub mod entry;
 pub mod exchange;
 pub mod listed;
 pub mod mail;
+pub mod payment;
+pub mod payment_card;
+pub mod repayment;

@@ -6,8 +6,8 @@ use counterfoil_core::rules::confirm::GrantState;
 use counterfoil_core::wire::HolderKind;
 use counterfoil_core::{
     AccountId, BatchId, CardId, Channel, ContentsServerId, Currency, DeliveryId, DeviceId, DriveId, EntitlementId, GatewayId, GrantId,
-    HolderId, JobId, Kind, LicenseId, MediumId, OrderId, Policy, PostingId, ProviderId, ReissueId, ReleaseVersion, RepairId, RequestId,
-    Rights, Timestamp, TitleId, TransactionId, UploadId, UserId, WebhookId,
+    HolderId, JobId, Kind, LicenseId, MediumId, OrderId, PaymentId, Policy, PostingId, ProviderId, ReissueId, ReleaseVersion, RepairId,
+    RequestId, Rights, Timestamp, TitleId, TransactionId, UploadId, UserId, WebhookId,
 };
 
 use crate::auth::Role;
@@ -39,6 +39,7 @@ from_text!(
     ProviderId,
     GatewayId,
     AccountId,
+    PaymentId,
     PostingId,
     UploadId,
     RepairId,

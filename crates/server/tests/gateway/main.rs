@@ -6,6 +6,7 @@
 #[allow(dead_code, unused_imports, unused_macros, reason = "the tests of the server use all of it, these a part")]
 mod support;
 
+mod cards;
 mod exchanges;
 mod ledger;
 mod pages;

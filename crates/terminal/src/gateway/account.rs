@@ -171,7 +171,7 @@ pub fn redeem(terminal: &Terminal, gateway: &str, code: &str) -> Result<Redeemed
     call(terminal, &gateway, Some(&signed_in(terminal, &gateway)?), "/v1/account/vouchers", Some(body))
 }
 
-fn signed_in(terminal: &Terminal, gateway: &str) -> Result<SignedIn> {
+pub(super) fn signed_in(terminal: &Terminal, gateway: &str) -> Result<SignedIn> {
     let nobody = || Refusal::with(Code::AccountNeeded, format!("nobody is signed in at {gateway}"));
     Ok(terminal.signed_in(gateway)?.ok_or_else(nobody)?)
 }
@@ -196,19 +196,47 @@ fn enter(terminal: &Terminal, gateway: &str, path: &str, body: Value) -> Result<
     })
 }
 
-fn call<T: DeserializeOwned>(terminal: &Terminal, gateway: &str, account: Option<&SignedIn>, path: &str, body: Option<Value>) -> Result<T> {
+pub(super) fn call<T: DeserializeOwned>(
+    terminal: &Terminal,
+    gateway: &str,
+    account: Option<&SignedIn>,
+    path: &str,
+    body: Option<Value>,
+) -> Result<T> {
+    let asked = body.map_or(Asked::Get, Asked::Post);
+    ask(terminal, gateway, account, path, asked)
+}
+
+/// What is asked of a path.
+pub(super) enum Asked {
+    Get,
+    Post(Value),
+    Delete,
+}
+
+pub(super) fn ask<T: DeserializeOwned>(
+    terminal: &Terminal,
+    gateway: &str,
+    account: Option<&SignedIn>,
+    path: &str,
+    asked: Asked,
+) -> Result<T> {
     let url = format!("{gateway}{path}");
     if !is_guarded(gateway) {
         return Err(TransportError::Unguarded { url: gateway.to_owned() }.into());
     }
     let agent = terminal.agent()?;
     let bearer = account.map(|account| Zeroizing::new(format!("Bearer {}", *account.token)));
-    let answer = match body {
-        None => {
+    let answer = match asked {
+        Asked::Delete => {
+            let request = agent.delete(&url).config().timeout_global(Some(PATIENCE)).build();
+            bearer.iter().fold(request, |request, bearer| request.header("authorization", bearer.as_str())).call()
+        }
+        Asked::Get => {
             let request = agent.get(&url).config().timeout_global(Some(PATIENCE)).build();
             bearer.iter().fold(request, |request, bearer| request.header("authorization", bearer.as_str())).call()
         }
-        Some(body) => {
+        Asked::Post(body) => {
             let request = agent.post(&url).config().timeout_global(Some(PATIENCE)).build().content_type("application/json");
             let body = Zeroizing::new(body.to_string());
             bearer.iter().fold(request, |request, bearer| request.header("authorization", bearer.as_str())).send(body.as_bytes())

@@ -196,17 +196,18 @@ impl Books {
 }
 
 fn totalled(totals: &Totals) -> String {
-    let Totals { currency, postings, customers, reserved, operator, gateway, cash, fees, vouchers } = totals;
+    let Totals { currency, postings, customers, reserved, operator, gateway, cash, fees, vouchers, receivable } = totals;
     let of = |amount: &i64| signed(*amount, *currency);
     format!(
-        "{currency}  {postings} postings\n  customers {:>14}, {} of it reserved\n  operator  {:>14}\n  gateway   {:>14}\n  cash      {:>14}\n  fees      {:>14}\n  vouchers  {:>14}",
+        "{currency}  {postings} postings\n  customers {:>14}, {} of it reserved\n  operator  {:>14}\n  gateway   {:>14}\n  cash      {:>14}\n  fees      {:>14}\n  vouchers  {:>14}\n  receivable{:>14}",
         of(customers),
         of(reserved),
         of(operator),
         of(gateway),
         of(cash),
         of(fees),
-        of(vouchers)
+        of(vouchers),
+        of(receivable)
     )
 }
 

@@ -31,6 +31,7 @@ pub async fn run(global: &Global) -> Result<(), Failure> {
             checks.push(exchanges(&app).await?);
             checks.push(alerts(&app).await?);
             checks.push(mail(&app).await?);
+            checks.push(payments(&app).await);
             app.db.close().await;
         }
         Err(error) => checks.push(wrong(
@@ -95,6 +96,15 @@ async fn authority(app: &App) -> Check {
         Err(error) => {
             wrong(WHAT, error.to_string(), format!("Check [authority] url ({url}), the network, and the authority's [gateways] listen."))
         }
+    }
+}
+
+async fn payments(app: &App) -> Check {
+    const WHAT: &str = "payments";
+    let Some(payments) = &app.payments else { return good(WHAT, "no card is taken: [payments] has no secret key") };
+    match payments.answers(app.clock.now()).await {
+        Ok(()) => good(WHAT, format!("{} answers", app.config.payments.api_url)),
+        Err(error) => wrong(WHAT, error.to_string(), "Check [payments] secret_key_file and api_url, and the network."),
     }
 }
 

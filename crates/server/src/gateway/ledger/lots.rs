@@ -3,7 +3,7 @@
 use counterfoil_core::{AccountId, Currency, Money, PostingId, RequestId, Timestamp};
 
 use super::posting::{self, Entries, Exchange, Kind, Place, Posting};
-use super::{broken, fee};
+use super::{Payee, broken, fee};
 use crate::db::{DbError, Tx};
 
 /// How many lots are looked at in one statement.
@@ -40,14 +40,7 @@ pub(super) async fn fund(tx: &mut Tx, account: AccountId, pending: PostingId, cu
         }
         for (lot, remaining) in lots {
             let part = remaining.min(missing);
-            take(tx, account, &lot, part).await?;
-            tx.query("INSERT INTO funding (account_id, posting_id, lot_id, amount) VALUES ($1, $2, $3, $4)")
-                .bind(account.to_string())
-                .bind(pending.to_string())
-                .bind(lot)
-                .bind(part)
-                .execute()
-                .await?;
+            take(tx, account, pending, &lot, part).await?;
             missing -= part;
             if missing == 0 {
                 break;
@@ -62,12 +55,24 @@ async fn oldest(tx: &mut Tx, account: AccountId, currency: Currency) -> Result<V
     tx.query(sql).bind(account.to_string()).bind(currency.as_str()).bind(SOME).all().await
 }
 
-async fn take(tx: &mut Tx, account: AccountId, lot: &str, part: i64) -> Result<(), DbError> {
+async fn take(tx: &mut Tx, account: AccountId, pending: PostingId, lot: &str, part: i64) -> Result<(), DbError> {
     let sql = "UPDATE lot SET remaining = remaining - $3 WHERE account_id = $1 AND lot_id = $2 AND remaining >= $3";
-    match tx.query(sql).bind(account.to_string()).bind(lot).bind(part).execute().await? {
-        1 => Ok(()),
-        _ => Err(tx.conflict("a lot")),
+    if tx.query(sql).bind(account.to_string()).bind(lot).bind(part).execute().await? != 1 {
+        return Err(tx.conflict("a lot"));
     }
+    tx.query("INSERT INTO funding (account_id, posting_id, lot_id, amount) VALUES ($1, $2, $3, $4)")
+        .bind(account.to_string())
+        .bind(pending.to_string())
+        .bind(lot)
+        .bind(part)
+        .execute()
+        .await
+        .map(drop)
+}
+
+/// Takes an amount from one lot, and notes it of the posting that takes it. The balance is changed before.
+pub(super) async fn take_from(tx: &mut Tx, account: AccountId, pending: PostingId, lot: PostingId, part: i64) -> Result<(), DbError> {
+    take(tx, account, pending, &lot.to_string(), part).await
 }
 
 /// Whom what was reserved goes back to, in minor units.
@@ -76,21 +81,25 @@ pub(super) struct Given {
     pub customer: i64,
     /// To the bank, which has taken the lots back.
     pub bank: i64,
+    /// To the bank by way of the payment provider, which held them.
+    pub provider: i64,
 }
 
 /// What would go back.
 pub(super) async fn to_give_back(tx: &mut Tx, account: AccountId, pending: PostingId) -> Result<Given, DbError> {
-    let (customer, bank) = tx
+    let (customer, bank, provider) = tx
         .query(
             "SELECT CAST(COALESCE(SUM(CASE WHEN l.ended_at IS NULL THEN f.amount ELSE 0 END), 0) AS BIGINT),
-               CAST(COALESCE(SUM(CASE WHEN l.ended_at IS NULL THEN 0 ELSE f.amount END), 0) AS BIGINT)
-             FROM funding f JOIN lot l ON l.account_id = f.account_id AND l.lot_id = f.lot_id WHERE f.account_id = $1 AND f.posting_id = $2",
+               CAST(COALESCE(SUM(CASE WHEN l.ended_at IS NULL OR p.receivable <> 0 THEN 0 ELSE f.amount END), 0) AS BIGINT),
+               CAST(COALESCE(SUM(CASE WHEN l.ended_at IS NULL OR p.receivable = 0 THEN 0 ELSE f.amount END), 0) AS BIGINT)
+             FROM funding f JOIN lot l ON l.account_id = f.account_id AND l.lot_id = f.lot_id
+               JOIN posting p ON p.account_id = l.account_id AND p.posting_id = l.lot_id WHERE f.account_id = $1 AND f.posting_id = $2",
         )
         .bind(account.to_string())
         .bind(pending.to_string())
         .one()
         .await?;
-    Ok(Given { customer, bank })
+    Ok(Given { customer, bank, provider })
 }
 
 /// Puts each part back into its lot, those left out that the bank has taken back.
@@ -139,35 +148,73 @@ pub async fn take_back(
     note: &str,
     now: Timestamp,
 ) -> Result<Taken, DbError> {
-    let found: Option<(Currency, i64, Option<i64>, Kind)> = tx
+    let Some(lot) = find(tx, account, top_up).await? else { return Ok(Taken::Unknown) };
+    if lot.kind != Kind::TopUp {
+        return Ok(Taken::Voucher);
+    }
+    if lot.ended {
+        return Ok(Taken::Done);
+    }
+    let Some(place) = posting::change(tx, account, lot.currency, -lot.rest, 0).await? else { return Err(tx.conflict("a lot")) };
+    end(tx, account, top_up, lot.rest, now).await?;
+    let booked =
+        Posting { refers_to: Some(top_up), entries: lot.returned(lot.rest), ..Posting::new(posting, lot.currency, Kind::Chargeback) };
+    Posting { note: note.to_owned(), ..booked }.write(tx, account, &place, now).await?;
+    if let Some((id, money)) = asked {
+        fee(tx, account, id, (if lot.by_card { Payee::Provider } else { Payee::Bank }, money), note, now).await?;
+    }
+    Ok(Taken::Done)
+}
+
+/// A lot, as far as it matters where it goes.
+pub(super) struct Lot {
+    pub currency: Currency,
+    /// What is left of it.
+    pub rest: i64,
+    pub ended: bool,
+    pub kind: Kind,
+    /// A payment provider holds it.
+    pub by_card: bool,
+}
+
+impl Lot {
+    /// The entries by which some of it leaves the account.
+    pub fn returned(&self, amount: i64) -> Entries {
+        match self.by_card {
+            true => Entries { customer: -amount, receivable: amount, ..Entries::default() },
+            false => Entries { customer: -amount, cash: amount, ..Entries::default() },
+        }
+    }
+}
+
+/// The lot of a top-up.
+pub(super) async fn find(tx: &mut Tx, account: AccountId, lot: PostingId) -> Result<Option<Lot>, DbError> {
+    let found: Option<(Currency, i64, Option<i64>, Kind, i64)> = tx
         .query(
-            "SELECT l.currency, l.remaining, l.ended_at, p.kind FROM lot l
+            "SELECT l.currency, l.remaining, l.ended_at, p.kind, p.receivable FROM lot l
                JOIN posting p ON p.account_id = l.account_id AND p.posting_id = l.lot_id WHERE l.account_id = $1 AND l.lot_id = $2",
         )
         .bind(account.to_string())
-        .bind(top_up.to_string())
+        .bind(lot.to_string())
         .opt()
         .await?;
-    let Some((currency, rest, ended_at, kind)) = found else { return Ok(Taken::Unknown) };
-    if kind != Kind::TopUp {
-        return Ok(Taken::Voucher);
-    }
-    if ended_at.is_some() {
-        return Ok(Taken::Done);
-    }
-    let place = posting::change(tx, account, currency, -rest, 0).await?;
-    let Some(place) = place else { return Err(tx.conflict("a lot")) };
+    let read = |(currency, rest, ended_at, kind, receivable): (_, _, Option<i64>, _, i64)| Lot {
+        currency,
+        rest,
+        ended: ended_at.is_some(),
+        kind,
+        by_card: receivable != 0,
+    };
+    Ok(found.map(read))
+}
+
+/// Ends a lot that has so much left.
+pub(super) async fn end(tx: &mut Tx, account: AccountId, lot: PostingId, rest: i64, now: Timestamp) -> Result<(), DbError> {
     let sql = "UPDATE lot SET remaining = 0, ended_at = $4 WHERE account_id = $1 AND lot_id = $2 AND remaining = $3 AND ended_at IS NULL";
-    if tx.query(sql).bind(account.to_string()).bind(top_up.to_string()).bind(rest).bind(now.0).execute().await? != 1 {
-        return Err(tx.conflict("a lot"));
+    match tx.query(sql).bind(account.to_string()).bind(lot.to_string()).bind(rest).bind(now.0).execute().await? {
+        1 => Ok(()),
+        _ => Err(tx.conflict("a lot")),
     }
-    let entries = Entries { customer: -rest, cash: rest, ..Entries::default() };
-    let booked = Posting::new(posting, currency, Kind::Chargeback);
-    Posting { refers_to: Some(top_up), entries, note: note.to_owned(), ..booked }.write(tx, account, &place, now).await?;
-    if let Some((id, money)) = asked {
-        fee(tx, account, id, money, note, now).await?;
-    }
-    Ok(Taken::Done)
 }
 
 /// Whose a top-up is.

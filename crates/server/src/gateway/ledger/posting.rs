@@ -22,11 +22,17 @@ pub enum Kind {
     Refund,
     /// The bank has taken money back: what was left of a top-up, or a charge that was paid from it.
     Chargeback,
-    /// What the bank asks for itself.
+    /// What the bank or the payment provider asks for itself.
     Fee,
+    /// What a card had promised is not taken.
+    Release,
+    /// What was left of a top-up goes back to its card.
+    Repayment,
+    /// It comes back from there: the provider has not done it.
+    RepaymentFailed,
 }
 
-const KINDS: [(Kind, &str); 8] = [
+const KINDS: [(Kind, &str); 11] = [
     (Kind::TopUp, "top_up"),
     (Kind::Voucher, "voucher"),
     (Kind::Reserve, "reserve"),
@@ -35,6 +41,9 @@ const KINDS: [(Kind, &str); 8] = [
     (Kind::Refund, "refund"),
     (Kind::Chargeback, "chargeback"),
     (Kind::Fee, "fee"),
+    (Kind::Release, "release"),
+    (Kind::Repayment, "repayment"),
+    (Kind::RepaymentFailed, "repayment_failed"),
 ];
 
 impl Kind {
@@ -66,6 +75,8 @@ pub(super) struct Entries {
     pub fees: i64,
     /// What was redeemed of vouchers: negative.
     pub vouchers: i64,
+    /// What a payment provider holds for the gateway: negative while it does.
+    pub receivable: i64,
 }
 
 /// A posting, before it is written or as it was.
@@ -107,8 +118,8 @@ impl Posting {
 
     /// Writes it. Where its place in the journal, its ID or what it answers was taken meanwhile, the action is run again.
     pub async fn write(self, tx: &mut Tx, account: AccountId, place: &Place, now: Timestamp) -> Result<(), DbError> {
-        let Entries { customer, operator, gateway, cash, fees, vouchers } = self.entries;
-        if customer + operator + gateway + cash + fees + vouchers != 0 {
+        let Entries { customer, operator, gateway, cash, fees, vouchers, receivable } = self.entries;
+        if customer + operator + gateway + cash + fees + vouchers + receivable != 0 {
             return Err(broken("the entries of a posting do not come to nothing"));
         }
         let (title, name) = self.title.map(|(title, name)| (title.to_string(), name)).unzip();
@@ -116,7 +127,7 @@ impl Posting {
             .query(
                 "INSERT INTO posting (account_id, posting_id, currency, number, kind, refers_to, exchange_id, title_id, title_name, customer, operator,
                    gateway, cash, fees, vouchers, receivable, reserved, period, booked_at, actor, note)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 0, $16, $17, $18, $19, $20) ON CONFLICT DO NOTHING",
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21) ON CONFLICT DO NOTHING",
             )
             .bind(account.to_string())
             .bind(self.id.to_string())
@@ -133,6 +144,7 @@ impl Posting {
             .bind(cash)
             .bind(fees)
             .bind(vouchers)
+            .bind(receivable)
             .bind(self.reserved)
             .bind(Period::of(now).max(place.open_from).to_string())
             .bind(now.0)
@@ -204,7 +216,7 @@ pub(super) struct Found {
     pub answer: Option<PostingId>,
 }
 
-/// Finds a posting of a kind that belongs to an exchange.
+/// Finds a posting of a kind that may be answered.
 pub(super) async fn find(tx: &mut Tx, account: AccountId, id: PostingId, kind: Kind) -> Result<Found, DbError> {
     tx.query(
         "SELECT p.posting_id, p.currency, p.kind, p.refers_to, p.exchange_id, p.title_id, p.title_name, p.customer, p.operator, p.gateway, p.cash,

@@ -63,7 +63,7 @@ const PLANTED: &[(&str, &str)] = &[
     ("UPDATE lot SET amount = amount + 1", "every top-up is a lot, and every lot is a top-up"),
     ("UPDATE lot SET remaining = remaining - 1 WHERE remaining > 0", "a lot holds what was not paid from it"),
     ("UPDATE lot SET remaining = remaining - 1 WHERE remaining > 0", "the lots of an account hold what can be charged to it"),
-    ("UPDATE lot SET ended_at = 1, remaining = 0", "a lot has ended exactly when the bank has taken it back"),
+    ("UPDATE lot SET ended_at = 1, remaining = 0", "a lot has ended exactly when the bank has taken it back, or its card was let go"),
     (
         "UPDATE posting SET cash = cash - 5, customer = customer + 5 WHERE kind = 'chargeback' AND exchange_id IS NOT NULL",
         "the bank got back what was left of its lots, and what they had paid for and was undone",

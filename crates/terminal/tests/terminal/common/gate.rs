@@ -69,6 +69,7 @@ impl Gate {
             price,
             balance,
             expires_at: Timestamp(super::authority::NOW.0 + 1),
+            card: None,
         }
     }
 
