@@ -50,7 +50,8 @@ impl Terminal {
     /// Any request, which asks for a sealed answer, as it must through a gateway.
     pub fn keep(&self, operation: Operation, medium: Option<Arc<Medium>>, dice: &mut Dice) -> Kept {
         let issued_at = now();
-        let request = Request { request_id: request_id(issued_at, dice), issued_at, refreshable: false, seal_answer: true, operation };
+        let request_id = request_id(issued_at, dice);
+        let request = Request { request_id, issued_at, refreshable: false, seal_answer: true, by_gateway: true, operation };
         Kept { request, medium }
     }
 
@@ -68,6 +69,8 @@ impl Terminal {
             card_id: Some(self.card_id()),
             device_id: Some(self.device_id),
             drive_id: None,
+            pay: None,
+            currency: None,
         });
         self.keep(operation, Some(medium), dice)
     }

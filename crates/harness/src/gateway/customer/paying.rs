@@ -49,6 +49,7 @@ impl Customer<'_> {
             device_id: self.terminal.device_id(),
             title: self.street.goods[goods].title.clone(),
             price: agreed(cents),
+            currency: None,
             trial: false,
         });
         self.terminal.keep(operation, None, &mut self.dice)

@@ -79,7 +79,10 @@ fn c17_any_number_of_exchanges_is_compared_in_the_memory_of_two_pages() {
             assert_eq!(compared.compared, u64::from(count) - missing);
             assert!(pages >= count / 500, "{pages} pages");
             let (after, most) = memory();
-            println!("{count} exchanges: {:?}, {before} kB before, {after} kB after, {most} kB at most", counterfoil_server::clock::monotonic() - begun);
+            println!(
+                "{count} exchanges: {:?}, {before} kB before, {after} kB after, {most} kB at most",
+                counterfoil_server::clock::monotonic() - begun
+            );
             assert!(after.saturating_sub(before) < 48 << 10, "{before} kB before, {after} kB after");
             rig.gone().await;
         },
