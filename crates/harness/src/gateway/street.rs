@@ -13,7 +13,6 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64},
     },
-    time::Instant,
 };
 
 /// What customers share.
@@ -37,8 +36,8 @@ pub(super) struct Street<'a> {
     /// The processes may be down for good: nobody waits for an answer any more.
     pub(super) given_up: AtomicBool,
     pub(super) finding: Mutex<Option<Failure>>,
-    /// When somebody gave something back without the gateway, which learns of it later.
-    pub(super) given_back: Mutex<Option<Instant>>,
+    /// Whether somebody gave something back without the gateway, which learns of it later.
+    pub(super) given_back: AtomicBool,
     /// A planted bug: who got no answer asks again under another ID.
     pub(super) forgetful: bool,
 }

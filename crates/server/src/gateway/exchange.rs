@@ -4,7 +4,7 @@
 //! exchange out, only the authority's word ends it: charged where it was carried out, void where it was not (`settle`).
 
 use counterfoil_core::wire::{Charge, ChargeOnOffer, ExchangeState, Prepare, Step};
-use counterfoil_core::{AccountId, CardId, Code, Money, Refusal, RequestId, Timestamp};
+use counterfoil_core::{CardId, Code, Money, Refusal, RequestId, Timestamp};
 use reqwest::StatusCode;
 use serde_json::Value;
 

@@ -3,7 +3,6 @@
 use crate::common::{self, gate};
 
 use common::*;
-use counterfoil_core::wire::*;
 use counterfoil_core::*;
 use counterfoil_terminal::io::{Io, model::DiskModel};
 use counterfoil_terminal::*;
