@@ -94,10 +94,6 @@ const MENU: &[Listed] = &[
 pub struct Frame {
     /// Name of the authority.
     pub authority: String,
-    /// Addresses of the styles.
-    pub styles: [&'static str; 2],
-    /// Address of the icon.
-    pub icon: &'static str,
     /// Who is signed in.
     pub name: String,
     /// As what: `Operator`, or `Publisher blue-fox`.
@@ -140,8 +136,6 @@ impl Frame {
         let role = words::role(staff.role());
         Self {
             authority: app.name.clone(),
-            styles: styles(),
-            icon: icon(),
             name: staff.row().name.clone(),
             role: staff.row().tenant.as_ref().map_or_else(|| role.to_owned(), |tenant| format!("{role} {tenant}")),
             groups: vec![],

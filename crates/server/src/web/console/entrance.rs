@@ -10,7 +10,7 @@ use serde_json::json;
 use webauthn_rs::prelude::PublicKeyCredential;
 
 use super::staff::{self, Entering, EnteringSent, next};
-use super::{icon, styles, told};
+use super::told;
 use crate::actions::account::passkeys::{self, Ceremony};
 use crate::actions::account::sign_in::{self, Step};
 use crate::actions::account::{Denied, Why, sessions};
@@ -27,16 +27,12 @@ use crate::web::{assets, page_as};
 pub struct Door {
     /// Name of the authority.
     pub authority: String,
-    /// Addresses of the styles.
-    pub styles: [&'static str; 2],
-    /// Address of the icon.
-    pub icon: &'static str,
 }
 
 impl Door {
     /// Of this authority.
     pub fn new(authority: &str) -> Self {
-        Self { authority: authority.to_owned(), styles: styles(), icon: icon() }
+        Self { authority: authority.to_owned() }
     }
 }
 
