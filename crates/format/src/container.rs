@@ -301,8 +301,11 @@ impl<R: Read> Read for Opening<R> {
     }
 }
 
-/// Fills `into` as far as `from` goes.
-fn read_up_to(from: &mut impl Read, into: &mut [u8]) -> io::Result<usize> {
+/// Fills `into` as far as `from` goes; says how far that is.
+///
+/// # Errors
+/// What reading said.
+pub fn read_up_to(from: &mut (impl Read + ?Sized), into: &mut [u8]) -> io::Result<usize> {
     let mut length = 0;
     while length < into.len() {
         match from.read(&mut into[length..]) {

@@ -1,6 +1,6 @@
 //! Who asks for things that come from an order: the user, by this device, and by the card where the entry has one (D3, D5, D8).
 
-use crate::card::{CardChoice, FileHolder, Holder, file::open_user};
+use crate::card::{CardChoice, FileHolder, file::open_user};
 use crate::error::Result;
 use crate::exchange::refused;
 use crate::home::Authority;

@@ -1,8 +1,8 @@
 //! Holders of keys: the card, or where there is none the device's or the drive's own store (C2, C5).
 //!
 //! A holder has a signing key, does the Diffie-Hellman that its boxes need, and keeps what was sealed to it: the user ID and the grants.
-//! For files all of it is one file ([`FileHolder`]); a token or TPM keeps the keys of a card to itself, and the card
-//! is a file still, which says where they are and holds what was sealed to them.
+//! [`FileHolder`] is all of it: in its file, or with the keys in a token or TPM that they never leave ([`NewKeys`]); the card is a file still, which
+//! says where they are and holds what was sealed to them.
 //! The holder's copy of a grant is the one that counts: a library keeps only the grant's name.
 
 pub(crate) mod file;
@@ -21,9 +21,6 @@ use counterfoil_core::rules::register::Combination;
 use counterfoil_core::wire::{GrantDocument, HolderKind};
 use counterfoil_core::{CardId, GrantId, MediumId, Timestamp, TitleId, UserId};
 use counterfoil_format::grant::{GrantBox, GrantScope, SealedBox};
-use counterfoil_format::holder::HolderPublic;
-use counterfoil_format::hpke::DiffieHellman;
-use counterfoil_format::jws::Signer;
 use counterfoil_format::secret::Secret;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -32,25 +29,6 @@ use std::path::{Path, PathBuf};
 pub use file::{FileHolder, HolderError};
 pub use pin::{AskPin, Pin, PinWanted};
 pub use token::{NewKeys, TokenError};
-
-/// What holds keys: in its file, or in a token or TPM that they never leave ([`NewKeys`]).
-pub trait Holder {
-    /// Card, device or drive.
-    fn kind(&self) -> HolderKind;
-    /// Public halves of both keys.
-    fn public(&self) -> HolderPublic;
-    /// Signs requests.
-    fn signer(&self) -> Signer<'_>;
-    /// Opens boxes.
-    fn dh(&self) -> &dyn DiffieHellman;
-    /// What was sealed to it.
-    fn sealed(&self) -> &Sealed;
-    /// Changes that, all or nothing, durable when it returns.
-    ///
-    /// # Errors
-    /// What the store of the holder said; nothing has changed then.
-    fn store(&mut self, sealed: Sealed) -> Result<()>;
-}
 
 /// What was sealed to a holder.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -153,7 +131,7 @@ impl SealedGrant {
     /// [`HolderError::NotOpened`]: it is sealed to another holder or with another device; [`HolderError::Token`].
     pub fn open(
         &self,
-        holder: &dyn Holder,
+        holder: &FileHolder,
         device_secret: Option<&Secret<32>>,
     ) -> std::result::Result<(Secret<32>, Option<Secret<32>>), HolderError> {
         let grant = self.grant_id.to_string();

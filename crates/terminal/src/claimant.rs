@@ -1,6 +1,6 @@
 //! Who asks for keys and uses them: holder, device and drive as they were registered together (C6), on the hardware they are bound to (C10).
 
-use crate::card::{FileHolder, Holder, HolderError, SealedGrant, file::open_user};
+use crate::card::{FileHolder, HolderError, SealedGrant, file::open_user};
 use crate::error::{Error, Result};
 use crate::exchange::refused;
 use crate::home::Authority;
@@ -87,7 +87,7 @@ pub(crate) fn not_opened(error: HolderError, refusal: impl Into<Error>) -> Error
 /// C10, C12: opens a grant and compares what it is bound to with the hardware, before any byte is written or shown.
 pub(crate) fn open_and_check(
     terminal: &Terminal,
-    holder: &dyn Holder,
+    holder: &FileHolder,
     grant: &SealedGrant,
     library: &Path,
     purpose: Purpose,

@@ -1,6 +1,6 @@
 //! What stands for a card, asked for as a whole: so a new card is filled, and one is wiped of what a repair has ended (C14, C15).
 
-use crate::card::{CardChoice, CardGrant, FileHolder, Holder, HolderError, Sealed, SealedGrant, SealedUser, file::user_purpose};
+use crate::card::{CardChoice, CardGrant, FileHolder, HolderError, Sealed, SealedGrant, SealedUser, file::user_purpose};
 use crate::error::Result;
 use crate::exchange::{ExchangeError, ask};
 use crate::home::{Authority, HomeError};

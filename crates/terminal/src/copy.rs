@@ -6,7 +6,7 @@
 
 mod error;
 
-use crate::card::{CardChoice, FileHolder, Holder, SealedGrant};
+use crate::card::{CardChoice, FileHolder, SealedGrant};
 use crate::claimant::{Claimant, open_and_check};
 use crate::collect::{caught_up, compare};
 use crate::error::Result;

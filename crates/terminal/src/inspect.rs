@@ -1,6 +1,6 @@
 //! Asking the authority who or what this is, and what it may do (A1, A3, A7, A11).
 
-use crate::card::{CardChoice, Holder, file::open_user};
+use crate::card::{CardChoice, file::open_user};
 use crate::error::Result;
 use crate::exchange::{exchange_presenting, refused};
 use crate::medium::refresh::{Presented, Refreshing};

@@ -7,7 +7,7 @@ mod control;
 mod download;
 mod error;
 
-use crate::card::{CardChoice, FileHolder, Holder, SealedGrant};
+use crate::card::{CardChoice, FileHolder, SealedGrant};
 use crate::claimant::{Claimant, open_and_check};
 use crate::copy::CopyError;
 use crate::error::{Error, Result};

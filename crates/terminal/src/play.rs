@@ -1,6 +1,6 @@
 //! Playing from the library (C12): offline, with nothing in plain on disk.
 
-use crate::card::{CardChoice, FileHolder, Holder};
+use crate::card::{CardChoice, FileHolder};
 use crate::claimant::open_and_check;
 use crate::error::Result;
 use crate::library::{Copy, Library, Listed, Record};

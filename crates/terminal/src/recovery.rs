@@ -1,6 +1,6 @@
 //! The code that is written down beside the user ID, for the day the card is lost (C15).
 
-use crate::card::{CardChoice, Holder, HolderError, Sealed, SealedUser, file::open_user};
+use crate::card::{CardChoice, HolderError, Sealed, SealedUser, file::open_user};
 use crate::collect::open_card;
 use crate::error::Result;
 use crate::exchange::{ExchangeError, exchange, refused};

@@ -1,6 +1,6 @@
 //! Registration of a user with card, device and drive, any non-empty subset of them (C3–C5).
 
-use crate::card::{CardChoice, FileHolder, Holder, HolderError, Sealed, SealedUser, file::open_user, file::user_purpose};
+use crate::card::{CardChoice, FileHolder, HolderError, Sealed, SealedUser, file::open_user, file::user_purpose};
 use crate::collect::caught_up;
 use crate::error::Result;
 use crate::exchange::exchange;

@@ -3,7 +3,7 @@
 //! The same command again goes on wherever it was interrupted: the card and what it asks for are on disk before anything is sent, the card
 //! names nobody before its entry is this card's, and it is filled in one write.
 
-use crate::card::{CardChoice, CardInfo, FileHolder, Holder, HolderError, Sealed, card_new};
+use crate::card::{CardChoice, CardInfo, FileHolder, HolderError, Sealed, card_new};
 use crate::collect::{Collected, collect_onto, open_card};
 use crate::error::{Error, Result};
 use crate::exchange::ask;

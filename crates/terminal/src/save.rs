@@ -18,7 +18,7 @@ mod push;
 mod unbundle;
 
 use crate::asker::Asker;
-use crate::card::{CardChoice, FileHolder, Holder};
+use crate::card::{CardChoice, FileHolder};
 use crate::error::Result;
 use crate::exchange::{ask, exchange, refused};
 use crate::home::Authority;

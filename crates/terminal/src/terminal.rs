@@ -1,7 +1,7 @@
 //! A terminal: home, hardware, clock, randomness, and the way to the authority; what every operation hangs from.
 
 use crate::card::pin::Pins;
-use crate::card::{AskPin, CardChoice, FileHolder, Holder};
+use crate::card::{AskPin, CardChoice, FileHolder};
 use crate::clock::{Clock, SystemClock};
 use crate::error::Result;
 use crate::gateway::TellStranger;

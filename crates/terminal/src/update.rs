@@ -12,7 +12,7 @@ mod patch;
 mod prepared;
 mod report;
 
-use crate::card::{CardChoice, FileHolder, Holder as _, SealedGrant};
+use crate::card::{CardChoice, FileHolder, SealedGrant};
 use crate::claimant::{Claimant, open_and_check};
 use crate::copy::CopyError;
 use crate::error::Result;

@@ -1,6 +1,6 @@
 //! Looks at every chunk of a title in the library, names what is damaged, and heals it from its medium, a file or the network.
 
-use crate::card::{CardChoice, Holder, HolderError};
+use crate::card::{CardChoice, HolderError};
 use crate::claimant::Claimant;
 use crate::error::{Error, Result};
 use crate::exchange::{ExchangeError, exchange};

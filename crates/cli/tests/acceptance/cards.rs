@@ -15,7 +15,7 @@ const PIN: &str = "123456";
 const LARGE: usize = 80 << 20;
 
 /// A token or TPM of its own, in software, which ends with it.
-struct Hardware {
+pub struct Hardware {
     dir: PathBuf,
     /// What makes a card in it.
     make: Vec<String>,
@@ -33,7 +33,7 @@ fn owned(words: &[&str]) -> Vec<String> {
 }
 
 impl Hardware {
-    fn token(world: &World, name: &str) -> Self {
+    pub fn token(world: &World, name: &str) -> Self {
         let dir = world.path(&format!("token of {name}"));
         let mut made = script("softhsm");
         made.arg(&dir).args([name, PIN]);
@@ -48,7 +48,7 @@ impl Hardware {
         }
     }
 
-    fn tpm(world: &World, name: &str) -> Self {
+    pub fn tpm(world: &World, name: &str) -> Self {
         let dir = world.path(&format!("tpm of {name}"));
         let mut started = script("swtpm");
         started.arg("start").arg(&dir);
@@ -63,7 +63,7 @@ impl Hardware {
     }
 
     /// A device that this is plugged into, with a card in it that nobody has registered.
-    fn device(&self, world: &World, name: &str) -> Device {
+    pub fn device(&self, world: &World, name: &str) -> Device {
         let device = Device { variables: self.variables.clone(), ..world.device(name) };
         device.run(&self.make).done();
         device

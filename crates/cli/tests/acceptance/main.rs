@@ -1,9 +1,11 @@
 //! Acceptance tests through the public binaries: a real server on SQLite and on PostgreSQL, and devices that are a home and a hardware root.
 
+mod household;
 mod world;
 
 mod buying;
 mod cards;
+mod cards_at_work;
 mod claims;
 mod damage;
 mod data;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::world::{Device, Outcome, World, outcome, scenario, write};
 
-mod service;
+pub mod service;
 
 use service::{Service, post, presentation};
 

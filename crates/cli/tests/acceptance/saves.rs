@@ -1,15 +1,13 @@
 //! Saves of one user on two devices: what a program has saved is handed in on one and taken on the other, in conflict, restored, over the
 //! quota (A4).
 
-use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 
 use counterfoil_core::Code;
 
+use crate::household::{TITLE, desk, laptop, sell, with_library};
 use crate::world::{Device, World, files_with, noise, outcome, scenario, set_mode, write};
-
-const TITLE: &str = "sky-raider";
 
 /// A title whose buyers may hand in a MiB, and whose program saves where it is told to.
 fn on_sale(world: &World, terms: &str) {
@@ -17,34 +15,7 @@ fn on_sale(world: &World, terms: &str) {
     write(&tree.join("bin/game"), b"#!/bin/sh\necho \"$1\" >\"$COUNTERFOIL_SAVE_DIR/progress\"\n");
     set_mode(&tree.join("bin/game"), 0o755);
     world.publish(TITLE, "1.0.0", &tree, &["--entry", "bin/game", "--kind", "game"]).done();
-    let policy = world.path("terms.toml");
-    write(&policy, terms.as_bytes());
-    let mut edit = world.publisher().command(["title", "edit", TITLE, "--price", "5.00 EUR", "--on-sale", "--policy-file"]);
-    edit.arg(&policy);
-    outcome(edit).done();
-}
-
-fn with_library<'a>(device: &'a Device, arguments: &[&'a str]) -> Vec<&'a OsStr> {
-    let mut all: Vec<&OsStr> = arguments.iter().map(|argument| OsStr::new(*argument)).collect();
-    all.extend([OsStr::new("--library"), device.library.as_os_str()]);
-    all
-}
-
-fn desk(world: &World) -> Device {
-    let desk = world.device("desk");
-    desk.run(["card", "new"]).done();
-    desk.run(with_library(&desk, &["register", "--name", "desk"])).done();
-    desk.run(["buy", TITLE, "--yes"]).done();
-    desk
-}
-
-fn laptop(world: &World, desk: &Device) -> Device {
-    let laptop = world.device("laptop");
-    let user = desk.run(["card", "show", "--json"]).done().json()["user_id"].as_str().expect("registered").to_owned();
-    write(&laptop.home.join("card.json"), &fs::read(desk.home.join("card.json")).expect("her card"));
-    set_mode(&laptop.home.join("card.json"), 0o600);
-    laptop.run(with_library(&laptop, &["register", "--user", &user, "--name", "laptop"])).done();
-    laptop
+    sell(world, terms);
 }
 
 fn progress(device: &Device) -> String {

@@ -1,7 +1,5 @@
 //! A title sent to another device, whose agent does it and tells how far it is; paused, held back, at a pace, and by itself (A2, A5).
 
-use std::ffi::OsStr;
-use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -9,9 +7,8 @@ use std::time::{Duration, Instant};
 use counterfoil_core::Code;
 use serde_json::Value;
 
-use crate::world::{Device, World, noise, outcome, scenario, set_mode, wait_until, write};
-
-const TITLE: &str = "sky-raider";
+use crate::household::{TITLE, desk, laptop, sell, with_library};
+use crate::world::{Device, World, noise, scenario, set_mode, wait_until, write};
 
 fn publish(world: &World, version: &str, bytes: usize) {
     let tree = world.path(&format!("tree-{version}"));
@@ -23,34 +20,7 @@ fn publish(world: &World, version: &str, bytes: usize) {
 
 fn on_sale(world: &World, bytes: usize) {
     publish(world, "1.0.0", bytes);
-    let policy = world.path("terms.toml");
-    write(&policy, b"devices = 2\n");
-    let mut edit = world.publisher().command(["title", "edit", TITLE, "--price", "5.00 EUR", "--on-sale", "--policy-file"]);
-    edit.arg(&policy);
-    outcome(edit).done();
-}
-
-fn with_library<'a>(device: &'a Device, arguments: &[&'a str]) -> Vec<&'a OsStr> {
-    let mut all: Vec<&OsStr> = arguments.iter().map(|argument| OsStr::new(*argument)).collect();
-    all.extend([OsStr::new("--library"), device.library.as_os_str()]);
-    all
-}
-
-fn desk(world: &World) -> Device {
-    let desk = world.device("desk");
-    desk.run(["card", "new"]).done();
-    desk.run(with_library(&desk, &["register", "--name", "desk"])).done();
-    desk.run(["buy", TITLE, "--yes"]).done();
-    desk
-}
-
-fn laptop(world: &World, desk: &Device) -> Device {
-    let laptop = world.device("laptop");
-    let user = desk.run(["card", "show", "--json"]).done().json()["user_id"].as_str().expect("registered").to_owned();
-    write(&laptop.home.join("card.json"), &fs::read(desk.home.join("card.json")).expect("her card"));
-    set_mode(&laptop.home.join("card.json"), 0o600);
-    laptop.run(with_library(&laptop, &["register", "--user", &user, "--name", "laptop"])).done();
-    laptop
+    sell(world, "devices = 2\n");
 }
 
 /// An agent that is ended with the test.

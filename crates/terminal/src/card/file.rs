@@ -2,7 +2,7 @@
 
 use super::pin::Pins;
 use super::token::{self, Hardware, KeysElsewhere, NewKeys, TokenError};
-use super::{CardInfo, Holder, Sealed, SealedGrant};
+use super::{CardInfo, Sealed, SealedGrant};
 use crate::error::Result;
 use crate::io::{Io, IoFailure, read_small, replace, write_private};
 use counterfoil_core::wire::HolderKind;
@@ -259,37 +259,46 @@ impl FileHolder {
     }
 }
 
-impl Holder for FileHolder {
-    fn kind(&self) -> HolderKind {
+impl FileHolder {
+    /// Card, device or drive.
+    pub fn kind(&self) -> HolderKind {
         self.kind
     }
 
-    fn public(&self) -> HolderPublic {
+    /// Public halves of both keys.
+    pub fn public(&self) -> HolderPublic {
         match &self.keys {
             Keys::Here { file, .. } => file.public(),
             Keys::Elsewhere { file, .. } => file.public(),
         }
     }
 
-    fn signer(&self) -> Signer<'_> {
+    /// Signs requests.
+    pub fn signer(&self) -> Signer<'_> {
         match &self.keys {
             Keys::Here { signing, .. } => Signer::Key(signing),
             Keys::Elsewhere { hardware, .. } => Signer::Token(&**hardware),
         }
     }
 
-    fn dh(&self) -> &dyn DiffieHellman {
+    /// Opens boxes.
+    pub fn dh(&self) -> &dyn DiffieHellman {
         match &self.keys {
             Keys::Here { sealing, .. } => sealing,
             Keys::Elsewhere { hardware, .. } => &**hardware,
         }
     }
 
-    fn sealed(&self) -> &Sealed {
+    /// What was sealed to it.
+    pub fn sealed(&self) -> &Sealed {
         &self.sealed
     }
 
-    fn store(&mut self, sealed: Sealed) -> Result<()> {
+    /// Changes that, all or nothing, durable when it returns.
+    ///
+    /// # Errors
+    /// What the store of the holder said; nothing has changed then.
+    pub fn store(&mut self, sealed: Sealed) -> Result<()> {
         if sealed == self.sealed {
             return Ok(());
         }
@@ -303,7 +312,7 @@ impl Holder for FileHolder {
 ///
 /// # Errors
 /// [`counterfoil_core::Code::UserInvalid`] (C6) where there is none or it was sealed to another.
-pub(crate) fn open_user(holder: &dyn Holder) -> Result<UserId> {
+pub(crate) fn open_user(holder: &FileHolder) -> Result<UserId> {
     let user = holder.sealed().user.as_ref().ok_or(counterfoil_core::Refusal::from(counterfoil_core::Code::UserInvalid))?;
     let text = user.user.open(holder.dh(), &user_purpose(&user.holder)).map_err(HolderError::from)?;
     let id = std::str::from_utf8(&text).ok().and_then(|text| text.parse().ok());

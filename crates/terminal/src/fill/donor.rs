@@ -1,6 +1,6 @@
 //! Another copy of a title in the library, from which chunks are taken that need not be fetched then.
 
-use crate::card::{FileHolder, Holder as _};
+use crate::card::FileHolder;
 use crate::claimant::open_and_check;
 use crate::library::{Copy, Library};
 use crate::terminal::Terminal;

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::io::{Io, IoFailure};
 use counterfoil_format::content::{check_path, fold_name};
 use std::collections::HashSet;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::Path;
 use tar::{EntryType, Header};
 
@@ -175,18 +175,4 @@ pub(super) fn is_bundle(beginning: &[u8]) -> bool {
     let Some(block) = beginning.first_chunk::<BLOCK>() else { return false };
     let Ok(length) = Header::from_byte_slice(block).entry_size() else { return false };
     *block == known(EntryType::Directory, 0, 0o755) || [0o644, 0o755].iter().any(|mode| *block == known(EntryType::Regular, length, *mode))
-}
-
-/// Reads as much as fills `into`, or all there is.
-pub(super) fn read_up_to(from: &mut dyn Read, into: &mut [u8]) -> io::Result<usize> {
-    let mut length = 0;
-    while length < into.len() {
-        match from.read(&mut into[length..]) {
-            Ok(0) => break,
-            Ok(read) => length += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(length)
 }

@@ -1,6 +1,6 @@
 //! Taking a save: fetched, verified and opened beside its place, and only then put into it.
 
-use super::bundle::{BLOCK, content_of, is_bundle, read_up_to};
+use super::bundle::{BLOCK, content_of, is_bundle};
 use super::error::SaveError;
 use super::local::{Here, Local};
 use super::push::{Push, Pushed, Pushing};
@@ -12,7 +12,7 @@ use crate::terminal::Terminal;
 use crate::transport::{Part, TransportError};
 use counterfoil_core::TitleId;
 use counterfoil_core::wire::UploadedVersion;
-use counterfoil_format::container::Opening;
+use counterfoil_format::container::{Opening, read_up_to};
 use counterfoil_format::content::{ObjectError, ObjectName, ObjectReader};
 use std::io::{self, Cursor, Read};
 use std::path::{Path, PathBuf};

@@ -3,9 +3,10 @@
 //! What comes in is the user's own, and not trusted for that: names follow the rules of releases, there are files and directories and
 //! nothing else, and everything lies below the one root. Nothing is in its place before all of it is durable beside it.
 
-use super::bundle::{BLOCK, MOST_ENTRIES, ROOT, headers, padding, read_up_to};
+use super::bundle::{BLOCK, MOST_ENTRIES, ROOT, headers, padding};
 use crate::error::Result;
 use crate::io::{Create, Io, IoFailure, create_dirs, parent};
+use counterfoil_format::container::read_up_to;
 use counterfoil_format::content::{check_path, fold_name};
 use std::collections::HashMap;
 use std::io::{self, Read};
