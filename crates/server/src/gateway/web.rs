@@ -21,6 +21,7 @@ pub mod entrance;
 pub mod exchanges;
 pub mod settings;
 pub mod statement;
+pub mod top_up;
 pub mod visitor;
 pub mod words;
 
@@ -58,12 +59,15 @@ pub fn pages(counted: &Limits) -> Vec<Page> {
         page("/account/sign-out", Owner, true, post(entrance::sign_out)),
         page("/account", Owner, false, get(account::show)),
         page("/account/vouchers", Owner, true, post(account::redeem)),
+        page("/account/top-up", Owner, true, get(top_up::form).post(top_up::begin)),
+        page("/account/top-up/{payment}", Owner, false, get(top_up::show)),
         page("/account/exchanges", Owner, false, get(exchanges::list)),
         page("/account/exchanges/{exchange}", Owner, false, get(exchanges::show)),
         page("/account/statement", Owner, false, get(statement::show)),
         page("/account/settings", Owner, false, get(settings::show)),
         page("/account/settings/mail", Owner, true, post(settings::mail)),
         page("/account/settings/password", Owner, true, post(settings::password)),
+        page("/account/settings/cards", Owner, true, post(top_up::remove_card)),
         page("/account/settings/sessions", Owner, true, post(settings::end_session)),
     ]
 }

@@ -15,6 +15,7 @@ const ALL: &[(&str, &str, &str)] = &[
         concat!(include_str!("../../templates/console.css"), include_str!("../../templates/console/charts.css")),
     ),
     ("passkey.js", "text/javascript; charset=utf-8", include_str!("../../templates/passkey.js")),
+    ("payment.js", "text/javascript; charset=utf-8", include_str!("../../templates/payment.js")),
     ("icon.svg", "image/svg+xml", include_str!("../../templates/icon.svg")),
 ];
 

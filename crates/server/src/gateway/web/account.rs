@@ -56,6 +56,8 @@ struct AccountPage<'a> {
     bought: Vec<Bought>,
     paid_in: Vec<PaidIn>,
     code: &'a str,
+    /// Whether payment by card is taken.
+    by_card: bool,
     form: String,
 }
 
@@ -106,6 +108,7 @@ async fn shown(app: &App, by: &Person, told: Option<&'static str>, error: Option
         told,
         error,
         name: &by.account.name,
+        by_card: app.payments.is_some(),
         held: held.collect(),
         bought: bought.collect(),
         paid_in: paid_in.collect(),

@@ -16,6 +16,7 @@ use crate::gateway::ledger::MOST;
 use crate::gateway::store::account::{self, Holder, TokenRow};
 use crate::gateway::store::alert;
 use crate::gateway::store::customer::{self, Wishes};
+use crate::gateway::store::payment_card;
 use crate::problem::{ApiCode, Problem};
 use crate::store::account::Email;
 use crate::web::visitor::{Fields, agent, see_other};
@@ -34,6 +35,13 @@ struct Card {
     since: String,
 }
 
+/// A payment card that is charged with what the balance is short of.
+struct Kept {
+    id: String,
+    what: String,
+    since: String,
+}
+
 #[derive(Template)]
 #[template(path = "gateway/settings.html")]
 struct SettingsPage<'a> {
@@ -47,6 +55,7 @@ struct SettingsPage<'a> {
     low: String,
     sessions: Vec<Session>,
     cards: Vec<Card>,
+    kept: Vec<Kept>,
     form: String,
 }
 
@@ -55,6 +64,7 @@ fn told(query: Option<&str>) -> Option<&'static str> {
         "mail" => Some("It is kept."),
         "password" => Some("The password is changed. Every other browser and every terminal is signed out."),
         "session" => Some("It is signed out."),
+        "card" => Some("The payment card is removed."),
         _ => None,
     }
 }
@@ -81,9 +91,10 @@ async fn shown(
 ) -> Result<Response, Problem> {
     let (id, now, mine) = (by.account.id, app.clock.now(), by.token.hash());
     let read = async move |tx: &mut Tx| -> Result<_, DbError> {
-        Ok((customer::wishes(tx, id).await?, account::tokens(tx, id, now).await?, account::cards(tx, id).await?))
+        let (wishes, tokens) = (customer::wishes(tx, id).await?, account::tokens(tx, id, now).await?);
+        Ok((wishes, tokens, account::cards(tx, id).await?, payment_card::kept(tx, id).await?))
     };
-    let (wishes, tokens, cards) = app.db.read("settings' page", read).await?;
+    let (wishes, tokens, cards, kept) = app.db.read("settings' page", read).await?;
     let sessions = tokens.into_iter().map(|row| Session {
         id: public_id(&row),
         here: row.hash == mine,
@@ -106,6 +117,7 @@ async fn shown(
         low: typed.map_or(wishes.low.map(|low| low.to_string()).unwrap_or_default(), |typed| typed.text("low").to_owned()),
         sessions: sessions.collect(),
         cards: cards.into_iter().map(|(card, at)| Card { id: card.to_string(), since: written::day(at) }).collect(),
+        kept: kept.into_iter().map(|row| Kept { what: row.words(), since: written::day(row.kept_at), id: row.card }).collect(),
         form: by.token.form(),
     };
     page_as(status, &page)
