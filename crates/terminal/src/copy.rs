@@ -94,7 +94,7 @@ pub fn copy(
         }
         check_space(terminal, medium, library, &sources)?;
         progress(Step::Claiming);
-        claim(terminal, &authority, &mut holder, &claimant, medium, &sources, options, progress)?;
+        claim(terminal, &authority, &mut holder, &claimant, (medium, &sources), options, progress)?;
     }
     let grants = grants_for(&holder, medium, &sources)?;
     let keys = open_all(terminal, &holder, &grants, library)?;
@@ -169,8 +169,7 @@ fn claim(
     authority: &Authority,
     holder: &mut FileHolder,
     claimant: &Claimant,
-    medium: &Medium,
-    sources: &[Source<'_>],
+    (medium, sources): (&Medium, &[Source<'_>]),
     options: &CopyOptions,
     progress: &(dyn Fn(Step) + Sync),
 ) -> Result<()> {

@@ -153,9 +153,15 @@ async fn control(Shared(provider): Shared<Provider>, uri: Uri, body: Bytes) -> R
             serde_json::from_value::<Deliveries>(asked.clone()).map(|how| provider.state().deliveries = how).map(|()| Value::Null).ok()
         }
         "pay" => Some(provider.pay(&text("payment_intent"), &text("number"))),
-        "expire" => Some(provider.expire(&text("payment_intent"))).map(|()| Value::Null),
+        "expire" => {
+            provider.expire(&text("payment_intent"));
+            Some(Value::Null)
+        }
         "object" => provider.object(&text("payment_intent"), asked["amount"].as_u64(), "needs_response").map(Value::from),
-        "decide" => Some(provider.decide(&text("dispute"), &text("status"))).map(|()| Value::Null),
+        "decide" => {
+            provider.decide(&text("dispute"), &text("status"));
+            Some(Value::Null)
+        }
         "requests" => Some(json!(provider.state().requests)),
         "intents" => Some(json!(provider.state().intents)),
         _ => None,

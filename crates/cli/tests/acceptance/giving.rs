@@ -137,7 +137,7 @@ scenario!(c17_c18_a_medium_without_identity_is_sold_through_a_gateway_in_the_cur
     press(world, &out, &["--without-identity", "--as", "iso"]).done();
     let engine = crate::gateway::engine_of(world);
     let mut gateway = Gateway::new(world, engine);
-    world.publisher().run(["reseller", "price", &gateway.id, TITLE, "9.99 EUR", "10.99 USD"]).done();
+    world.publisher().run(["reseller", "price", &gateway.id, TITLE, "10.99 USD"]).done();
     let ada = gateway.customer(world, "ada", "20.00 USD");
     copy(&ada, &out.join("medium.iso"), &["--yes", "--max-price", "10.00 USD"]).refused(Code::ChargeUnconfirmed);
     let copied = copy(&ada, &out.join("medium.iso"), &["--yes", "--max-price", "10.99 USD", "--json"]).done().json();

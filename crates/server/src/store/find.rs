@@ -89,11 +89,11 @@ pub async fn orders(tx: &mut Tx, state: Option<OrderState>, before: &(Timestamp,
     // Two statements, so that each has its index: of a seldom state, all others would be read.
     let of_state =
         "SELECT user_id, order_id, title_id, device_id, kind, currency, amount, payment, state, actor, created_at, paid_at, ended_at,
-                           reason, exchange_id
+                           reason, exchange_id, medium_id, request_id, request_digest
                     FROM orders WHERE state = $4 AND (created_at, order_id) < ($1, $2) ORDER BY created_at DESC, order_id DESC LIMIT $3";
     let of_all =
         "SELECT user_id, order_id, title_id, device_id, kind, currency, amount, payment, state, actor, created_at, paid_at, ended_at,
-                         reason, exchange_id
+                         reason, exchange_id, medium_id, request_id, request_digest
                   FROM orders WHERE (created_at, order_id) < ($1, $2) ORDER BY created_at DESC, order_id DESC LIMIT $3";
     match state {
         Some(state) => tx.query(of_state).bind(before.0.0).bind(&before.1).bind(limit).bind(state.as_str()).all().await,

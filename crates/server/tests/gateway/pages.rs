@@ -1,6 +1,7 @@
 //! The pages of a gateway: its customers' and its operator's, what they are told, and by mail.
 
 mod alerts;
+mod by_card;
 mod customers;
 mod mail;
 mod operator;

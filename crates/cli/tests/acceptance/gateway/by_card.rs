@@ -126,7 +126,7 @@ scenario!(c17_a_card_pays_in_and_pays_the_rest_of_a_price_whatever_is_killed, |w
     // Removed, it pays for nothing.
     let card = cards["cards"][0]["card"].as_str().expect("a name").to_owned();
     ada.run(["account", "cards", "--remove", &card]).done();
-    copy(&ada, &out.join("0002"), &["--yes"]).refused(counterfoil_core::Code::PaymentRefused);
+    copy(&ada, &out.join("0002"), &["--yes", "--again"]).refused(counterfoil_core::Code::PaymentRefused);
     // The money that was only on the account goes back to the card.
     let second = begin(&ada);
     assert_eq!(enter_card(&gateway, &provider, &second, "5555555555554444")["status"], "succeeded");

@@ -43,7 +43,7 @@ pub async fn put(app: &App, caller: &Caller, once: &Once, id: GatewayId, new: Ne
 /// # Errors
 /// `not_found`.
 pub async fn list(app: &App, id: GatewayId, query: PageQuery) -> Result<Page<TermsDocument>, Problem> {
-    let (after, rows) = (query.after.as_deref().map(cursor).transpose()?, query.rows());
+    let (after, rows) = (query.after.as_deref().filter(|after| !after.is_empty()).map(cursor).transpose()?, query.rows());
     let found = app
         .db
         .read("list_gateway_terms", async move |tx: &mut Tx| -> Result<_, Problem> {

@@ -168,7 +168,7 @@ async fn by_words(app: &App, staff: &Staff, asked: &str) -> Result<(Vec<Hit>, Op
         if orders {
             hits.extend(begun::orders(tx, &text, SHOWN as i64).await?.into_iter().map(Hit::from));
         }
-        hits.extend(begun::media(tx, &scope, &text, SHOWN).await?.into_iter().map(|named| Hit::medium(named)));
+        hits.extend(begun::media(tx, &scope, &text, SHOWN).await?.into_iter().map(Hit::medium));
         if catalogue {
             hits.extend(of_names(tx, &scope, &text).await?);
         }

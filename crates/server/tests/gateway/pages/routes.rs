@@ -63,7 +63,9 @@ db_test!(c16_c17_every_page_of_a_customer_is_its_own_and_takes_forms_of_its_own_
             let (others, none) = (get(&at, &other, &mine).await, get(&at, &own, &nothing).await);
             assert_eq!((others.status, text(&others).len()), (none.status, text(&none).len()), "another's is as what does not exist");
         } else if by_nobody.status != 405 && page.admits == Admits::Owner {
-            assert_eq!(get(&at, &own, &mine).await.status, 200, "{}", page.path);
+            // This gateway takes no cards.
+            let there = if page.path.starts_with("/account/top-up") { 404 } else { 200 };
+            assert_eq!(get(&at, &own, &mine).await.status, there, "{}", page.path);
         }
         if page.takes_forms {
             for origin in [None, Some("https://evil.example")] {

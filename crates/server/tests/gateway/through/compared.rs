@@ -95,7 +95,7 @@ db_test!(c17_a_month_is_compared_by_itself, async |db: TestDb| {
     let begin = |month: &str| month.parse::<counterfoil_server::gateway::ledger::Period>().unwrap().begin().0;
     let december = begin("2025-12");
     // Even numbers in November, odd ones in December; the last minute of November is begun there in December.
-    let at = |number: u32| if number % 2 == 0 { december - 1 - i64::from(number) } else { december + i64::from(number) };
+    let at = |number: u32| if number.is_multiple_of(2) { december - 1 - i64::from(number) } else { december + i64::from(number) };
     fill(&rig, &db, 600, at, |number| number != 10, |number| number != 11).await;
     db.break_all(leaked(format!("UPDATE gateway_exchange SET created_at = {} WHERE exchange_id = '{}'", december + 5, id(0)))).await;
     assert!(rig.gateway.clock.now().0 > december + 120_000, "nothing is on its way any more");

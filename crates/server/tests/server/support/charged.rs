@@ -46,17 +46,17 @@ pub const CHARGED: &[&str] = &[
               ('x-3', 2, 1, 'x', 'exchange.refunded', '{}', CAST('p' AS BYTEA), CAST('h' AS BYTEA))",
     "INSERT INTO orders (user_id, order_id, title_id, device_id, kind, currency, amount, payment, state, actor, created_at, medium_id, request_id,
                          request_digest)
-       VALUES ('usr-1', 'ord-8', 't', 'dev-1', 'copy', 'EUR', 200, 'invoice', 'due', 'x', 1, 'med-8', 'req-8', CAST('d' AS BYTEA))",
+       VALUES ('usr-1', 'ord-78', 't', 'dev-1', 'copy', 'EUR', 200, 'invoice', 'due', 'x', 1, 'med-78', 'req-78', CAST('d' AS BYTEA))",
     "INSERT INTO audit (family, seq, at, actor, event, detail, prev, hash)
        VALUES ('usr-1', 202, 1, 'x', 'order.placed', '{}', CAST('p' AS BYTEA), CAST('h' AS BYTEA))",
     "INSERT INTO medium (medium_id, batch_id, serial, state, copies_claimed, copies_freed, copies_lost, epoch, created_at)
-       VALUES ('med-8', 'bat-7', 2, 'claimed', 1, 0, 0, 1, 1)",
+       VALUES ('med-78', 'bat-7', 2, 'claimed', 1, 0, 0, 1, 1)",
     "INSERT INTO grants (medium_id, grant_id, copy, title_id, generation, user_id, holder_id, holder_kind, state, library_key, issued_at, order_id)
-       VALUES ('med-8', 'grt-8', 1, 't', 1, 'usr-1', 'key-1', 'card', 'delivered', CAST('k' AS BYTEA), 1, 'ord-8')",
+       VALUES ('med-78', 'grt-78', 1, 't', 1, 'usr-1', 'key-1', 'card', 'delivered', CAST('k' AS BYTEA), 1, 'ord-78')",
     "INSERT INTO entitlement (user_id, entitlement_id, source, medium_id, title_id, state, devices, transfers, created_at)
-       VALUES ('usr-1', 'grt-8', 'medium', 'med-8', 't', 'active', 1, 0, 1)",
+       VALUES ('usr-1', 'grt-78', 'medium', 'med-78', 't', 'active', 1, 0, 1)",
     "INSERT INTO audit (family, seq, at, actor, event, detail, prev, hash)
-       VALUES ('med-8', 1, 1, 'x', 'claim.granted', '{}', CAST('p' AS BYTEA), CAST('h' AS BYTEA))",
+       VALUES ('med-78', 1, 1, 'x', 'claim.granted', '{}', CAST('p' AS BYTEA), CAST('h' AS BYTEA))",
 ];
 
 /// The tables that hold it and nothing else does.
@@ -94,13 +94,13 @@ pub const PLANTED: &[(&[&str], &str)] = &[
     (&["UPDATE orders SET exchange_id = 'x-1', payment = 'gateway' WHERE order_id = 'ord-1'"], PAYMENT),
     (&["UPDATE grants SET copy = 1 WHERE grant_id = 'grt-7'"], WHOLE),
     (&["UPDATE grants SET exchange_id = NULL WHERE grant_id = 'grt-7'"], KEY),
-    (&["UPDATE grants SET order_id = NULL WHERE grant_id = 'grt-8'"], KEY),
-    (&["UPDATE grants SET order_id = NULL WHERE grant_id = 'grt-8'"], GRANTED),
-    (&["UPDATE grants SET order_id = 'ord-8' WHERE grant_id = 'grt-7'"], WHOLE),
-    (&["UPDATE grants SET order_id = 'ord-1' WHERE grant_id = 'grt-8'"], ORDERED),
-    (&["UPDATE orders SET state = 'ended', ended_at = 4, reason = 'refund' WHERE order_id = 'ord-8'"], ORDERED),
-    (&["UPDATE orders SET medium_id = 'med-7' WHERE order_id = 'ord-8'"], ORDERED),
-    (&["UPDATE orders SET request_id = NULL WHERE order_id = 'ord-8'"], COPY_ORDER),
+    (&["UPDATE grants SET order_id = NULL WHERE grant_id = 'grt-78'"], KEY),
+    (&["UPDATE grants SET order_id = NULL WHERE grant_id = 'grt-78'"], GRANTED),
+    (&["UPDATE grants SET order_id = 'ord-78' WHERE grant_id = 'grt-7'"], WHOLE),
+    (&["UPDATE grants SET order_id = 'ord-1' WHERE grant_id = 'grt-78'"], ORDERED),
+    (&["UPDATE orders SET state = 'ended', ended_at = 4, reason = 'refund' WHERE order_id = 'ord-78'"], ORDERED),
+    (&["UPDATE orders SET medium_id = 'med-7' WHERE order_id = 'ord-78'"], ORDERED),
+    (&["UPDATE orders SET request_id = NULL WHERE order_id = 'ord-78'"], COPY_ORDER),
     (&["UPDATE orders SET state = 'open' WHERE order_id = 'ord-7'"], COPY_ORDER),
     (&["UPDATE medium SET copies_lost = 2 WHERE medium_id = 'med-7'"], LOST),
     (&["UPDATE gateway_exchange SET share = 4000 WHERE exchange_id = 'x-1'"], SPLIT),
