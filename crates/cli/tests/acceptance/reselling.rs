@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use counterfoil_core::Code;
@@ -82,17 +82,12 @@ scenario!(c17_a_reseller_is_managed_from_the_command_line, |world| {
     fs::write(&file, format!("{token}\n")).expect("written");
     gateway.run(["enrol"]).failed(2, "TOKEN");
     outcome_of(&mut gateway.command(["enrol", "-"]), "no token").failed(2, "no token of enrolment");
-    let mut missing = gateway.command(["enrol", "--token-file"]);
-    missing.arg(world.path("nothing"));
-    outcome(missing).failed(3, "nothing");
-    let mut enrol = gateway.command(["enrol", "--token-file"]);
-    enrol.arg(&file);
-    outcome(enrol).done();
+    let by_file = |file: &Path| outcome(gateway.command(["enrol", "--token-file", file.to_str().expect("a readable path")]));
+    by_file(&world.path("nothing")).failed(3, "nothing");
+    by_file(&file).done();
     // With a key of its own somebody else gets nothing by it.
     fs::remove_file(gateway.data.join("identity.json")).expect("removed");
-    let mut again = gateway.command(["enrol", "--token-file"]);
-    again.arg(&file);
-    outcome(again).failed(1, "was used");
+    by_file(&file).failed(1, "was used");
     outcome_of(&mut gateway.command(["enrol", "-"]), &gateway.token(world)).done();
     gateway.start();
     assert!(shown(&["reseller", "show", &id])["gateway"]["certificate_until"].is_string());

@@ -79,12 +79,13 @@ impl Updating {
         };
         let files = self.disk.named_files();
         let is_pack = |path: &PathBuf| path.starts_with(LIBRARY) && path.extension().is_some_and(|extension| extension == "pack");
-        let found = files.iter().find(|(path, _)| is_pack(path) && is_wanted(path.file_name().unwrap().to_str().unwrap()));
-        let path = &found.unwrap_or_else(|| panic!("a pack that is shared: {shared}")).0;
+        let wanted = files.iter().filter(|(path, _)| is_pack(path) && is_wanted(path.file_name().unwrap().to_str().unwrap()));
+        let (path, bytes) = wanted.max_by_key(|(_, bytes)| bytes.len()).unwrap_or_else(|| panic!("a pack that is shared: {shared}"));
+        let middle = bytes.len() as u64 / 2;
         let file = self.disk.create(path, Create::Resume, 0o644).unwrap();
         let mut byte = [0];
-        file.read_exact_at(&mut byte, 5000).unwrap();
-        file.write_all_at(&[byte[0] ^ 1], 5000).unwrap();
+        file.read_exact_at(&mut byte, middle).unwrap();
+        file.write_all_at(&[byte[0] ^ 1], middle).unwrap();
     }
 
     fn verify(&self) -> usize {

@@ -31,7 +31,9 @@ db_test!(c17_a_customer_pays_in_by_card_and_removes_one_that_is_kept, async |db:
     let settings = text(&browser.get(&at, "/account/settings").await);
     assert!(settings.contains("ending in 4242"), "{settings}");
     let card = settings.split("name=\"card\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
-    let theirs = other.submit(&at, "/account/settings", "/account/settings/cards", &[("card", &card)]).await;
+    let form = text(&other.get(&at, "/account/settings").await);
+    let form = form.split("name=\"form\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let theirs = other.post(&at, "/account/settings/cards", &[("form", &form), ("card", &card)]).await;
     assert_eq!(theirs.status, 404, "another's card");
     browser.submit(&at, "/account/settings", "/account/settings/cards", &[("card", &card)]).await;
     assert!(!text(&browser.get(&at, "/account/settings").await).contains("ending in 4242"));
