@@ -59,7 +59,7 @@ pub struct PaymentCard {
 /// Begins to pay in. Nothing is paid until a card is entered on the payment's page; what nobody pays is given up by itself.
 ///
 /// # Errors
-/// What the gateway refuses; [`crate::TransportError`].
+/// What the gateway refuses; [`crate::transport::TransportError`].
 pub fn begin(terminal: &Terminal, gateway: &str, money: Money, keep: bool) -> Result<Payment> {
     let mut bytes = [0; 16];
     terminal.with_random(|random| random.fill(&mut bytes));
@@ -71,7 +71,7 @@ pub fn begin(terminal: &Terminal, gateway: &str, money: Money, keep: bool) -> Re
 /// How a payment stands.
 ///
 /// # Errors
-/// What the gateway refuses; [`crate::TransportError`].
+/// What the gateway refuses; [`crate::transport::TransportError`].
 pub fn look(terminal: &Terminal, gateway: &str, payment: PaymentId) -> Result<Payment> {
     let gateway = at(gateway);
     call(terminal, &gateway, Some(&signed_in(terminal, &gateway)?), &format!("/v1/account/top-ups/{payment}"), None)
@@ -80,7 +80,7 @@ pub fn look(terminal: &Terminal, gateway: &str, payment: PaymentId) -> Result<Pa
 /// The payment cards that the account keeps, the one that is charged first.
 ///
 /// # Errors
-/// What the gateway refuses; [`crate::TransportError`].
+/// What the gateway refuses; [`crate::transport::TransportError`].
 pub fn cards(terminal: &Terminal, gateway: &str) -> Result<Vec<PaymentCard>> {
     #[derive(Deserialize)]
     struct Kept {
@@ -94,7 +94,7 @@ pub fn cards(terminal: &Terminal, gateway: &str) -> Result<Vec<PaymentCard>> {
 /// Keeps a payment card no longer; repeating it changes nothing.
 ///
 /// # Errors
-/// What the gateway refuses; [`crate::TransportError`].
+/// What the gateway refuses; [`crate::transport::TransportError`].
 pub fn remove_card(terminal: &Terminal, gateway: &str, card: &str) -> Result<()> {
     let gateway = at(gateway);
     let path = format!("/v1/account/payment-cards/{}", crate::store::escaped(card));
