@@ -3,7 +3,7 @@
 use counterfoil_core::rules::order::OrderState;
 use counterfoil_core::{BatchId, LicenseId, MediumId, OrderId, Timestamp, TitleId, UserId};
 
-use super::order::OrderRow;
+use super::order::{self, OrderRow};
 use super::word::Named;
 use crate::db::{DbError, FromRow, Row, Tx};
 
@@ -88,13 +88,8 @@ pub async fn media(tx: &mut Tx, batch: BatchId, after: i64, limit: i64) -> Resul
 pub async fn orders(tx: &mut Tx, state: Option<OrderState>, before: &(Timestamp, String), limit: i64) -> Result<Vec<OrderRow>, DbError> {
     // Two statements, so that each has its index: of a seldom state, all others would be read.
     let of_state =
-        "SELECT user_id, order_id, title_id, device_id, kind, currency, amount, payment, state, actor, created_at, paid_at, ended_at,
-                           reason, exchange_id, medium_id, request_id, request_digest
-                    FROM orders WHERE state = $4 AND (created_at, order_id) < ($1, $2) ORDER BY created_at DESC, order_id DESC LIMIT $3";
-    let of_all =
-        "SELECT user_id, order_id, title_id, device_id, kind, currency, amount, payment, state, actor, created_at, paid_at, ended_at,
-                         reason, exchange_id, medium_id, request_id, request_digest
-                  FROM orders WHERE (created_at, order_id) < ($1, $2) ORDER BY created_at DESC, order_id DESC LIMIT $3";
+        order::select!("WHERE state = $4 AND (created_at, order_id) < ($1, $2) ORDER BY created_at DESC, order_id DESC LIMIT $3");
+    let of_all = order::select!("WHERE (created_at, order_id) < ($1, $2) ORDER BY created_at DESC, order_id DESC LIMIT $3");
     match state {
         Some(state) => tx.query(of_state).bind(before.0.0).bind(&before.1).bind(limit).bind(state.as_str()).all().await,
         None => tx.query(of_all).bind(before.0.0).bind(&before.1).bind(limit).all().await,

@@ -68,6 +68,20 @@ pub struct OfCopy {
     pub digest: Vec<u8>,
 }
 
+/// Reads orders, with the columns as [`OrderRow`] takes them.
+macro_rules! select {
+    ($which:literal) => {
+        concat!(
+            "SELECT user_id, order_id, title_id, device_id, kind, currency, amount, payment, state, actor, created_at, paid_at, ended_at, reason,
+                    exchange_id, medium_id, request_id, request_digest
+             FROM orders ",
+            $which
+        )
+    };
+}
+
+pub(super) use select;
+
 impl FromRow for OrderRow {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
         Ok(Self {
@@ -247,6 +261,20 @@ pub struct Ordered {
     pub expires_at: Option<Timestamp>,
 }
 
+/// The same, with the columns as [`Ordered`] takes them.
+macro_rules! select_ordered {
+    ($which:literal) => {
+        concat!(
+            "SELECT o.user_id, o.order_id, o.title_id, o.device_id, o.kind, o.currency, o.amount, o.payment, o.state, o.actor, o.created_at,
+                    o.paid_at, o.ended_at, o.reason, o.exchange_id, o.medium_id, o.request_id, o.request_digest, t.name, e.entitlement_id,
+                    e.policy, e.expires_at
+             FROM orders o LEFT JOIN entitlement e ON e.user_id = o.user_id AND e.order_id = o.order_id
+                  JOIN title t ON t.title_id = o.title_id ",
+            $which
+        )
+    };
+}
+
 impl FromRow for Ordered {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
         let order = OrderRow::from_row(row)?;
@@ -260,16 +288,7 @@ impl FromRow for Ordered {
 /// # Errors
 /// A failure of the database.
 pub async fn find(tx: &mut Tx, user: UserId, order: OrderId) -> Result<Option<Ordered>, DbError> {
-    tx.query(
-        "SELECT o.user_id, o.order_id, o.title_id, o.device_id, o.kind, o.currency, o.amount, o.payment, o.state, o.actor, o.created_at,
-                o.paid_at, o.ended_at, o.reason, o.exchange_id, o.medium_id, o.request_id, o.request_digest, t.name, e.entitlement_id, e.policy, e.expires_at
-         FROM orders o LEFT JOIN entitlement e ON e.user_id = o.user_id AND e.order_id = o.order_id JOIN title t ON t.title_id = o.title_id
-         WHERE o.user_id = $1 AND o.order_id = $2",
-    )
-    .bind(user.to_string())
-    .bind(order.to_string())
-    .opt()
-    .await
+    tx.query(select_ordered!("WHERE o.user_id = $1 AND o.order_id = $2")).bind(user.to_string()).bind(order.to_string()).opt().await
 }
 
 /// The order that an exchange paid for.
@@ -287,15 +306,7 @@ pub async fn of_exchange(tx: &mut Tx, user: UserId, exchange: RequestId) -> Resu
 /// # Errors
 /// A failure of the database.
 pub async fn of_request(tx: &mut Tx, user: UserId, request: RequestId) -> Result<Option<OrderRow>, DbError> {
-    tx.query(
-        "SELECT user_id, order_id, title_id, device_id, kind, currency, amount, payment, state, actor, created_at, paid_at, ended_at, reason,
-                exchange_id, medium_id, request_id, request_digest
-         FROM orders WHERE user_id = $1 AND request_id = $2",
-    )
-    .bind(user.to_string())
-    .bind(request.to_string())
-    .opt()
-    .await
+    tx.query(select!("WHERE user_id = $1 AND request_id = $2")).bind(user.to_string()).bind(request.to_string()).opt().await
 }
 
 /// Notes that the copy was granted that an order pays for: it stands as its payment says. False where that was noted before, or it has ended.
@@ -319,16 +330,11 @@ pub async fn granted(tx: &mut Tx, user: UserId, order: OrderId, state: OrderStat
 /// # Errors
 /// A failure of the database.
 pub async fn of_user(tx: &mut Tx, user: UserId) -> Result<Vec<Ordered>, DbError> {
-    tx.query(
-        "SELECT o.user_id, o.order_id, o.title_id, o.device_id, o.kind, o.currency, o.amount, o.payment, o.state, o.actor, o.created_at,
-                o.paid_at, o.ended_at, o.reason, o.exchange_id, o.medium_id, o.request_id, o.request_digest, t.name, e.entitlement_id, e.policy, e.expires_at
-         FROM orders o LEFT JOIN entitlement e ON e.user_id = o.user_id AND e.order_id = o.order_id JOIN title t ON t.title_id = o.title_id
-         WHERE o.user_id = $1 ORDER BY o.created_at DESC, o.order_id LIMIT $2",
-    )
-    .bind(user.to_string())
-    .bind(MOST)
-    .all()
-    .await
+    tx.query(select_ordered!("WHERE o.user_id = $1 ORDER BY o.created_at DESC, o.order_id LIMIT $2"))
+        .bind(user.to_string())
+        .bind(MOST)
+        .all()
+        .await
 }
 
 /// Up to `limit` orders of everybody in the order in which they were made, after the one that `after` names; of one state, or of all.
@@ -336,17 +342,13 @@ pub async fn of_user(tx: &mut Tx, user: UserId) -> Result<Vec<Ordered>, DbError>
 /// # Errors
 /// A failure of the database.
 pub async fn list(tx: &mut Tx, state: Option<OrderState>, after: &(Timestamp, String), limit: i64) -> Result<Vec<OrderRow>, DbError> {
-    tx.query(
-        "SELECT user_id, order_id, title_id, device_id, kind, currency, amount, payment, state, actor, created_at, paid_at, ended_at, reason,
-                exchange_id, medium_id, request_id, request_digest
-         FROM orders WHERE (created_at, order_id) > ($1, $2) AND ($3 = '' OR state = $3) ORDER BY created_at, order_id LIMIT $4",
-    )
-    .bind(after.0.0)
-    .bind(&after.1)
-    .bind(state.map_or("", OrderState::as_str))
-    .bind(limit)
-    .all()
-    .await
+    tx.query(select!("WHERE (created_at, order_id) > ($1, $2) AND ($3 = '' OR state = $3) ORDER BY created_at, order_id LIMIT $4"))
+        .bind(after.0.0)
+        .bind(&after.1)
+        .bind(state.map_or("", OrderState::as_str))
+        .bind(limit)
+        .all()
+        .await
 }
 
 /// Notes that an order was paid; false where it was not due.
