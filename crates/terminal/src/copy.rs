@@ -109,7 +109,7 @@ pub fn copy(
         superseded.extend(library.set_current(&source.on_medium.title, grant.grant_id)?);
     }
     let path = library.path().to_owned();
-    terminal.home().remember(|profile| profile.library = Some(path))?;
+    terminal.home().remember(|profile| profile.library = Some(path.clone()))?;
     progress(Step::Confirming);
     confirm(terminal, &authority, &mut holder, &claimant, medium, &grants, &superseded)?;
     Ok(Copied { titles, resumed })

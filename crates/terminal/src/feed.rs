@@ -10,7 +10,7 @@
 use crate::error::Result;
 use crate::exchange::refused;
 use crate::home::Authority;
-use crate::io::{Io, IoFailure, create_dirs, read_small, replace};
+use crate::io::{Io, IoFailure, create_dirs, read_small, replace, wait_for_lock};
 use crate::terminal::{Terminal, key_list};
 use counterfoil_core::rules::feed::{self as rule, Known, Listed, Offered, Step, Word};
 use counterfoil_core::wire::PublisherOnMedium;
@@ -88,7 +88,7 @@ pub fn accept(
     let named = feed.title.parse().map_err(|_| not_authentic(format!("the list of releases is of {:?}", feed.title)))?;
     let facts = Offered { title: named, sequence: feed.sequence, digest: name.0, expires_at: feed.expires_at };
     rule::decide(title, known, &facts, word.as_ref(), now)?;
-    if let Some(token) = handed.feed {
+    if let Some(token) = handed.feed.filter(|_| before.is_none_or(|(_, known)| known != name)) {
         kept.keep(feed.sequence, token)?;
     }
     Ok(Accepted { feed: Some(feed) })
@@ -196,6 +196,8 @@ impl<'a> Kept<'a> {
 
     fn keep(&self, number: u64, token: &str) -> Result<()> {
         create_dirs(self.io, &self.directory, 0o700)?;
+        let path = self.directory.join("lock");
+        let _lock = wait_for_lock(self.io, &path).map_err(IoFailure::at("write to", &path))?;
         replace(self.io, &self.path(number), token.as_bytes(), 0o600)?;
         for old in self.numbers()?.into_iter().filter(|old| *old < number) {
             let path = self.path(old);

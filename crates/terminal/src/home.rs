@@ -241,13 +241,20 @@ impl Home {
     ///
     /// # Errors
     /// As [`profile`](Self::profile).
-    pub fn remember(&self, change: impl FnOnce(&mut Profile)) -> crate::Result<()> {
-        let before = self.profile()?;
-        let mut profile = before.clone();
-        change(&mut profile);
-        if profile == before {
+    pub fn remember(&self, change: impl Fn(&mut Profile)) -> crate::Result<()> {
+        let changed = || -> crate::Result<Option<Profile>> {
+            let before = self.profile()?;
+            let mut profile = before.clone();
+            change(&mut profile);
+            Ok((profile != before).then_some(profile))
+        };
+        if changed()?.is_none() {
             return Ok(());
         }
+        // An agent and commands learn things at the same time; what the others have noted meanwhile stays.
+        let path = self.path.join("profile.lock");
+        let _lock = wait_for_lock(&*self.io, &path).map_err(IoFailure::at("use", &path))?;
+        let Some(profile) = changed()? else { return Ok(()) };
         let bytes = serde_json::to_vec_pretty(&profile).expect("a profile is strings and numbers");
         Ok(replace(&*self.io, &self.path.join("profile.json"), &bytes, 0o600)?)
     }

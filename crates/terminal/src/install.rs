@@ -122,7 +122,7 @@ pub fn install(
     let copied = filling.run(&LibraryKey::new(library_key), &ContentKey::new(content_key), options.jobs, progress)?;
     let superseded = library.set_current(title, due.grant.grant_id)?;
     let path = library.path().to_owned();
-    terminal.home().remember(|profile| profile.library = Some(path))?;
+    terminal.home().remember(|profile| profile.library = Some(path.clone()))?;
 
     progress(Step::Confirming);
     installer.confirm(&mut holder, &due, &superseded)?;

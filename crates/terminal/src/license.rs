@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::exchange::refused;
 use crate::home::Authority;
-use crate::io::{read_small, replace};
+use crate::io::{IoFailure, read_small, replace, wait_for_lock};
 use crate::library::{Copy, Library, Listed, damaged};
 use crate::origin::Origin;
 use crate::terminal::{Terminal, key_list};
@@ -45,6 +45,11 @@ impl LicenseFile {
         LicenseFile { license, license_id, transaction_id, device_id, ended_at: None, seen: None }
     }
 
+    /// The same, noted as ended; `None` where it was before.
+    pub(crate) fn ended(self, at: Timestamp) -> Option<Self> {
+        self.ended_at.is_none().then_some(Self { ended_at: Some(at), ..self })
+    }
+
     /// What a file holds that somebody names: such a document, or a license alone.
     ///
     /// # Errors
@@ -74,10 +79,21 @@ impl Copy {
         Ok(Some(parse_strict(&bytes).map_err(|error| damaged(&path, error.to_string()))?))
     }
 
-    /// Keeps a license, all or nothing.
+    /// Keeps the license that this copy was made by, all or nothing.
     pub fn store_license(&self, file: &LicenseFile) -> Result<()> {
         let bytes = serde_json::to_vec_pretty(file).expect("a license file is strings and numbers");
         Ok(replace(&*self.io, &self.license_path(), &bytes, 0o644)?)
+    }
+
+    /// Changes what is kept of a license, all or nothing; `None` leaves it. An agent, commands and a running title learn of one at the same
+    /// time: each sees what the others have noted, and none waits for a download to have the library.
+    pub fn change_license(&self, change: impl FnOnce(LicenseFile) -> Option<LicenseFile>) -> Result<()> {
+        let path = self.directory.join("license.lock");
+        let _lock = wait_for_lock(&*self.io, &path).map_err(IoFailure::at("write to", &path))?;
+        match self.license()?.and_then(change) {
+            Some(changed) => self.store_license(&changed),
+            None => Ok(()),
+        }
     }
 }
 
@@ -188,14 +204,7 @@ pub fn permitted(terminal: &Terminal, library: &Library, title: &TitleId) -> Res
 pub(crate) fn end(terminal: &Terminal, library: &Library, ended: &[LicenseId]) -> Result<()> {
     let licensed = |listed: &Listed| listed.origin.license().is_some_and(|id| ended.contains(&id));
     for listed in library.list()?.iter().filter(|listed| licensed(listed)) {
-        let copy = library.copy(&listed.title, listed.grant_id);
-        if let Some(file) = copy.license()?.filter(|file| file.ended_at.is_none()) {
-            let noted = copy.store_license(&LicenseFile { ended_at: Some(terminal.clock().now()), ..file });
-            // An agent that was told of the same end may have taken the copy away meanwhile.
-            if noted.is_err() && copy.license()?.is_some() {
-                noted?;
-            }
-        }
+        library.copy(&listed.title, listed.grant_id).change_license(|file| file.ended(terminal.clock().now()))?;
     }
     Ok(())
 }
@@ -205,15 +214,11 @@ pub(crate) fn end(terminal: &Terminal, library: &Library, ended: &[LicenseId]) -
 /// # Errors
 /// What the system said: of a library that cannot be written, for one.
 pub fn note_run(library: &Library, title: &TitleId, permitted: &Permitted, elapsed: i64) -> Result<()> {
-    let copy = library.complete(title)?;
-    let Some(file) = copy.license()?.filter(|file| file.license_id == permitted.license.sub) else { return Ok(()) };
-    // Renewed meanwhile, it is another issue, and begins anew.
-    let known = Known { signed: None, seen: file.seen };
-    let seen = run::seen(&permitted.license, known, permitted.at, elapsed);
-    if file.license != permitted.token || seen == file.seen {
-        return Ok(());
-    }
-    copy.store_license(&LicenseFile { seen, ..file })
+    library.complete(title)?.change_license(|file| {
+        let seen = run::seen(&permitted.license, Known { signed: None, seen: file.seen }, permitted.at, elapsed);
+        // Renewed meanwhile, it is another issue, and begins anew.
+        (file.license == permitted.token && seen != file.seen).then_some(LicenseFile { seen, ..file })
+    })
 }
 
 /// In words for who presents a license, and not for who speaks JWS.

@@ -42,20 +42,25 @@ pub fn renew(terminal: &Terminal, library: &Library, title: &TitleId, card: &Car
         return Ok(Contact::Ended);
     }
     match newer(terminal, library, card, &held, &listed) {
-        Ok(file) => {
-            keep(&copy, &file);
+        Ok(token) => {
+            // Where it has ended meanwhile, or another command has renewed it, that counts.
+            keep(&copy, |file| {
+                let is_news = token != file.license && file.license == held.file.license && file.ended_at.is_none();
+                is_news.then_some(LicenseFile { license: token, seen: None, ..file })
+            });
             Ok(Contact::Renewed)
         }
         // Only what the authority has signed ends a license: anybody in between could say no.
         Err(Error::Refused(refusal)) if matches!(refusal.code, Code::LicenseEnded | Code::DeviceNotRegistered | Code::NotEntitled) => {
-            keep(&copy, &LicenseFile { ended_at: Some(terminal.clock().now()), ..held.file });
+            keep(&copy, |file| file.ended(terminal.clock().now()));
             Ok(Contact::Ended)
         }
         Err(error) => Ok(Contact::Unanswered(Box::new(error))),
     }
 }
 
-fn newer(terminal: &Terminal, library: &Library, card: &CardChoice, held: &Held, listed: &Listed) -> Result<LicenseFile> {
+/// The license as it is now; an issue that is older than the one that is here is none.
+fn newer(terminal: &Terminal, library: &Library, card: &CardChoice, held: &Held, listed: &Listed) -> Result<String> {
     let authority = terminal.meet(&[])?;
     let asker = Asker::new(terminal, &authority, card, Some(library.path())).map_err(not_said_by_the_authority)?;
     let operation = Operation::Renew(Renew { user_id: asker.user, device_id: asker.device, license_id: held.file.license_id });
@@ -67,8 +72,8 @@ fn newer(terminal: &Terminal, library: &Library, card: &CardChoice, held: &Held,
         return Err(crate::ExchangeError::Shape("the license is another one".into()).into());
     }
     match license.iat < old.iat {
-        true => Ok(held.file.clone()),
-        false => Ok(LicenseFile { license: result.license, seen: None, ..held.file.clone() }),
+        true => Ok(held.file.license.clone()),
+        false => Ok(result.license),
     }
 }
 
@@ -81,6 +86,6 @@ fn not_said_by_the_authority(error: Error) -> Error {
 }
 
 /// A library that cannot be written is played from all the same: what was learned now is learned again the next time.
-fn keep(copy: &Copy, file: &LicenseFile) {
-    let _ = copy.store_license(file);
+fn keep(copy: &Copy, change: impl FnOnce(LicenseFile) -> Option<LicenseFile>) {
+    let _ = copy.change_license(change);
 }

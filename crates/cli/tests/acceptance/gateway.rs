@@ -2,12 +2,12 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
+use crate::ports;
 use crate::world::{
     Device, Engine, Outcome, World, counterfoild, create_database, drop_database, files_below, files_with, outcome, outcome_of, scenario,
     wait_until,
@@ -46,7 +46,7 @@ impl Gateway {
 
     /// The same, and nobody has let it in yet.
     pub fn stranger(world: &mut World, engine: Engine) -> Self {
-        let private = free_address();
+        let private = ports::address().to_string();
         world.kill();
         world.configure("COUNTERFOILD__GATEWAYS__LISTEN", &private);
         world.start();
@@ -57,7 +57,7 @@ impl Gateway {
         let database = (engine == Engine::Postgres).then(|| create_database(None));
         let (data, ready, log) = (world.path("gateway"), world.path("gateway-ready"), world.path("gateway.log"));
         let gateway = Self { data, ready, log, database, process: None, id, url: String::new() };
-        let mut init = gateway.command(["init", "--authority", &format!("https://{private}"), "--listen", &free_address()]);
+        let mut init = gateway.command(["init", "--authority", &format!("https://{private}"), "--listen", &ports::address().to_string()]);
         init.args(gateway.database.iter().flat_map(|database| ["--database", database]));
         outcome(init).done();
         gateway
@@ -138,10 +138,6 @@ impl Drop for Gateway {
             drop_database(&database);
         }
     }
-}
-
-fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").to_string()
 }
 
 /// The month of now, in UTC.

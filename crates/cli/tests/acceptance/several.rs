@@ -2,12 +2,13 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
+use crate::ports;
 use crate::world::{Device, Engine, Outcome, World, files_below, outcome, wait_until, write};
 
 /// A process beside the world's own server.
@@ -76,12 +77,6 @@ fn copy_by_itself(device: &Device, disc: &Path) -> Outcome {
     by_itself(device, &[OsStr::new("copy"), disc.as_os_str(), OsStr::new("--library"), device.library.as_os_str()])
 }
 
-/// Ports that were free a moment ago.
-fn free_addresses() -> [SocketAddr; 2] {
-    let held = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-    held.map(|listener| listener.local_addr().expect("an address"))
-}
-
 /// Three processes and where they are.
 struct Three {
     world: World,
@@ -92,7 +87,7 @@ struct Three {
 
 impl Three {
     fn start() -> Self {
-        let [license_address, content_address] = free_addresses();
+        let [license_address, content_address] = [(); 2].map(|()| ports::address());
         let world = World::with_settings(
             Engine::Postgres,
             &[

@@ -11,6 +11,8 @@ use counterfoil_core::Code;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::ports;
+
 /// Makes a test of a scenario for each database engine.
 macro_rules! scenario {
     ($name:ident, |$world:ident| $body:block) => {
@@ -146,10 +148,13 @@ impl World {
     pub fn start(&mut self) {
         let ready = self.path("ready");
         let _ = fs::remove_file(&ready);
-        let listen = if self.url.is_empty() { "127.0.0.1:0" } else { self.url.rsplit('/').next().expect("an address") };
+        let listen = match self.url.rsplit('/').next().filter(|address| !address.is_empty()) {
+            Some(address) => address.to_owned(),
+            None => ports::address().to_string(),
+        };
         let log = File::options().create(true).append(true).open(self.path("server.log")).expect("a log");
         let mut serve = Command::new(counterfoild());
-        serve.args(["serve", "--listen", listen, "--data"]).arg(self.path("server")).arg("--ready-file").arg(&ready);
+        serve.args(["serve", "--listen", &listen, "--data"]).arg(self.path("server")).arg("--ready-file").arg(&ready);
         serve.envs(self.settings.iter().map(|(name, value)| (name, value)));
         serve.stdout(log.try_clone().expect("the same log")).stderr(log).stdin(Stdio::null());
         let mut server = serve.spawn().expect("the server starts");

@@ -191,7 +191,7 @@ fn enter(terminal: &Terminal, gateway: &str, path: &str, body: Value) -> Result<
     terminal.sign_in_as(&SignedIn { gateway: gateway.clone(), name, token, expires_at })?;
     terminal.home().remember(|profile| {
         if profile.authority.is_none() || profile.via.is_some() {
-            profile.via = Some(gateway);
+            profile.via = Some(gateway.clone());
         }
     })
 }

@@ -177,6 +177,29 @@ fn d10_what_was_taken_back_is_refused_from_the_next_contact_on_and_stays_so_offl
 }
 
 #[test]
+fn d10_what_an_agent_and_running_titles_note_at_the_same_time_is_all_kept() {
+    let leased = Leased::new();
+    let terminal = leased.at(1);
+    let opened = open(&terminal).unwrap();
+    leased.world.authority.state.lock().unwrap().licenses[0].ended = true;
+    std::thread::scope(|scope| {
+        for player in 0..4 {
+            let (terminal, permitted) = (leased.at(1), opened.permitted().unwrap());
+            scope.spawn(move || {
+                for minute in 0..100 {
+                    note_run(&library(&terminal), &title(), permitted, (minute * 4 + player) * 60_000).unwrap();
+                }
+            });
+        }
+        let contact = renew(&terminal, &library(&terminal), &title(), &CardChoice::Default).unwrap();
+        assert!(matches!(contact, Contact::Ended), "{contact:?}");
+    });
+    let kept = library(&terminal).license(&title()).unwrap().unwrap();
+    assert!(kept.ended_at.is_some(), "that it has ended is not forgotten for one that has run");
+    assert_eq!(kept.seen, Some(Timestamp(day(1).0 + 399 * 60_000)));
+}
+
+#[test]
 fn a_no_that_the_authority_has_not_signed_ends_nothing() {
     let leased = Leased::new();
     // Sealed to keys that the authority has thrown away, in an address that somebody else answers at: refused unsigned.

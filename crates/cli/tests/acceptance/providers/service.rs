@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
+use crate::ports;
 use crate::world::{Device, World, outcome, write};
 
 /// A provider that runs.
@@ -34,8 +35,8 @@ fn example() -> Command {
 impl Service {
     /// Registers one and starts it: the address is needed first, so it is registered at a free port.
     pub fn start(world: &World, name: &str, more: &[&str]) -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
-        let url = format!("http://127.0.0.1:{port}");
+        let address = ports::address().to_string();
+        let url = format!("http://{address}");
         let added =
             world.publisher().run(["provider", "add", &url, "--name", name, "--publisher", "acme", "--token", "--json"]).done().json();
         let (id, token) = (added["provider"].as_str().expect("an ID").to_owned(), added["token"].as_str().expect("a token"));
@@ -45,9 +46,8 @@ impl Service {
         write(&directory.join("contents/sky-raider/chapter-4"), b"what comes after");
         write(&directory.join("contents/night-garden/frogs"), b"another title's");
         write(&directory.join("contents/offers.toml"), b"['sky-raider/chapter-4']\nstatus = { chapter = 3 }\n");
-        let listen = format!("127.0.0.1:{port}");
         let fixed = ["--authority", &world.url, "--token-file", "token", "--id", &id, "--contents", "contents", "--uploads", "uploads"];
-        let arguments = fixed.iter().chain(&["--listen", &listen]).chain(more).map(|one| (*one).to_owned()).collect();
+        let arguments = fixed.iter().chain(&["--listen", &address]).chain(more).map(|one| (*one).to_owned()).collect();
         let mut service = Self { running: None, directory, arguments, id, url };
         service.run();
         service
