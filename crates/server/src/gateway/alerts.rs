@@ -6,6 +6,7 @@ use counterfoil_core::{Money, Timestamp};
 
 use super::app::App;
 use super::store::alert::{self, Alert, Kind};
+use super::store::repayment::Stands;
 use super::store::{account, listed, mail};
 use super::{books, identity};
 use crate::clock::rfc3339;
@@ -19,6 +20,8 @@ const AWAY: i64 = 60 * 1000;
 const UNRENEWED: i64 = Timestamp::DAY;
 /// Accounts whose balances are looked at in one turn.
 const TURN: i64 = 500;
+/// How long a payment that was lost is an alert: what it paid for is ended by itself, and nothing is left to do about it.
+const LOST: i64 = 7 * Timestamp::DAY;
 /// Family of alerts that hang from no account.
 const FAMILY: &str = "/alerts";
 
@@ -50,6 +53,7 @@ pub async fn look(app: &App, watch: &mut Watch) -> Result<(), DbError> {
     authority(app, watch, now).await?;
     certificate(app, now).await?;
     check_books(app, now).await?;
+    cards(app, now).await?;
     low_balances(app, now).await?;
     figures(app).await
 }
@@ -133,6 +137,37 @@ async fn check_books(app: &App, now: Timestamp) -> Result<(), DbError> {
     let Some(last) = app.db.read("last check", async |tx: &mut Tx| books::last_check(tx).await).await? else { return Ok(()) };
     let wrong = last.first.map(|first| (format!("in {} places, the first: {first}", last.wrong), last.at));
     note(app, Kind::Books, "", wrong).await
+}
+
+/// One alert for each objection until it is decided, and for each payment that was lost.
+async fn cards(app: &App, now: Timestamp) -> Result<(), DbError> {
+    let read = async move |tx: &mut Tx| -> Result<_, DbError> {
+        Ok((listed::objected(tx, TURN).await?, listed::lost(tx, Timestamp(now.0 - LOST), TURN).await?, alert::open(tx).await?))
+    };
+    let (objected, lost, open) = app.db.read("trouble with cards", read).await?;
+    let objected = objected.into_iter().map(|row| {
+        let asks = if row.stands == Stands::Inquiry { "the bank asks" } else { "the bank has taken the money" };
+        let detail = format!("{asks} about {} of {}: answer it at the payment provider, as {}", row.money, row.name, row.dispute);
+        (Kind::Dispute, row.dispute, (detail, row.since))
+    });
+    let lost = lost.into_iter().map(|row| {
+        let detail = format!("{} of {}: the card's promise had ended, and what it paid for is ended", row.money, row.name);
+        (Kind::LostPayment, row.payment.to_string(), (detail, row.at))
+    });
+    let stands: Vec<_> = objected.chain(lost).collect();
+    let is_told = |kind, subject: &str, detail: &str| open.iter().any(|at| at.kind == kind && at.subject == subject && at.detail == detail);
+    for (kind, subject, wrong) in stands.iter().filter(|(kind, subject, (detail, _))| !is_told(*kind, subject, detail)) {
+        note(app, *kind, subject, Some(wrong.clone())).await?;
+    }
+    // Of those beyond a turn nothing is known.
+    if stands.len() >= usize::try_from(TURN).unwrap_or(usize::MAX) {
+        return Ok(());
+    }
+    let is_over = |at: &Alert| !stands.iter().any(|(kind, subject, _)| at.kind == *kind && at.subject == *subject);
+    for over in open.iter().filter(|at| matches!(at.kind, Kind::Dispute | Kind::LostPayment) && is_over(at)) {
+        note(app, over.kind, &over.subject, None).await?;
+    }
+    Ok(())
 }
 
 async fn low_balances(app: &App, now: Timestamp) -> Result<(), DbError> {

@@ -14,7 +14,8 @@ use crate::gateway::chargeback as bank;
 use crate::gateway::ledger::posting::Kind;
 use crate::gateway::ledger::{self, Source, ToppedUp};
 use crate::gateway::store::account::AccountRow;
-use crate::gateway::store::listed::{self, PaidIn};
+use crate::gateway::store::listed::{self, Objected, PaidIn};
+use crate::gateway::store::repayment::Stands;
 use crate::gateway::vouchers::{self as store, Voucher};
 use crate::gateway::web::exchanges::place;
 use crate::gateway::web::words::{self, available};
@@ -25,6 +26,9 @@ use crate::web::console::table::{Asked, Paged, Pager};
 use crate::web::console::thing::{Cell, Find, Table, Thing};
 use crate::web::console::words::Chip;
 use crate::web::visitor::{Fields, see_other};
+
+/// Objections that are listed: more than are ever open at a time.
+const OBJECTED: i64 = 500;
 
 /// A table of what came in; with accounts where they are of many.
 pub(super) fn shown(heading: &'static str, rows: &[PaidIn], pager: Pager, accounts: bool) -> Table {
@@ -62,6 +66,26 @@ pub(super) fn shown(heading: &'static str, rows: &[PaidIn], pager: Pager, accoun
     Table { heading, columns, rows: rows.iter().map(row).collect(), empty: "Nothing came in.", pager }
 }
 
+/// What card holders object to at their banks, until it is decided.
+fn objections(rows: &[Objected]) -> Table {
+    let row = |row: &Objected| {
+        let stands = match row.stands {
+            Stands::Inquiry => Chip::plain("the bank asks"),
+            _ => Chip::bad("the bank has taken it"),
+        };
+        vec![
+            Cell::text(row.money.to_string()),
+            Cell::text(&row.name).to(format!("/operator/customers/{}", row.account)),
+            Cell::chip(stands),
+            Cell::at(&rfc3339(row.since)),
+            Cell::id(&row.dispute).below(Cell::id(row.posting)),
+        ]
+    };
+    let columns = vec!["Amount", "Account", "Stands", "Since", "At the payment provider"];
+    let (heading, empty) = ("Objections of card holders", "None is open.");
+    Table { heading, columns, rows: rows.iter().map(row).collect(), empty, pager: Pager::default() }
+}
+
 /// `/operator/payments`
 ///
 /// # Errors
@@ -72,7 +96,8 @@ pub async fn payments(State(desk): State<Desk>, by: Operator, RawQuery(query): R
     let read = async move |tx: &mut Tx| listed::paid_in(tx, None, (at, &before), most).await;
     let found = desk.db.read("operator's payments", read).await?;
     let Paged { items, pager } = Paged::of(found, &asked, |row: &PaidIn| format!("{}.{}", row.at.0, row.posting));
-    let tables = vec![shown("Top-ups and vouchers, newest first", &items, pager, true)];
+    let objected = desk.db.read("objections", async |tx: &mut Tx| listed::objected(tx, OBJECTED).await).await?;
+    let tables = vec![objections(&objected), shown("Top-ups and vouchers, newest first", &items, pager, true)];
     let thing = Thing { kind: "Money", heading: "Paid in".to_owned(), tables, ..Thing::default() };
     thing.page(frame(&desk, &by, Section::Payments, query.as_deref()))
 }
@@ -246,9 +271,21 @@ async fn payment(desk: &Desk, account: &str, posting: &str) -> Result<PaidIn, Pr
     Ok(row)
 }
 
-fn ask_back(row: &PaidIn, exchanges: usize, fields: &Fields, error: Option<String>) -> Confirm {
+/// The objection to a payment that is not decided, where there is one.
+async fn objection(desk: &Desk, row: &PaidIn) -> Result<Option<String>, DbError> {
+    let posting = row.posting;
+    let open = desk.db.read("objections", async |tx: &mut Tx| listed::objected(tx, OBJECTED).await).await?;
+    Ok(open.into_iter().find(|open| open.posting == posting).map(|open| open.dispute))
+}
+
+async fn ask_back(desk: &Desk, row: &PaidIn, fields: &Fields, error: Option<String>) -> Result<Confirm, DbError> {
     let left = words::amount(row.remaining, row.money.currency);
-    Confirm {
+    let exchanges = paid(desk, row).await?;
+    let objection = objection(desk, row).await?;
+    let by_itself = objection.map(|dispute| {
+        format!("The card holder objects, as {dispute} at the payment provider: once the bank takes the money, this is booked by itself.")
+    });
+    Ok(Confirm {
         section: crate::web::console::Section::Things,
         heading: format!("Has the bank taken {} back?", row.money),
         facts: vec![
@@ -258,13 +295,16 @@ fn ask_back(row: &PaidIn, exchanges: usize, fields: &Fields, error: Option<Strin
             ("Exchanges that it paid for", exchanges.to_string()),
             ("Posting", row.posting.to_string()),
         ],
-        happens: vec![
-            format!("{left} leave the account, at once."),
-            format!(
-                "{exchanges} exchanges that it paid for are undone at the authority, which ends exactly what was bought, and booked back."
-            ),
-            "Operator and gateway give back their parts of them; what was paid from other top-ups goes back to the account.".to_owned(),
-        ],
+        happens: by_itself
+            .into_iter()
+            .chain([
+                format!("{left} leave the account, at once."),
+                format!(
+                    "{exchanges} exchanges that it paid for are undone at the authority, which ends exactly what was bought, and booked back."
+                ),
+                "Operator and gateway give back their parts of them; what was paid from other top-ups goes back to the account.".to_owned(),
+            ])
+            .collect(),
         fields: vec![
             field("fee", "What the bank asks for it", fields.text("fee"), "Such as 15.00 EUR; it is the gateway's cost.", false),
             field("note", "Why", fields.text("note"), "It stands in the books, and at the authority.", true),
@@ -275,7 +315,7 @@ fn ask_back(row: &PaidIn, exchanges: usize, fields: &Fields, error: Option<Strin
         danger: true,
         back: format!("/operator/customers/{}", row.account),
         error,
-    }
+    })
 }
 
 /// `/operator/payments/{account}/{posting}/chargeback`: what ends and what goes where.
@@ -288,8 +328,7 @@ pub async fn chargeback_form(
     Path((account, posting)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
     let row = payment(&desk, &account, &posting).await?;
-    let exchanges = paid(&desk, &row).await?;
-    ask_back(&row, exchanges, &Fields::default(), None).framed(frame(&desk, &by, Section::Payments, None), draw_once(&desk.rng))
+    ask_back(&desk, &row, &Fields::default(), None).await?.framed(frame(&desk, &by, Section::Payments, None), draw_once(&desk.rng))
 }
 
 /// Books it back; again, it changes nothing.
@@ -307,8 +346,7 @@ pub async fn chargeback(
     let note = fields.some("note").filter(|note| note.chars().count() <= 200);
     let (Some(note), None | Some(Some(_))) = (note, fee) else {
         let error = "Say why, in 200 characters at most; the fee is in the currency of the payment.".to_owned();
-        let exchanges = paid(&desk, &row).await?;
-        let again = ask_back(&row, exchanges, &fields, Some(error));
+        let again = ask_back(&desk, &row, &fields, Some(error)).await?;
         return again.framed(frame(&desk, &by, Section::Payments, None), draw_once(&desk.rng));
     };
     let came = bank::chargeback(&desk, row.posting, fee.flatten(), note).await?;

@@ -18,13 +18,25 @@ pub enum Kind {
     Certificate,
     /// The books are wrong.
     Books,
+    /// A card holder objects to a payment at the bank.
+    Dispute,
+    /// What a card had promised for an exchange never came.
+    LostPayment,
     /// An account holds less than its owner wants.
     LowBalance,
 }
 
 impl Kind {
     /// All there are.
-    pub const ALL: [Self; 5] = [Self::StuckExchanges, Self::AuthorityUnreachable, Self::Certificate, Self::Books, Self::LowBalance];
+    pub const ALL: [Self; 7] = [
+        Self::StuckExchanges,
+        Self::AuthorityUnreachable,
+        Self::Certificate,
+        Self::Books,
+        Self::Dispute,
+        Self::LostPayment,
+        Self::LowBalance,
+    ];
 
     /// As in JSON, in metrics and in the database.
     pub fn as_str(self) -> &'static str {
@@ -33,6 +45,8 @@ impl Kind {
             Self::AuthorityUnreachable => "authority_unreachable",
             Self::Certificate => "certificate",
             Self::Books => "books",
+            Self::Dispute => "dispute",
+            Self::LostPayment => "lost_payment",
             Self::LowBalance => "low_balance",
         }
     }
@@ -44,6 +58,8 @@ impl Kind {
             Self::AuthorityUnreachable => "The authority does not answer",
             Self::Certificate => "The certificate runs out",
             Self::Books => "The books are wrong",
+            Self::Dispute => "A card holder objects",
+            Self::LostPayment => "A card did not pay",
             Self::LowBalance => "A balance is low",
         }
     }

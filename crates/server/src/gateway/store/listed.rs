@@ -1,8 +1,9 @@
 //! What the gateway's operator looks through: exchanges by state and age, what came in, months.
 
-use counterfoil_core::{AccountId, Currency, Money, PostingId, Timestamp};
+use counterfoil_core::{AccountId, Currency, Money, PaymentId, PostingId, Timestamp};
 
 use super::exchange::{ExchangeRow, State};
+use super::repayment::Stands;
 use crate::db::{DbError, FromRow, Row, Tx};
 use crate::gateway::ledger::Period;
 use crate::gateway::ledger::posting::Kind;
@@ -184,6 +185,87 @@ pub async fn low(tx: &mut Tx, limit: i64) -> Result<Vec<Watched>, DbError> {
            WHERE a.low_amount IS NOT NULL AND a.closed_at IS NULL) w
          WHERE (w.available < w.low AND w.told = 0) OR (w.available >= w.low AND w.told = 1) ORDER BY w.account_id LIMIT $1",
     )
+    .bind(limit)
+    .all()
+    .await
+}
+
+/// A card holder's objection that is not decided, with whose payment it is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Objected {
+    /// The provider's name for it.
+    pub dispute: String,
+    /// Whose account it was paid into.
+    pub account: AccountId,
+    /// That account's name.
+    pub name: String,
+    /// The top-up that the payment is booked as.
+    pub posting: PostingId,
+    /// Where it stands.
+    pub stands: Stands,
+    /// How much it is about.
+    pub money: Money,
+    /// When it was first heard of.
+    pub since: Timestamp,
+}
+
+impl FromRow for Objected {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        let (dispute, account, name, posting, stands) = (row.column()?, row.column()?, row.column()?, row.column()?, row.column()?);
+        let amount: i64 = row.column()?;
+        let money = Money { amount: amount.unsigned_abs(), currency: row.column()? };
+        Ok(Self { dispute, account, name, posting, stands, money, since: row.column()? })
+    }
+}
+
+/// Up to `limit` objections that are not decided.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn objected(tx: &mut Tx, limit: i64) -> Result<Vec<Objected>, DbError> {
+    tx.query(
+        "SELECT d.dispute, d.account_id, a.name, p.posting_id, d.state, d.amount, p.currency, d.created_at
+         FROM dispute d JOIN payment p ON p.account_id = d.account_id AND p.payment_id = d.payment_id
+              JOIN account a ON a.account_id = d.account_id
+         WHERE d.state IN ('inquiry', 'taking', 'open') ORDER BY d.state, d.dispute LIMIT $1",
+    )
+    .bind(limit)
+    .all()
+    .await
+}
+
+/// A payment that a card had promised and that never came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// Which.
+    pub payment: PaymentId,
+    /// The name of the account that it was for.
+    pub name: String,
+    /// How much of it was booked, and is booked back.
+    pub money: Money,
+    /// When that was.
+    pub at: Timestamp,
+}
+
+impl FromRow for Lost {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        let (payment, name) = (row.column()?, row.column()?);
+        let amount: i64 = row.column()?;
+        let money = Money { amount: amount.unsigned_abs(), currency: row.column()? };
+        Ok(Self { payment, name, money, at: row.column()? })
+    }
+}
+
+/// Up to `limit` payments that were lost since a moment.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn lost(tx: &mut Tx, since: Timestamp, limit: i64) -> Result<Vec<Lost>, DbError> {
+    tx.query(
+        "SELECT p.payment_id, a.name, p.taken, p.currency, p.changed_at FROM payment p JOIN account a ON a.account_id = p.account_id
+         WHERE p.state = 'lost' AND p.changed_at > $1 ORDER BY p.changed_at, p.payment_id LIMIT $2",
+    )
+    .bind(since.0)
     .bind(limit)
     .all()
     .await

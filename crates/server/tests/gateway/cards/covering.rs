@@ -1,6 +1,8 @@
 //! What an exchange costs beyond the balance: promised by the kept card before, taken after, and let go where there is no key.
 
+use counterfoil_server::gateway::alerts::{self, Watch};
 use counterfoil_server::gateway::ledger::Balance;
+use counterfoil_server::gateway::store::alert::{self, Kind};
 use counterfoil_server::gateway::store::exchange::State;
 use counterfoil_server::gateway::{exchange, payments};
 
@@ -188,6 +190,20 @@ db_test!(c17_a_key_whose_money_is_lost_after_all_ends, async |db: TestDb| {
     assert_eq!(till.rig.state(claiming.id()).await, Some(State::Undone), "what it had paid for has ended at the authority");
     assert_eq!(till.rig.balance().await, Balance { posted: 500, reserved: 0 }, "what came from the balance is back there");
     assert_eq!(till.rig.settled().await.differences, vec![]);
+    let app = &till.rig.gateway;
+    let told = async || {
+        alerts::look(app, &mut Watch::default()).await.unwrap();
+        app.db
+            .read("alerts", async |tx: &mut Tx| alert::open(tx).await)
+            .await
+            .unwrap()
+            .into_iter()
+            .any(|alert| alert.kind == Kind::LostPayment)
+    };
+    assert!(told().await && told().await);
+    till.later(8 * Timestamp::DAY);
+    assert!(!told().await, "it is ended, and a week is enough to know it");
+    assert_eq!(till.rig.db.number("SELECT count(*) FROM alert WHERE kind = 'lost_payment'").await, 1);
     till.clean().await;
     till.gone().await;
 });

@@ -49,6 +49,7 @@ CREATE UNIQUE INDEX payment_by_posting ON payment (posting_id);
 CREATE INDEX payment_due ON payment (next_at, payment_id) WHERE next_at IS NOT NULL;
 CREATE INDEX payment_of_account ON payment (account_id, created_at, payment_id);
 CREATE INDEX payment_of_exchange ON payment (account_id, exchange_id) WHERE exchange_id IS NOT NULL;
+CREATE INDEX payment_lost ON payment (changed_at, payment_id) WHERE state = 'lost';
 
 -- Who an account is at the provider.
 CREATE TABLE payment_customer (
