@@ -4,20 +4,22 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { done } from "./lib/authority.js";
 import { launch, look, open, tabTo } from "./lib/browser.js";
-import { Gateway, resold } from "./lib/gateway.js";
+import { Gateway, PaymentProvider, resold } from "./lib/gateway.js";
 
 const PASSWORD = "correct horse battery";
-let authority, gateway, browser;
+let authority, cards, gateway, browser;
 
 before(async () => {
   [authority, browser] = await Promise.all([resold(), launch()]);
   await authority.sell("night-garden", { name: "Night Garden", summary: "A garden", prices: [{ amount: 1499, currency: "EUR" }] });
-  gateway = await Gateway.start(authority, { title: "night-garden", price: "9.99 EUR" });
+  cards = await PaymentProvider.start(authority);
+  gateway = await Gateway.start(authority, { title: "night-garden", price: "9.99 EUR", cards });
 });
 
 after(async () => {
   await browser?.close();
   await gateway?.stop();
+  await cards?.stop();
   await authority?.stop();
 });
 
@@ -82,6 +84,33 @@ test("c16 c17: a customer makes an account, redeems a voucher, is charged, and p
   await page.getByRole("button", { name: "Sign out" }).click();
   await page.getByText("You are signed out.").waitFor();
   assert.deepEqual([...page.complaints, ...seen.complaints], []);
+});
+
+test("c17: a customer pays in by card; a card that is refused, and one whose bank asks first", async () => {
+  const page = await open(browser, gateway.url, { elsewhere: cards.url });
+  await signUp(page, "katherine");
+  await page.getByRole("link", { name: "Top up by card" }).click();
+  await look(page, "gateway-top-up");
+  await page.getByLabel("Amount").fill("20.00");
+  await page.getByRole("button", { name: "Go on to the card" }).click();
+  await page.getByText("It waits for your card.").waitFor();
+  await look(page, "gateway-payment");
+  const pay = page.getByRole("button", { name: "Pay 20.00 EUR" });
+  await page.getByLabel("Card number").fill("4000 0000 0000 0002".replaceAll(" ", ""));
+  await pay.click();
+  await page.getByRole("alert").filter({ hasText: "declined" }).waitFor();
+  // Another card, whose bank wants to know who pays: first somebody else, then its owner.
+  await page.getByLabel("Card number").fill("4000002760003184");
+  page.once("dialog", (asked) => asked.dismiss());
+  await pay.click();
+  await page.getByRole("alert").filter({ hasText: "unable to authenticate" }).waitFor();
+  page.once("dialog", (asked) => asked.accept());
+  await pay.click();
+  await page.getByText("It is paid, and in your account.").waitFor();
+  await look(page, "gateway-paid");
+  await page.goto("/account");
+  assert.ok(await page.getByText("20.00 EUR").first().isVisible());
+  assert.deepEqual(page.complaints, []);
 });
 
 test("the pages before one is signed in are accessible, and signing in takes a keyboard only", async () => {

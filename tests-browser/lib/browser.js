@@ -20,14 +20,15 @@ export function launch() {
 
 /**
  * A window of its own: no cookies, and a page that fails the test when it loads something from elsewhere, when a policy is violated or when
- * a script fails. `options` are those of a context of Playwright, such as `javaScriptEnabled: false`.
+ * a script fails. `options` are those of a context of Playwright, such as `javaScriptEnabled: false`; `elsewhere` is where it may load from as
+ * well.
  */
-export async function open(browser, url, options = {}) {
+export async function open(browser, url, { elsewhere = url, ...options } = {}) {
   const context = await browser.newContext({ baseURL: url, viewport: DESKTOP, ...options });
   const page = await context.newPage();
   page.complaints = [];
   page.on("request", (request) => {
-    if (!request.url().startsWith(url)) page.complaints.push(`loads ${request.url()}`);
+    if (![url, elsewhere].some((allowed) => request.url().startsWith(allowed))) page.complaints.push(`loads ${request.url()}`);
   });
   page.on("console", (message) => {
     // The browser's own line for a page with a status of 400 or more, which tests ask for.

@@ -2,7 +2,7 @@
 
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { open, readFile } from "node:fs/promises";
+import { open, readFile, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -28,13 +28,48 @@ export async function resold(settings = {}) {
   return authority;
 }
 
+/** A payment provider on this machine that behaves as Stripe's published API does. */
+export class PaymentProvider {
+  static async start(authority) {
+    const provider = new PaymentProvider();
+    const ready = authority.path("payment-provider.json");
+    const appears = appearance(ready);
+    provider.process = spawn(join(bin, "payment-provider"), ["--ready-file", ready], { stdio: "ignore" });
+    const ended = once(provider.process, "exit").then(([status]) => {
+      throw new Error(`the payment provider ended: ${status}`);
+    });
+    await Promise.race([appears, ended]);
+    ended.catch(() => {});
+    Object.assign(provider, JSON.parse(await readFile(ready, "utf8")));
+    return provider;
+  }
+
+  /** What a gateway has to know of it. */
+  async settings(authority) {
+    const settings = { PUBLISHABLE_KEY: this.publishable_key, API_URL: this.url, SCRIPT_URL: this.script_url };
+    for (const [name, secret] of [["SECRET_KEY_FILE", this.secret_key], ["WEBHOOK_SECRET_FILE", this.webhook_secret]]) {
+      settings[name] = authority.path(name);
+      await writeFile(settings[name], secret, { mode: 0o600 });
+    }
+    return Object.fromEntries(Object.entries(settings).map(([name, value]) => [`COUNTERFOILD_GATEWAY__PAYMENTS__${name}`, value]));
+  }
+
+  async stop() {
+    if (this.process.exitCode === null) {
+      this.process.kill("SIGINT");
+      await once(this.process, "exit");
+    }
+  }
+}
+
 export class Gateway {
-  /** Registers a reseller at the authority, and starts its gateway with a title at a price such as `9.99 EUR`. */
-  static async start(authority, { title, price }) {
+  /** Registers a reseller at the authority, and starts its gateway with a title at a price such as `9.99 EUR`; `cards` takes its payments. */
+  static async start(authority, { title, price, cards }) {
     const gateway = new Gateway();
     gateway.data = authority.path("gateway");
     // One machine stands for many people here.
     gateway.environment = { ...process.env, COUNTERFOILD_GATEWAY__ACCOUNTS__ATTEMPTS_PER_SECOND: "0", COUNTERFOILD_GATEWAY__SERVER__NAME: "Corner Shop" };
+    Object.assign(gateway.environment, await cards?.settings(authority));
     const publisher = await authority.publisher();
     const { gateway: id } = JSON.parse(await done(publisher.run("reseller", "new", "Corner Shop", "--share", "30", "--json")));
     await done(publisher.run("reseller", "price", id, title, price));
