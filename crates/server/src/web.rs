@@ -172,7 +172,7 @@ struct ProblemPage<'a> {
 #[derive(Template)]
 #[template(path = "console/problem.html")]
 struct ConsoleProblemPage<'a> {
-    door: console::entrance::Door,
+    frame: console::entrance::Door,
     told: &'a ProblemDetails,
     heading: String,
 }
@@ -206,7 +206,7 @@ pub fn problem(layout: Layout, on: &str, status: StatusCode, told: &ProblemDetai
 
 /// The same as the console has it.
 pub fn console_problem(door: console::entrance::Door, status: StatusCode, told: &ProblemDetails) -> Option<Response> {
-    with_headers(page_as(status, &ConsoleProblemPage { door, told, heading: capitalized(&told.title) }))
+    with_headers(page_as(status, &ConsoleProblemPage { frame: door, told, heading: capitalized(&told.title) }))
 }
 
 fn with_headers(page: Result<Response, Problem>) -> Option<Response> {

@@ -1,5 +1,7 @@
 //! Payment intents: made, confirmed, captured, cancelled (docs.stripe.com/payments/paymentintents/lifecycle).
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use serde_json::{Value, json};
 
 use crate::form::{self, Form};
@@ -251,9 +253,16 @@ fn method(state: &mut State, form: &Form) -> Result<String, Refused> {
 fn made(state: &mut State, (number, _, brand, _): &(&str, &str, &str, Behaves)) -> String {
     let id = state.name("pm");
     let card = json!({ "id": id, "object": "payment_method", "type": "card", "customer": null, "card": { "brand": brand, "last4": &number[12..],
-        "exp_month": 12, "exp_year": 2034, "number_for_tests": number } });
+        "exp_month": 12, "exp_year": 2034, "fingerprint": fingerprint(number), "number_for_tests": number } });
     state.methods.insert(id.clone(), card);
     id
+}
+
+/// The same for the same number.
+fn fingerprint(number: &str) -> String {
+    let mut hasher = DefaultHasher::new();
+    number.hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
 }
 
 fn behaves(method: &Value) -> Behaves {

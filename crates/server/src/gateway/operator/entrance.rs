@@ -17,7 +17,7 @@ use crate::web::visitor::{Fields, Posted, see_other};
 #[derive(Template)]
 #[template(path = "gateway/enter.html")]
 struct EnterPage<'a> {
-    door: Door,
+    frame: Door,
     /// Whether there was a link at all.
     asked: bool,
     good: bool,
@@ -27,7 +27,7 @@ struct EnterPage<'a> {
 fn enter_page(desk: &Desk, link: &str, good: bool) -> Result<Response, Problem> {
     let asked = !link.is_empty();
     let status = if asked && !good { StatusCode::FORBIDDEN } else { StatusCode::OK };
-    page_as(status, &EnterPage { door: desk.door(), asked, good, link })
+    page_as(status, &EnterPage { frame: desk.door(), asked, good, link })
 }
 
 /// `/enter`: where the link leads. Nothing happens yet, for programs open links as well.

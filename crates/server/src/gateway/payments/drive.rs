@@ -218,8 +218,8 @@ async fn succeeded(app: &App, row: &PaymentRow, told: Intent) -> Result<(), Prob
         if let Some(fee) = told.fee {
             book_fee(tx, &row, fee, now).await?;
         }
-        if let Some(Card { id, brand, last4, expires }) = told.card.clone().filter(|_| row.keep) {
-            payment_card::keep(tx, account, &CardRow { card: id, brand, last4, expires, kept_at: now }).await?;
+        if let Some(Card { id, brand, last4, expires, fingerprint }) = told.card.clone().filter(|_| row.keep) {
+            payment_card::keep(tx, account, &CardRow { card: id, brand, last4, expires, kept_at: now }, fingerprint.as_deref()).await?;
         }
         Ok(true)
     };

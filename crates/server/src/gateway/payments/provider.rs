@@ -105,6 +105,8 @@ pub struct Card {
     pub last4: String,
     /// The month that it ends with, and its year.
     pub expires: (i64, i64),
+    /// The provider's name for the number, the same however often it is entered; where it tells one.
+    pub fingerprint: Option<String>,
 }
 
 /// Money that goes back to a card.

@@ -34,25 +34,31 @@ impl FromRow for CardRow {
     }
 }
 
-/// Keeps a card; one that is kept, or was and is no more, is left as it is.
+/// Keeps a card; one that is kept, or was and is no more, is left as it is. Entered again, the same card takes the place of what was kept before.
 ///
 /// # Errors
 /// A failure of the database.
-pub async fn keep(tx: &mut Tx, account: AccountId, card: &CardRow) -> Result<(), DbError> {
-    tx.query(
-        "INSERT INTO payment_card (account_id, card, brand, last4, exp_month, exp_year, kept_at) VALUES ($1, $2, $3, $4, $5, $6, $7)
-         ON CONFLICT (account_id, card) DO NOTHING",
-    )
-    .bind(account.to_string())
-    .bind(&card.card)
-    .bind(&card.brand)
-    .bind(&card.last4)
-    .bind(card.expires.0)
-    .bind(card.expires.1)
-    .bind(card.kept_at.0)
-    .execute()
-    .await
-    .map(drop)
+pub async fn keep(tx: &mut Tx, account: AccountId, card: &CardRow, fingerprint: Option<&str>) -> Result<(), DbError> {
+    let kept = tx
+        .query(
+            "INSERT INTO payment_card (account_id, card, brand, last4, exp_month, exp_year, fingerprint, kept_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (account_id, card) DO NOTHING",
+        )
+        .bind(account.to_string())
+        .bind(&card.card)
+        .bind(&card.brand)
+        .bind(&card.last4)
+        .bind(card.expires.0)
+        .bind(card.expires.1)
+        .bind(fingerprint)
+        .bind(card.kept_at.0)
+        .execute()
+        .await?;
+    if kept == 0 {
+        return Ok(());
+    }
+    let sql = "UPDATE payment_card SET removed_at = $4 WHERE account_id = $1 AND card <> $2 AND fingerprint = $3 AND removed_at IS NULL";
+    tx.query(sql).bind(account.to_string()).bind(&card.card).bind(fingerprint).bind(card.kept_at.0).execute().await.map(drop)
 }
 
 /// The cards that an account keeps, the newest first.

@@ -45,7 +45,7 @@ impl Door {
 #[derive(Template)]
 #[template(path = "console/sign-in.html")]
 struct SignInPage<'a> {
-    door: Door,
+    frame: Door,
     script: String,
     told: Option<&'static str>,
     error: Option<String>,
@@ -55,8 +55,8 @@ struct SignInPage<'a> {
 
 fn sign_in_page(app: &App, told: Option<&'static str>, error: Option<Why>, fields: &Fields) -> Result<Response, Problem> {
     let status = if error.is_some() { StatusCode::FORBIDDEN } else { StatusCode::OK };
-    let (door, script, error) = (Door::new(&app.name), assets::address("passkey.js"), error.map(|why| why.to_string()));
-    Ok(with_script(page_as(status, &SignInPage { door, script, told, error, email: fields.text("email"), next: next(fields) })?))
+    let (frame, script, error) = (Door::new(&app.name), assets::address("passkey.js"), error.map(|why| why.to_string()));
+    Ok(with_script(page_as(status, &SignInPage { frame, script, told, error, email: fields.text("email"), next: next(fields) })?))
 }
 
 /// `/console/sign-in`
@@ -89,7 +89,7 @@ pub async fn sign_in(State(app): State<App>, headers: HeaderMap, Posted(fields):
 #[derive(Template)]
 #[template(path = "console/sign-in-code.html")]
 struct CodePage<'a> {
-    door: Door,
+    frame: Door,
     kept: &'a str,
     /// Whether there is no app: only a recovery code will do.
     recovery: bool,
@@ -99,7 +99,7 @@ struct CodePage<'a> {
 
 fn code_page(app: &App, kept: &str, recovery: bool, error: Option<Why>, next: &str) -> Result<Response, Problem> {
     let status = if error.is_some() { StatusCode::FORBIDDEN } else { StatusCode::OK };
-    page_as(status, &CodePage { door: Door::new(&app.name), kept, recovery, error: error.map(|why| why.to_string()), next })
+    page_as(status, &CodePage { frame: Door::new(&app.name), kept, recovery, error: error.map(|why| why.to_string()), next })
 }
 
 /// Takes the code.
@@ -154,7 +154,7 @@ pub async fn passkey(State(app): State<App>, headers: HeaderMap, FromScript(used
 #[derive(Template)]
 #[template(path = "console/set-up.html")]
 struct SetUpPage<'a> {
-    door: Door,
+    frame: Door,
     error: Option<String>,
     /// None: the link is not good any more.
     staff: Option<StaffRow>,
@@ -176,7 +176,7 @@ async fn set_up_page(app: &App, ticket: &str, error: Option<Why>, email: &str) -
     };
     let role = staff.as_ref().map_or("", |staff| super::words::role(staff.role));
     let error = error.map(|why| why.to_string());
-    page_as(status, &SetUpPage { door: Door::new(&app.name), error, staff, role, ticket, email })
+    page_as(status, &SetUpPage { frame: Door::new(&app.name), error, staff, role, ticket, email })
 }
 
 /// `/console/set-up`: where the one-time link leads. Nothing happens yet, for programs that read mail open links as well.

@@ -180,3 +180,24 @@ db_test!(c17_a_fee_that_is_told_late_is_booked_once, async |db: TestDb| {
     till.clean().await;
     till.gone().await;
 });
+
+// proves: C17
+db_test!(c17_a_card_that_is_entered_again_is_kept_once, async |db: TestDb| {
+    let till = Till::new(&db, 0, 0).await;
+    let kept = async || {
+        let cards = till.rig.get("/v1/account/payment-cards", &till.rig.token).await.expect(200)["cards"].clone();
+        cards.as_array().unwrap().iter().map(|card| (card["card"].as_str().unwrap().to_owned(), card["last4"].clone())).collect::<Vec<_>>()
+    };
+    till.topped_up(1, 500, "4242424242424242", true).await;
+    let first = kept().await;
+    till.topped_up(2, 500, "5555555555554444", true).await;
+    till.later(1000);
+    till.topped_up(3, 500, "4242424242424242", true).await;
+    let cards = kept().await;
+    assert_eq!(cards.iter().map(|(_, last4)| last4.clone()).collect::<Vec<_>>(), ["4242", "4444"]);
+    assert_ne!(cards[0].0, first[0].0, "the one that was entered last");
+    till.driven().await;
+    assert_eq!(till.rig.db.number("SELECT count(*) FROM payment_card WHERE forgotten_at IS NOT NULL").await, 1, "the provider is told");
+    till.clean().await;
+    till.gone().await;
+});

@@ -58,7 +58,8 @@ CREATE TABLE payment_customer (
 );
 
 -- Payment cards that accounts keep at the provider. `card`: the provider's name for it; number and name of its owner are never here.
--- `removed_at`: from then on it pays for nothing; `forgotten_at`: the provider has been told.
+-- `fingerprint`: the provider's name for the number, the same however often it is entered. `removed_at`: from then on it pays for nothing;
+-- `forgotten_at`: the provider has been told.
 CREATE TABLE payment_card (
   account_id   TEXT COLLATE "C" NOT NULL REFERENCES account (account_id),
   card         TEXT COLLATE "C" NOT NULL,
@@ -66,6 +67,7 @@ CREATE TABLE payment_card (
   last4        TEXT NOT NULL,
   exp_month    BIGINT NOT NULL,
   exp_year     BIGINT NOT NULL,
+  fingerprint  TEXT COLLATE "C",
   kept_at      BIGINT NOT NULL,
   removed_at   BIGINT,
   forgotten_at BIGINT,

@@ -96,7 +96,8 @@ CREATE TABLE payment_customer (
 ) STRICT, WITHOUT ROWID;
 
 -- Payment cards that accounts keep at the provider. `card`: the provider's name for it; number and name of its owner are never here.
--- `removed_at`: from then on it pays for nothing; `forgotten_at`: the provider has been told.
+-- `fingerprint`: the provider's name for the number, the same however often it is entered. `removed_at`: from then on it pays for nothing;
+-- `forgotten_at`: the provider has been told.
 CREATE TABLE payment_card (
   account_id   TEXT NOT NULL REFERENCES account (account_id),
   card         TEXT NOT NULL,
@@ -104,6 +105,7 @@ CREATE TABLE payment_card (
   last4        TEXT NOT NULL,
   exp_month    INTEGER NOT NULL,
   exp_year     INTEGER NOT NULL,
+  fingerprint  TEXT,
   kept_at      INTEGER NOT NULL,
   removed_at   INTEGER,
   forgotten_at INTEGER,

@@ -87,6 +87,8 @@ struct Shown {
     last4: String,
     exp_month: i64,
     exp_year: i64,
+    #[serde(default)]
+    fingerprint: Option<String>,
 }
 
 impl From<Intent> for provider::Intent {
@@ -99,8 +101,8 @@ impl From<Intent> for provider::Intent {
         // What is settled in another currency has its fee in that one, and no number of this one.
         let fee = fee.filter(|of| of.currency == told.currency).and_then(|of| u64::try_from(of.fee).ok());
         let card = told.payment_method.and_then(Expandable::told).and_then(|method| {
-            let Shown { brand, last4, exp_month, exp_year } = method.card?;
-            Some(Card { id: method.id, brand, last4, expires: (exp_month, exp_year) })
+            let Shown { brand, last4, exp_month, exp_year, fingerprint } = method.card?;
+            Some(Card { id: method.id, brand, last4, expires: (exp_month, exp_year), fingerprint })
         });
         Self {
             id: told.id,
