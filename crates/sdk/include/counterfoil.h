@@ -56,8 +56,8 @@ int32_t counterfoil_check(const char *title, const char *keys, const char *libra
                           counterfoil_error **error);
 
 /* Is this license good, for this title, on this device, now? For whoever has the license itself: from the file that COUNTERFOIL_LICENSE names, or
- * sent to a server by the program that runs. Reads no home and no library, so it cannot know that a license was moved since: check that `exp` of
- * its lease is as short as you need, or ask counterfoil_check.
+ * sent to a server by the program that runs. Reads no home and no library, so it does not know what only those know: that the license was moved
+ * since, given back or taken back, that this clock was turned back, or a device ID that was typed.
  *
  * token    the license, a compact JWS, or the text of the library's license.json.
  * keys     as above; not NULL.
