@@ -91,8 +91,7 @@ int32_t counterfoil_open(const char *title, const char *keys, const char *librar
 /* Files that were opened stay open. */
 void counterfoil_close(counterfoil_opened *opened);
 
-/* A file by its path in the title, with `/` between names; links are followed. `file` must not be NULL. Refused or failed with `no_such_file`,
- * `wrong_kind`. */
+/* A file by its path in the title, with `/` between names; links are followed. `file` must not be NULL. Failed with `no_such_file`, `wrong_kind`. */
 int32_t counterfoil_file_open(const counterfoil_opened *opened, const char *path, counterfoil_file **file, counterfoil_error **error);
 /* Bytes. */
 uint64_t counterfoil_file_size(const counterfoil_file *file);
