@@ -42,6 +42,7 @@ pub fn run(terminal: &Terminal, library: &Library, title: Arc<Title>, path: Opti
     let mut command = Command::new(mounted.path().join(&program));
     command.args(arguments).current_dir(mounted.path()).env_remove(LICENSE);
     command.env(TITLE, title.listed().title.as_str()).env(LIBRARY, library.path()).env(STATUS_FILE, &status_file);
+    command.env(HOME, terminal.home().path());
     command.envs(license.as_ref().map(|license| (LICENSE, license.path())));
     command.env_remove(SAVES).envs(save_directory(terminal, &title).map(|path| (SAVES, path)));
     let status = match command.spawn() {
@@ -67,6 +68,8 @@ const LICENSE: &str = "COUNTERFOIL_LICENSE";
 /// What it is and where its library lies, for itself and for `counterfoil status` inside of it.
 const TITLE: &str = "COUNTERFOIL_TITLE";
 const LIBRARY: &str = "COUNTERFOIL_LIBRARY";
+/// The home that has opened it, for a program that checks its license itself.
+const HOME: &str = "COUNTERFOIL_HOME";
 /// Where it may save: what `counterfoil save push TITLE` hands in.
 const SAVES: &str = "COUNTERFOIL_SAVE_DIR";
 /// How often it is looked whether the program has noted something.
