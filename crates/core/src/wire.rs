@@ -4,6 +4,9 @@
 
 mod gateway;
 mod identity;
+mod inbox;
+mod license;
+mod order;
 mod repair;
 mod request;
 mod result;
@@ -20,19 +23,20 @@ pub use identity::{
     AuthorityDocument, AuthorityKeys, IdentityArea, IdentityClaims, KEYS_TYP, KeysStatement, Notice, NoticeClaims, PublisherOnMedium,
     SealingKeyDocument, TitleOnMedium,
 };
+pub use inbox::{Inbox, InboxResult, Job, JobDone, Work};
+pub use license::{
+    AddDevice, AddDeviceResult, AskLicense, Devices, DevicesResult, LicenseResult, LicensedTitle, MovedLicense, Redeem, RedeemResult,
+    Renew, RenewResult, Transfer, TransferResult, UsersDevice,
+};
+pub use order::{Order, OrderResult, OrderedTitle, Orders, OrdersResult, Refund, RefundResult};
 pub use repair::{
     AskRecoveryCode, BURY_HOLDER, BuryHolder, Collect, CollectResult, CollectedGrant, ExchangedKind, FREE_COPIES, FreeCopies,
     REBIND_GRANTS, RebindGrants, RecoveryCodeResult, Reissue, ReissueResult, ReissueState,
 };
-pub use request::{
-    AddDevice, AskLicense, Claim, Confirm, Devices, Heal, HolderKeys, Inbox, Inspect, JobDone, Operation, Order, Orders, Redeem, Refund,
-    Register, RegisterDevice, RegisterDrive, Renew, Request, Transfer,
-};
+pub use request::{Claim, Confirm, Heal, HolderKeys, Inspect, Operation, Register, RegisterDevice, RegisterDrive, Request};
 pub use result::{
-    AddDeviceResult, Answer, ChargedCopy, ClaimResult, ConfirmResult, DeviceVerdict, DevicesResult, GrantDocument, HealResult, HolderKind,
-    InboxResult, InspectResult, Job, LicenseResult, LicensedTitle, MediumVerdict, MovedLicense, OrderResult, OrderedTitle, OrdersResult,
-    Outcome, OwnedTitle, RedeemResult, RefundResult, RegisterResult, RenewResult, TitleOnOffer, TransferResult, UserVerdict, UsersDevice,
-    Work,
+    Answer, ChargedCopy, ClaimResult, ConfirmResult, DeviceVerdict, GrantDocument, HealResult, HolderKind, InspectResult, MediumVerdict,
+    Outcome, OwnedTitle, RegisterResult, TitleOnOffer, UserVerdict,
 };
 pub use selection::{
     ContentsServer, HandIn, HandInResult, SELECTION_TYP, Selected, Selection, SelectionClaims, ShowStatus, ShownStatus, VERDICT_TYP,
