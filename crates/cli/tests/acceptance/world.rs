@@ -13,6 +13,14 @@ use tempfile::TempDir;
 
 use crate::ports;
 
+mod database;
+mod files;
+
+pub use database::{create_database, drop_database};
+pub use files::{copy_tree, files_below, files_with, noise, set_mode, write};
+
+use database::partitioned;
+
 /// Makes a test of a scenario for each database engine.
 macro_rules! scenario {
     ($name:ident, |$world:ident| $body:block) => {
@@ -427,130 +435,9 @@ fn now() -> Instant {
     Instant::now()
 }
 
-pub fn write(path: &Path, bytes: &[u8]) {
-    fs::create_dir_all(path.parent().expect("a parent")).expect("made");
-    fs::write(path, bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-}
-
-pub fn set_mode(path: &Path, mode: u32) {
-    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).expect("chmod");
-}
-
-/// Bytes that do not compress, the same for the same seed (xorshift).
-pub fn noise(seed: u64, bytes: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut noise = Vec::with_capacity(bytes + 8);
-    while noise.len() < bytes {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        noise.extend_from_slice(&state.to_le_bytes());
-    }
-    noise.truncate(bytes);
-    noise
-}
-
-/// Regular files below a directory.
-pub fn files_below(directory: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut waiting = vec![directory.to_owned()];
-    while let Some(directory) = waiting.pop() {
-        for entry in fs::read_dir(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display())) {
-            let entry = entry.expect("an entry");
-            match entry.file_type().expect("a type") {
-                kind if kind.is_dir() => waiting.push(entry.path()),
-                kind if kind.is_file() => found.push(entry.path()),
-                _ => {}
-            }
-        }
-    }
-    found.sort();
-    found
-}
-
-/// Files below `directory` that hold `bytes`.
-pub fn files_with(directory: &Path, bytes: &[u8]) -> Vec<PathBuf> {
-    files_below(directory).into_iter().filter(|path| contains(&fs::read(path).unwrap_or_default(), bytes)).collect()
-}
-
-fn contains(hay: &[u8], needle: &[u8]) -> bool {
-    hay.windows(needle.len()).any(|window| window == needle)
-}
-
-/// Copies a directory as somebody with a file manager would.
-pub fn copy_tree(from: &Path, to: &Path) {
-    for path in files_below(from) {
-        let target = to.join(path.strip_prefix(from).expect("below"));
-        fs::create_dir_all(target.parent().expect("a parent")).expect("made");
-        fs::copy(&path, &target).expect("copied");
-    }
-}
-
 /// The server's binary, which `cargo build --bins` puts beside the client's.
 pub fn counterfoild() -> PathBuf {
     let path = Path::new(env!("CARGO_BIN_EXE_counterfoil")).with_file_name("counterfoild");
     assert!(path.exists(), "{} is missing: run `cargo build -p counterfoil-server` first", path.display());
     path
-}
-
-/// A database of this scenario's own in the cluster that COUNTERFOIL_TEST_POSTGRES names; empty, or as `template`.
-pub fn create_database(template: Option<&str>) -> String {
-    static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-    let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let name = format!("acceptance_{}_{number}", std::process::id());
-    let like = template.map(|template| format!(" TEMPLATE {template} STRATEGY wal_log")).unwrap_or_default();
-    psql(&format!("CREATE DATABASE {name}{like}"));
-    address(&name)
-}
-
-/// The name of a database as an operator of many users would have it at the beginning: migrated, in partitions. Whoever comes first makes it
-/// for all tests of the same program, as that takes seconds.
-fn partitioned(partitions: &str) -> String {
-    let program = std::fs::metadata(counterfoild()).expect("counterfoild is built");
-    let made = program.modified().ok().and_then(|made| made.duration_since(std::time::UNIX_EPOCH).ok()).expect("a time");
-    let template = format!("acceptance_template_{}_{}_{partitions}", made.as_nanos(), program.len());
-    let lock = std::fs::File::create(std::env::temp_dir().join("counterfoil-acceptance-template.lock")).expect("a file to lock");
-    lock.lock().expect("a lock");
-    if psql(&format!("SELECT 1 FROM pg_database WHERE datname = '{template}'")).contains('1') {
-        return template;
-    }
-    // Under another name until it is complete, so that a killed test leaves no half template.
-    let begun = format!("{template}_new");
-    psql(&format!("DROP DATABASE IF EXISTS {begun} WITH (FORCE)"));
-    psql(&format!("CREATE DATABASE {begun}"));
-    let dir = tempfile::tempdir().expect("a directory");
-    let config = dir.path().join("partitions.toml");
-    write(&config, format!("[database]\nurl = \"{}\"\n", address(&begun)).as_bytes());
-    let mut migrate = Command::new(counterfoild());
-    migrate.arg("--config").arg(config).args(["migrate", "--partitions", partitions]);
-    outcome(migrate).done();
-    // A session of the migration may still be on its way out; it would keep the template from being renamed.
-    psql(&format!("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{begun}'"));
-    psql(&format!("ALTER DATABASE {begun} RENAME TO {template}"));
-    template
-}
-
-fn address(database: &str) -> String {
-    let cluster = cluster();
-    let (server, _) = cluster.rsplit_once('/').expect("an address with a database");
-    format!("{server}/{database}")
-}
-
-pub fn drop_database(url: &str) {
-    let (_, name) = url.rsplit_once('/').expect("an address with a database");
-    psql(&format!("DROP DATABASE {name} WITH (FORCE)"));
-}
-
-fn cluster() -> String {
-    std::env::var("COUNTERFOIL_TEST_POSTGRES")
-        .expect("COUNTERFOIL_TEST_POSTGRES is not set: run `export COUNTERFOIL_TEST_POSTGRES=$(scripts/postgres start)` first")
-}
-
-fn psql(statement: &str) -> String {
-    let mut psql = Command::new("psql");
-    psql.args(["-qXtA", "-v", "ON_ERROR_STOP=1", "-c", statement]).arg(cluster());
-    let result = outcome(psql);
-    // While another test drops or creates one, the template is busy for a moment; everything else is a failure.
-    assert!(result.output.status.success() || std::thread::panicking(), "{result}");
-    String::from_utf8_lossy(&result.output.stdout).into_owned()
 }
