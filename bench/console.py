@@ -275,7 +275,7 @@ def sales(server, rows, policy, step=20_000):
                 database.execute("COMMIT")
                 continue
             text = io.StringIO()
-            csv.writer(text).writerows([[("\\x" + value.hex()) if isinstance(value, bytes) else value for value in line] for line in lines])
+            csv.writer(text, lineterminator="\n").writerows([[("\\x" + value.hex()) if isinstance(value, bytes) else value for value in line] for line in lines])
             copy = f"SET synchronous_commit = off; SET session_replication_role = replica;\nCOPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT csv);\n{text.getvalue()}\\.\n"
             subprocess.run(["psql", "-qX", "-v", "ON_ERROR_STOP=1", server.database], input=copy, check=True, text=True)
         print(f"\r{begin + step}/{rows} orders", end="", file=sys.stderr, flush=True)
