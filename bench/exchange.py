@@ -29,7 +29,7 @@ def once(binaries, terminals, exchanges, url=None):
     command = [binaries / "harness", "--counterfoild", binaries / "counterfoild", "--terminals", terminals, "exchanges", "--exchanges", exchanges]
     if url:
         command += ["--database", url]
-    out = subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True).stdout
+    out = subprocess.run([str(part) for part in command], check=True, stdout=subprocess.PIPE, text=True).stdout
     return json.loads(out.strip().splitlines()[-1])
 
 
