@@ -45,8 +45,8 @@ pub unsafe extern "C" fn counterfoil_verify(
     let license = unsafe { Out::new(license) };
     let answer = || {
         // SAFETY: the contract of the module.
-        let (token, keys, title, device) = unsafe { (text("token", token)?, keys_in(keys)?, title_in(title)?, text("device", device)?) };
-        let token = token.ok_or_else(|| Failure::usage("`token` is NULL"))?;
+        let (token, keys, title, device) =
+            unsafe { (needed_text("token", token)?, keys_in(keys)?, title_in(title)?, text("device", device)?) };
         let keys = keys.ok_or_else(|| Failure::usage("`keys` is NULL"))?;
         let device = device.map(|id| id.parse().map_err(|why| Failure::usage(&format!("`device` is no device ID: {why}")))).transpose()?;
         let at = match at {
@@ -181,8 +181,8 @@ pub unsafe extern "C" fn counterfoil_file_open(
     let answer = || {
         let file = file.needed("file")?;
         // SAFETY: the contract of the module.
-        let (opened, path) = unsafe { (handle("opened", opened)?, text("path", path)?) };
-        file.give(opened.file(path.ok_or_else(|| Failure::usage("`path` is NULL"))?)?);
+        let (opened, path) = unsafe { (handle("opened", opened)?, needed_text("path", path)?) };
+        file.give(opened.file(path)?);
         Ok(())
     };
     // SAFETY: the contract of the module.
@@ -405,6 +405,15 @@ unsafe fn text<'a>(name: &str, text: *const c_char) -> Result<Option<&'a str>, F
     text.to_str().map(Some).map_err(|_| Failure::usage(&format!("`{name}` is not UTF-8")))
 }
 
+/// The same, where there has to be some.
+///
+/// # Safety
+/// That of the module.
+unsafe fn needed_text<'a>(name: &str, of: *const c_char) -> Result<&'a str, Failure> {
+    // SAFETY: the contract of the module.
+    unsafe { text(name, of) }?.ok_or_else(|| Failure::usage(&format!("`{name}` is NULL")))
+}
+
 /// A path, which need not be UTF-8. An empty one is none, as an empty variable of the environment is.
 ///
 /// # Safety
@@ -422,7 +431,7 @@ unsafe fn path<'a>(path: *const c_char) -> Option<&'a Path> {
 /// That of the module.
 unsafe fn title_in(title: *const c_char) -> Result<TitleId, Failure> {
     // SAFETY: the contract of the module.
-    let title = unsafe { text("title", title) }?.ok_or_else(|| Failure::usage("`title` is NULL"))?;
+    let title = unsafe { needed_text("title", title) }?;
     title.parse().map_err(|why| Failure::usage(&format!("`title` is no title: {why}")))
 }
 

@@ -32,7 +32,7 @@ pub struct License {
 
 impl License {
     fn new(token: &str, license: &counterfoil_core::License, permission: Permission) -> Self {
-        let claims = serde_json::to_string(license).unwrap_or_default();
+        let claims = serde_json::to_string(license).expect("claims are strings and numbers");
         let attributes = license.attributes.iter().map(|(name, value)| (name.clone(), c_string(value))).collect();
         let grace_until = match permission {
             Permission::Run => 0,

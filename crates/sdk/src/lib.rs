@@ -17,5 +17,5 @@ use std::ffi::CString;
 
 /// Text for C, which ends at a NUL: none can be within it.
 pub(crate) fn c_string(text: &str) -> CString {
-    CString::new(text.replace('\0', "\u{fffd}")).unwrap_or_default()
+    CString::new(text.replace('\0', "\u{fffd}")).expect("no NUL is left")
 }
