@@ -21,20 +21,10 @@ export class Authority {
     const data = authority.path("server");
     const made = await run(join(bin, "counterfoild"), ["init", "--data", data, "--json"], { env: authority.environment });
     ({ token: authority.token, console_link: authority.consoleLink } = JSON.parse(made.stdout));
-    const ready = authority.path("ready.json");
-    const appears = appearance(ready);
-    const log = await open(authority.path("server.log"), "a");
-    authority.process = spawn(join(bin, "counterfoild"), ["serve", "--data", data, "--listen", "127.0.0.1:0", "--ready-file", ready], {
-      env: authority.environment,
-      stdio: ["ignore", log.fd, log.fd],
-    });
-    await log.close();
-    const ended = once(authority.process, "exit").then(async ([status]) => {
-      throw new Error(`the server ended: ${status}\n${await readFile(authority.path("server.log"), "utf8")}`);
-    });
-    await Promise.race([appears, ended]);
-    ended.catch(() => {});
-    authority.url = JSON.parse(await readFile(ready, "utf8")).url;
+    const serve = ["serve", "--data", data, "--listen", "127.0.0.1:0"];
+    const served = await serving("counterfoild", serve, authority.path("server"), authority.environment);
+    authority.process = served.process;
+    authority.url = served.told.url;
     return authority;
   }
 
@@ -53,10 +43,7 @@ export class Authority {
   }
 
   async stop() {
-    if (this.process.exitCode === null) {
-      this.process.kill("SIGTERM");
-      await once(this.process, "exit");
-    }
+    await ended(this.process);
     await rm(this.directory, { recursive: true, force: true });
   }
 
@@ -124,8 +111,31 @@ export async function done(running) {
   return ended.stdout;
 }
 
+/** Starts a program that serves, and waits until it says where; it writes `PLACE.log` and `PLACE-ready.json`. Answers with what that file tells. */
+export async function serving(program, args, place, env = process.env) {
+  const ready = `${place}-ready.json`;
+  const appears = appearance(ready);
+  const log = await open(`${place}.log`, "a");
+  const child = spawn(join(bin, program), [...args, "--ready-file", ready], { env, stdio: ["ignore", log.fd, log.fd] });
+  await log.close();
+  const ends = once(child, "exit").then(async ([status]) => {
+    throw new Error(`${program} ended: ${status}\n${await readFile(`${place}.log`, "utf8")}`);
+  });
+  await Promise.race([appears, ends]);
+  ends.catch(() => {});
+  return { process: child, told: JSON.parse(await readFile(ready, "utf8")) };
+}
+
+/** Ends such a program, where it has not ended yet. */
+export async function ended(child, signal = "SIGTERM") {
+  if (child.exitCode === null) {
+    child.kill(signal);
+    await once(child, "exit");
+  }
+}
+
 /** When a file is there; the server writes it in one go. */
-export async function appearance(path) {
+async function appearance(path) {
   const watcher = watch(dirname(path));
   try {
     while (!existsSync(path)) await once(watcher, "change");

@@ -1,12 +1,12 @@
 // A gateway in front of an authority, for a test: the real program, enrolled, with a title on sale.
 
-import { execFile, spawn } from "node:child_process";
+import { execFile } from "node:child_process";
 import { once } from "node:events";
-import { open, readFile, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { Authority, appearance, bin, done } from "./authority.js";
+import { Authority, bin, done, ended, serving } from "./authority.js";
 
 const run = promisify(execFile);
 
@@ -32,16 +32,8 @@ export async function resold(settings = {}) {
 export class PaymentProvider {
   static async start(authority) {
     const provider = new PaymentProvider();
-    const ready = authority.path("payment-provider.json");
-    const appears = appearance(ready);
-    provider.process = spawn(join(bin, "payment-provider"), ["--ready-file", ready], { stdio: "ignore" });
-    const ended = once(provider.process, "exit").then(([status]) => {
-      throw new Error(`the payment provider ended: ${status}`);
-    });
-    await Promise.race([appears, ended]);
-    ended.catch(() => {});
-    Object.assign(provider, JSON.parse(await readFile(ready, "utf8")));
-    return provider;
+    const served = await serving("payment-provider", [], authority.path("payment-provider"));
+    return Object.assign(provider, served.told, { process: served.process });
   }
 
   /** What a gateway has to know of it. */
@@ -54,11 +46,8 @@ export class PaymentProvider {
     return Object.fromEntries(Object.entries(settings).map(([name, value]) => [`COUNTERFOILD_GATEWAY__PAYMENTS__${name}`, value]));
   }
 
-  async stop() {
-    if (this.process.exitCode === null) {
-      this.process.kill("SIGINT");
-      await once(this.process, "exit");
-    }
+  stop() {
+    return ended(this.process, "SIGINT");
   }
 }
 
@@ -76,18 +65,10 @@ export class Gateway {
     const { token } = JSON.parse(await done(publisher.run("reseller", "token", id, "--json")));
     await gateway.run("init", "--authority", authority.private);
     await gateway.run("enrol", token);
-    const ready = authority.path("gateway-ready.json");
-    const appears = appearance(ready);
-    const log = await open(authority.path("gateway.log"), "a");
-    const serve = ["gateway", "serve", "--data", gateway.data, "--listen", "127.0.0.1:0", "--ready-file", ready];
-    gateway.process = spawn(join(bin, "counterfoild"), serve, { env: gateway.environment, stdio: ["ignore", log.fd, log.fd] });
-    await log.close();
-    const ended = once(gateway.process, "exit").then(async ([status]) => {
-      throw new Error(`the gateway ended: ${status}\n${await readFile(authority.path("gateway.log"), "utf8")}`);
-    });
-    await Promise.race([appears, ended]);
-    ended.catch(() => {});
-    gateway.url = JSON.parse(await readFile(ready, "utf8")).url;
+    const serve = ["gateway", "serve", "--data", gateway.data, "--listen", "127.0.0.1:0"];
+    const served = await serving("counterfoild", serve, gateway.data, gateway.environment);
+    gateway.process = served.process;
+    gateway.url = served.told.url;
     return gateway;
   }
 
@@ -105,10 +86,7 @@ export class Gateway {
     return this.run("operator", "link");
   }
 
-  async stop() {
-    if (this.process.exitCode === null) {
-      this.process.kill("SIGTERM");
-      await once(this.process, "exit");
-    }
+  stop() {
+    return ended(this.process);
   }
 }
