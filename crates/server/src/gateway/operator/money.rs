@@ -273,9 +273,8 @@ async fn payment(desk: &Desk, account: &str, posting: &str) -> Result<PaidIn, Pr
 
 /// The objection to a payment that is not decided, where there is one.
 async fn objection(desk: &Desk, row: &PaidIn) -> Result<Option<String>, DbError> {
-    let posting = row.posting;
-    let open = desk.db.read("objections", async |tx: &mut Tx| listed::objected(tx, OBJECTED).await).await?;
-    Ok(open.into_iter().find(|open| open.posting == posting).map(|open| open.dispute))
+    let (account, posting) = (row.account, row.posting);
+    desk.db.read("objection to a payment", async move |tx: &mut Tx| listed::objection(tx, account, posting).await).await
 }
 
 async fn ask_back(desk: &Desk, row: &PaidIn, fields: &Fields, error: Option<String>) -> Result<Confirm, DbError> {

@@ -234,6 +234,17 @@ pub async fn objected(tx: &mut Tx, limit: i64) -> Result<Vec<Objected>, DbError>
     .await
 }
 
+/// The provider's name for the objection to a top-up that is not decided, where there is one.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn objection(tx: &mut Tx, account: AccountId, posting: PostingId) -> Result<Option<String>, DbError> {
+    let sql = "SELECT d.dispute FROM payment p JOIN dispute d ON d.account_id = p.account_id AND d.payment_id = p.payment_id
+               WHERE p.account_id = $1 AND p.posting_id = $2 AND d.state IN ('inquiry', 'taking', 'open') ORDER BY d.dispute LIMIT 1";
+    let found: Option<(String,)> = tx.query(sql).bind(account.to_string()).bind(posting.to_string()).opt().await?;
+    Ok(found.map(|(dispute,)| dispute))
+}
+
 /// A payment that a card had promised and that never came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lost {
