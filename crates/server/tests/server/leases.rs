@@ -12,7 +12,7 @@ use counterfoil_server::lease::Lease;
 use counterfoil_server::store::{lease, outbox};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use support::{Engine, TestDb, db_test, on, witness};
+use support::{Engine, TestDb, db_test, on};
 
 /// Longest that the next one may take to lead.
 const TAKEN_OVER: Duration = Duration::from_secs(15);
@@ -25,13 +25,15 @@ struct Process {
 }
 
 impl Process {
-    fn start(data: &Path, name: &str, settings: &[(&str, &str)]) -> Self {
+    fn start(data: &Path, name: &str) -> Self {
         let (ready, log) = (data.join(format!("{name}.ready")), data.join(format!("{name}.log")));
         let _ = std::fs::remove_file(&ready);
         let out = std::fs::File::options().create(true).append(true).open(&log).unwrap();
         let mut serve = Command::new(env!("CARGO_BIN_EXE_counterfoild"));
         serve.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data).arg("--ready-file").arg(&ready);
-        serve.envs(settings.iter().copied()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(out);
+        // A commit for each transaction, so that PostgreSQL can tell one from another.
+        serve.env("COUNTERFOILD__DATABASE__BATCH", "1");
+        serve.stdin(Stdio::null()).stdout(Stdio::null()).stderr(out);
         let mut child = serve.spawn().unwrap();
         let mut url = String::new();
         wait("a server starts", Duration::from_secs(60), || {
@@ -168,9 +170,9 @@ async fn outbox_errors(tx: &mut Tx) -> Result<Vec<(Option<String>,)>, DbError> {
 /// Two processes on PostgreSQL; the one that leads comes first.
 fn two(db: &TestDb, data: &Path) -> [Process; 2] {
     init(db, data);
-    let first = Process::start(data, "first", &[]);
+    let first = Process::start(data, "first");
     wait("the first leads", TAKEN_OVER, || first.leads());
-    let second = Process::start(data, "second", &[]);
+    let second = Process::start(data, "second");
     assert_eq!(second.jobs(), "elsewhere");
     [first, second]
 }
@@ -221,9 +223,6 @@ fn d11_a_leader_that_stood_still_has_lost_when_it_wakes() {
             assert!(second.leads() && !first.leads());
             wait("the first has noticed", Duration::from_secs(5), || first.log().contains("leads no more"));
             assert!(!second.log().contains("leads no more"));
-            drop((first, second));
-            // Processes commit transactions together, and then one cannot be told from another.
-            witness::forget(&db.beside().await).await;
         },
     );
 }
@@ -252,14 +251,14 @@ fn on_sqlite_a_killed_server_leads_again_as_soon_as_it_is_started() {
         async |db: TestDb| {
             let data = tempfile::tempdir().unwrap();
             init(&db, data.path());
-            let mut first = Process::start(data.path(), "first", &[]);
+            let mut first = Process::start(data.path(), "first");
             wait("it leads", Duration::from_secs(5), || first.leads());
-            let beside = Process::start(data.path(), "beside", &[]);
+            let beside = Process::start(data.path(), "beside");
             assert_eq!(beside.jobs(), "elsewhere");
             drop(beside);
             first.child.kill().unwrap();
             first.child.wait().unwrap();
-            let again = Process::start(data.path(), "again", &[]);
+            let again = Process::start(data.path(), "again");
             wait("it leads again", Duration::from_secs(5), || again.leads());
         },
     );
@@ -274,7 +273,7 @@ fn the_auditor_runs_by_itself_says_what_it_found_and_not_again_after_a_restart()
             let data = tempfile::tempdir().unwrap();
             init(&db, data.path());
             user(&db, UserId::from_bytes([1; 16])).await;
-            let mut first = Process::start(data.path(), "first", &[]);
+            let mut first = Process::start(data.path(), "first");
             let found = "counterfoil_audit_findings";
             wait("the auditor has run", Duration::from_secs(30), || first.figure(found).is_some());
             assert_eq!(first.figure(found), Some(1.0));
@@ -287,15 +286,13 @@ fn the_auditor_runs_by_itself_says_what_it_found_and_not_again_after_a_restart()
 
             first.signal(Signal::TERM);
             first.child.wait().unwrap();
-            let again = Process::start(data.path(), "again", &[]);
+            let again = Process::start(data.path(), "again");
             // What was found is told by whoever leads next, and nobody looks again before the day is over.
             wait("what was found is shown", Duration::from_secs(15), || again.figure(found) == Some(1.0));
             // What is overdue begins within 5 s, and a lease is renewed every 3.
             wait_renewed(&db, 3).await;
             assert!(!again.log().contains("the auditor has looked"), "{}", again.log());
             drop(again);
-            // Processes commit transactions together, and then one cannot be told from another.
-            witness::forget(&db.beside().await).await;
         },
     );
 }
