@@ -11,6 +11,7 @@ use serde_json::json;
 use super::catalogue::{NOW, TestServer};
 use super::licensing::one_more;
 use super::sales::sell;
+use super::support::breaking::impatient;
 use super::support::{TestDb, db_test};
 use super::terminal::Terminal;
 
@@ -50,7 +51,7 @@ async fn alone<T: Send + 'static>(db: &TestDb, user: UserId, action: impl AsyncF
 
 const UNTIL: Timestamp = Timestamp(NOW.0 + 1000);
 
-db_test!(d6_a_license_is_delivered_once_and_only_where_it_waits, async |db: TestDb| {
+db_test!(d6_a_license_is_delivered_once_and_only_where_it_waits, |options| impatient(options), async |db: TestDb| {
     let Waiting { user, here, there, issued } = waiting(&db).await;
     let id = issued.license_id;
     let deliver = async |device, number: u8| {
@@ -122,7 +123,7 @@ db_test!(d8_places_and_transfers_are_counted_where_they_are_taken, async |db: Te
     assert!(matches!(register(2).await, Err(DbError::Constraint(_))));
 });
 
-db_test!(a_record_is_not_appended_where_another_came_in_between, async |db: TestDb| {
+db_test!(a_record_is_not_appended_where_another_came_in_between, |options| impatient(options), async |db: TestDb| {
     let Waiting { user, .. } = waiting(&db).await;
     let family = user.to_string();
     let of = family.clone();
