@@ -142,14 +142,16 @@ fn sync_parent(path: &Path) -> io::Result<()> {
     File::open(parent(path))?.sync_all()
 }
 
-/// Whether a file can be read by anybody but its owner.
+/// Whether a file can be read by anybody but its owner. What systemd hands to one unit alone (`LoadCredential=`, systemd.exec(5)) may show the
+/// mask of its access list where a group's rights would stand.
 ///
 /// # Errors
 /// Those of the file system.
 #[cfg(unix)]
 pub fn too_open(path: &Path) -> io::Result<bool> {
     use std::os::unix::fs::PermissionsExt;
-    Ok(fs::metadata(path)?.permissions().mode() & 0o077 != 0)
+    let handed = std::env::var_os("CREDENTIALS_DIRECTORY").is_some_and(|directory| path.parent() == Some(Path::new(&directory)));
+    Ok(fs::metadata(path)?.permissions().mode() & if handed { 0o007 } else { 0o077 } != 0)
 }
 
 /// Whether a file can be read by anybody but its owner.

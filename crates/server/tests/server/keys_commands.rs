@@ -132,6 +132,26 @@ fn from_init_to_restore() {
     place.json(&["doctor"]);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_root_key_is_for_one_reader_or_a_credential_of_the_unit() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new();
+    place.json(&["init"]);
+    let credentials = tempfile::tempdir().unwrap();
+    let key = credentials.path().join("root-key");
+    std::fs::copy(place.data().join("root.key"), &key).unwrap();
+    let doctor = |mode: u32, directory: &Path| {
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).unwrap();
+        let mut doctor = place.command(&["doctor"]);
+        doctor.env("COUNTERFOILD__ROOT_KEY__FILE", &key).env("CREDENTIALS_DIRECTORY", directory).output().unwrap().status.code()
+    };
+    assert_eq!(doctor(0o400, place.0.path()), Some(0));
+    assert_eq!(doctor(0o440, place.0.path()), Some(3), "a group's, in a directory of no unit");
+    assert_eq!(doctor(0o440, credentials.path()), Some(0));
+    assert_eq!(doctor(0o444, credentials.path()), Some(3), "everybody's");
+}
+
 #[test]
 fn doctor_names_what_is_wrong_and_what_to_do() {
     let place = Place::new();
