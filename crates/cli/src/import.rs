@@ -2,29 +2,31 @@
 //! anything is written; what was written once has no second effect, so whoever was cut off repeats the command.
 
 pub mod people;
+mod results;
 pub mod rows;
+mod source;
+mod wrong;
 
 use std::fs::File;
-use std::io::{self, Seek as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::io::Seek as _;
+use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use counterfoil_core::{BatchId, MediumId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::files;
 use crate::progress::{Progress, Unit};
 use crate::publisher::api::Api;
 use crate::shop::patiently;
 use crate::units;
+use results::Results;
 use rows::{Format, Row, Rows};
+use source::Source;
+use wrong::Wrongs;
 
-/// Bad lines that are named one by one.
-const NAMED: usize = 20;
 /// Most bytes of one call.
 const CALL: usize = 512 << 10;
 
@@ -66,29 +68,6 @@ pub struct Media {
     /// The batch that they belong to
     #[arg(long, value_name = "ID")]
     batch: BatchId,
-}
-
-/// What is read, and how.
-#[derive(Args, Debug)]
-pub struct Source {
-    /// The file; `-` is standard input
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
-    /// How it is written [default: by the ending, .csv or .jsonl]
-    #[arg(long, value_enum, value_name = "FORMAT")]
-    format: Option<Written>,
-    /// Check every line, and write nothing
-    #[arg(long)]
-    dry_run: bool,
-}
-
-/// How a file is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Written {
-    /// A table whose first line names the columns
-    Csv,
-    /// One JSON object a line
-    Jsonl,
 }
 
 impl ImportCommand {
@@ -148,42 +127,6 @@ struct Report {
     dry_run: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     results: Option<PathBuf>,
-}
-
-/// A line with what is wrong with it.
-#[derive(Clone, Debug, Serialize)]
-struct Wrong {
-    line: u64,
-    column: Option<String>,
-    reason: String,
-}
-
-/// Lines with what is wrong: the first few, and how many there are.
-#[derive(Default)]
-struct Wrongs {
-    first: Vec<Wrong>,
-    count: u64,
-}
-
-impl Wrongs {
-    fn add(&mut self, line: u64, column: Option<String>, reason: String) {
-        self.count += 1;
-        if self.first.len() < NAMED {
-            self.first.push(Wrong { line, column, reason });
-        }
-    }
-
-    fn refuse(&self, code: &str, what: &str) -> Failure {
-        let mut fact = format!("{} wrong, and {what}:", units::count(self.count, "line is", "lines are"));
-        for Wrong { line, column, reason } in &self.first {
-            let column = column.as_ref().map(|column| format!(", column {column}")).unwrap_or_default();
-            fact += &format!("\n  line {line}{column}: {reason}");
-        }
-        if self.count > NAMED as u64 {
-            fact += &format!("\n  and {} more", self.count - NAMED as u64);
-        }
-        Failure::refused(code, fact).hint("Correct them and repeat the command: what is there already stays as it is.")
-    }
 }
 
 /// What the authority is told of a row, nothing of an empty one; or which column is wrong, and what about it.
@@ -354,73 +297,6 @@ fn for_each_call(
         }
     }
     if call.lines.is_empty() { Ok(()) } else { send(&call, wrong) }
-}
-
-impl Source {
-    fn format(&self) -> Result<Format, Failure> {
-        let ending = self.file.extension().map(|ending| ending.to_string_lossy().to_lowercase());
-        match (self.format, ending.as_deref()) {
-            (Some(Written::Csv), _) | (None, Some("csv")) => Ok(Format::Csv),
-            (Some(Written::Jsonl), _) | (None, Some("jsonl" | "ndjson")) => Ok(Format::Jsonl),
-            (None, _) => Err(Failure::usage(format!("how {} is written cannot be told by its name", self.file.display()))
-                .hint("Give `--format csv` or `--format jsonl`.")),
-        }
-    }
-
-    /// What can be read twice: of standard input, a copy on the disk.
-    fn open(&self) -> Result<File, Failure> {
-        let opened = if self.file == Path::new("-") { spool(&mut io::stdin().lock()) } else { File::open(&self.file).and_then(seekable) };
-        opened.map_err(|error| self.unreadable(&error))
-    }
-
-    fn unreadable(&self, error: &io::Error) -> Failure {
-        match error.kind() {
-            io::ErrorKind::InvalidData => Failure::refused("file_invalid", format!("{}: {error}", self.file.display()))
-                .hint("`counterfoil import --help` says what is read."),
-            _ => Failure::file("read", &self.file, error),
-        }
-    }
-}
-
-fn seekable(mut file: File) -> io::Result<File> {
-    if file.metadata()?.is_file() { Ok(file) } else { spool(&mut file) }
-}
-
-fn spool(from: &mut dyn io::Read) -> io::Result<File> {
-    let mut file = tempfile::tempfile()?;
-    io::copy(from, &mut file)?;
-    Ok(file)
-}
-
-/// Who has which user ID, as it becomes known.
-struct Results {
-    path: PathBuf,
-    partial: PathBuf,
-    table: csv::Writer<File>,
-}
-
-impl Results {
-    fn begin(path: &Path) -> Result<Self, Failure> {
-        let partial = files::beside(path);
-        // One left behind by a run that was killed.
-        let _ = std::fs::remove_file(&partial);
-        let file = File::options().write(true).create_new(true).mode(0o600).open(&partial);
-        let mut table = csv::Writer::from_writer(file.map_err(|error| Failure::file("write", &partial, &error))?);
-        table.write_record(["line", "user_id", "new"]).map_err(|error| Failure::file("write", &partial, &io::Error::other(error)))?;
-        Ok(Self { path: path.to_owned(), partial, table })
-    }
-
-    fn add(&mut self, line: Option<u64>, person: &Person) -> Result<(), Failure> {
-        let record = [line.unwrap_or(0).to_string(), person.user_id.clone(), person.made.to_string()];
-        self.table.write_record(record).map_err(|error| Failure::file("write", &self.partial, &io::Error::other(error)))
-    }
-
-    fn finish(mut self) -> Result<PathBuf, Failure> {
-        let file = self.table.flush().and_then(|()| self.table.get_ref().sync_all());
-        let done = file.and_then(|()| std::fs::rename(&self.partial, &self.path)).and_then(|()| files::sync_directory(&self.path));
-        done.map_err(|error| Failure::file("write", &self.path, &error))?;
-        Ok(self.path)
-    }
 }
 
 #[cfg(test)]

@@ -5,25 +5,31 @@ use std::path::{Path, PathBuf};
 use config::{Environment, File, FileFormat};
 use counterfoil_core::rules::register::Policy;
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
 
 use crate::db::{DbOptions, DbUrl};
 use crate::keys::RootSource;
 
 pub use accounts::{Accounts, Mail};
 pub use contents::{Contents, Redirect, StoreOptions};
+pub use database::Database;
+pub(crate) use database::address;
 pub use gateways::Gateways;
 pub use limits::Limits;
+pub use log::{Log, LogFormat};
 pub use repair::{Reissues, Repair};
+pub use root_key::RootKeySection;
 pub use server::{Audit, Server};
 pub use store::Store;
 pub use webhooks::Webhooks;
 
 mod accounts;
 pub(crate) mod contents;
+mod database;
 mod gateways;
 mod limits;
+mod log;
 mod repair;
+mod root_key;
 mod server;
 mod store;
 mod webhooks;
@@ -77,100 +83,6 @@ pub struct Tls {
     /// Its private key, PEM, mode 0600.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_file: Option<PathBuf>,
-}
-
-/// `[database]`
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Database {
-    /// `sqlite:PATH` or `postgres://…`.
-    pub url: String,
-    /// A file that holds the address, where it has a password in it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub url_file: Option<PathBuf>,
-    /// Connections of each process that write (PostgreSQL).
-    pub writers: usize,
-    /// Connections of each process that read; as many more to the replica, where there is one.
-    pub readers: usize,
-    /// Transactions that may share one commit.
-    pub batch: usize,
-    /// Prepared statements with names; not behind a pooler that hands every transaction another connection.
-    pub named_statements: bool,
-    /// `postgres://…` of a replica for reads that may lag.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub replica_url: Option<String>,
-    /// A file that holds the replica's address.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub replica_url_file: Option<PathBuf>,
-}
-
-impl Default for Database {
-    fn default() -> Self {
-        let url = "sqlite:counterfoil.db".to_owned();
-        Self { url, url_file: None, writers: 2, readers: 2, batch: 64, named_statements: true, replica_url: None, replica_url_file: None }
-    }
-}
-
-impl std::fmt::Debug for Database {
-    /// Without the addresses, which may hold passwords.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Database")
-            .field("url_file", &self.url_file)
-            .field("writers", &self.writers)
-            .field("readers", &self.readers)
-            .field("batch", &self.batch)
-            .finish_non_exhaustive()
-    }
-}
-
-/// `[root_key]`
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RootKeySection {
-    /// File of mode 0600.
-    pub file: PathBuf,
-    /// The key itself; meant for `COUNTERFOILD__ROOT_KEY__KEY`, and goes before the file.
-    #[serde(skip_serializing)]
-    pub key: Option<Zeroizing<String>>,
-}
-
-impl Default for RootKeySection {
-    fn default() -> Self {
-        Self { file: "root.key".into(), key: None }
-    }
-}
-
-impl std::fmt::Debug for RootKeySection {
-    /// Without the key.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RootKeySection").field("file", &self.file).finish_non_exhaustive()
-    }
-}
-
-/// `[log]`
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Log {
-    /// For people or for programs.
-    pub format: LogFormat,
-    /// `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,counterfoil_server=debug`.
-    pub level: String,
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self { format: LogFormat::Human, level: "info".to_owned() }
-    }
-}
-
-/// How log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// Text.
-    Human,
-    /// One JSON object a line.
-    Json,
 }
 
 /// Why a configuration cannot be used.
@@ -314,16 +226,6 @@ impl Config {
         shown.database.replica_url = self.database_options().ok().and_then(|options| Some(options.replica?.to_string()));
         toml::Table::try_from(&shown).expect("numbers, strings and lists have a TOML form")
     }
-}
-
-/// An address, or the file that holds it, which goes first.
-pub(crate) fn address(url: &str, file: Option<&Path>, key: &'static str) -> Result<DbUrl, ConfigError> {
-    let wrong = |reason: String| ConfigError::Value { key, reason };
-    let text = match file {
-        Some(path) => Zeroizing::new(std::fs::read_to_string(path).map_err(|error| wrong(format!("{}: {error}", path.display())))?),
-        None => Zeroizing::new(url.to_owned()),
-    };
-    text.trim().parse().map_err(|error: crate::db::DbError| wrong(error.to_string()))
 }
 
 #[cfg(test)]

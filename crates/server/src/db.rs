@@ -18,7 +18,6 @@
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -27,6 +26,7 @@ use tokio::sync::mpsc::{self, Sender};
 use tokio::sync::oneshot;
 
 pub use error::DbError;
+pub use family::FamilyKey;
 pub use faults::{Fault, Faults, Lasting};
 pub use meter::Statistics;
 pub use migrate::{Compared, Distribution, MigrationStatus, Move, MoveError, Pass, Progress};
@@ -39,9 +39,11 @@ pub use watched::{STALE, Watched};
 
 use job::{Action, Job};
 use options::Settings;
-use url::{PostgresTarget, Target};
+use start::{Queues, on_this_thread, spawn};
+use url::Target;
 
 mod error;
+mod family;
 mod faults;
 mod job;
 mod meter;
@@ -51,6 +53,7 @@ mod options;
 mod postgres;
 mod row;
 mod sqlite;
+mod start;
 mod tx;
 mod url;
 mod value;
@@ -60,22 +63,11 @@ mod watched;
 #[derive(Clone, Debug)]
 pub struct Db(Arc<Shared>);
 
-/// What a transaction hangs from: the ID of the user, medium, title … whose rows it writes.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FamilyKey(String);
-
 struct Shared {
     url: DbUrl,
     settings: Settings,
     queues: RwLock<Option<Queues>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-}
-
-struct Queues {
-    writers: Vec<Sender<Box<dyn Job>>>,
-    readers: Sender<Box<dyn Job>>,
-    /// Of the replica, where there is one.
-    replica: Option<Sender<Box<dyn Job>>>,
 }
 
 impl Db {
@@ -94,12 +86,12 @@ impl Db {
     pub async fn open_with(url: &DbUrl, options: DbOptions) -> Result<Self, DbError> {
         let settings = Settings::new(&options);
         let (queues, threads) = match &url.0 {
-            Target::Sqlite(path) => start_sqlite(path, &settings, options.readers.max(1))?,
+            Target::Sqlite(path) => start::sqlite(path, &settings, options.readers.max(1))?,
             Target::Postgres(target) => {
                 let target = target.primary();
                 // Tells a wrong address now, and not at the first transaction.
                 postgres::connect(&target, &settings).await?;
-                start_postgres(&target, &settings, &options)?
+                start::postgres(&target, &settings, &options)?
             }
         };
         Ok(Self(Arc::new(Shared { url: url.clone(), settings, queues: RwLock::new(Some(queues)), threads: Mutex::new(threads) })))
@@ -143,7 +135,7 @@ impl Db {
         T: Send + 'static,
         E: From<DbError> + Send + 'static,
     {
-        self.submit(name, FamilyKey(String::new()), action, |queues| &queues.readers).await
+        self.submit(name, FamilyKey::none(), action, |queues| &queues.readers).await
     }
 
     /// Runs an action that only reads, and whose answer may be some moments old: on the replica where one is configured. An error from there
@@ -159,7 +151,7 @@ impl Db {
         T: Send + 'static,
         E: From<DbError> + Send + 'static,
     {
-        self.submit(name, FamilyKey(String::new()), action, |queues| queues.replica.as_ref().unwrap_or(&queues.readers)).await
+        self.submit(name, FamilyKey::none(), action, |queues| queues.replica.as_ref().unwrap_or(&queues.readers)).await
     }
 
     /// `read_lagging` for what may be missing: what is not found on the replica is looked for on the primary.
@@ -194,7 +186,7 @@ impl Db {
         T: Send + 'static,
         E: From<DbError> + Send + 'static,
     {
-        let (job, answer) = self.job(name, FamilyKey(String::new()), action);
+        let (job, answer) = self.job(name, FamilyKey::none(), action);
         let url = self.0.url.clone();
         let settings = self.0.settings.clone();
         spawn("db-snapshot", move || match &url.0 {
@@ -328,59 +320,6 @@ pub(crate) async fn all<T, E>(transactions: impl IntoIterator<Item = impl Future
     futures_util::future::join_all(transactions).await.into_iter().collect()
 }
 
-fn start_sqlite(path: &Path, settings: &Settings, readers: usize) -> Result<(Queues, Vec<JoinHandle<()>>), DbError> {
-    let (writer, waiting) = mpsc::channel(settings.queue);
-    let connection = sqlite::open_writer(path)?;
-    let shared = settings.clone();
-    let mut threads = vec![spawn("db-writer", move || sqlite::write_all(connection, waiting, &shared))?];
-    let (reader, waiting) = mpsc::channel(settings.queue);
-    let waiting = Arc::new(Mutex::new(waiting));
-    for _ in 0..readers {
-        let connection = sqlite::open_reader(path)?;
-        let waiting = Arc::clone(&waiting);
-        threads.push(spawn("db-reader", move || sqlite::read_all(connection, &waiting))?);
-    }
-    Ok((Queues { writers: vec![writer], readers: reader, replica: None }, threads))
-}
-
-fn start_postgres(target: &PostgresTarget, settings: &Settings, options: &DbOptions) -> Result<(Queues, Vec<JoinHandle<()>>), DbError> {
-    let mut writers = Vec::new();
-    let mut threads = Vec::new();
-    for _ in 0..options.writers.max(1) {
-        let (queue, waiting) = mpsc::channel(settings.queue);
-        let (target, settings) = (target.clone(), settings.clone());
-        threads.push(spawn("db-writer", move || on_this_thread(postgres::write_all(target, waiting, settings)))?);
-        writers.push(queue);
-    }
-    let connections = options.readers.max(1);
-    let (readers, waiting) = mpsc::channel(settings.queue);
-    let (target, shared) = (target.clone(), settings.clone());
-    threads.push(spawn("db-reader", move || on_this_thread(postgres::read_all(target, waiting, shared, connections)))?);
-    let mut replica = None;
-    if let Some(url) = &options.replica {
-        let Target::Postgres(target) = &url.0 else {
-            return Err(DbError::Url("a replica begins with `postgres://`, as the primary does".to_owned()));
-        };
-        let (queue, waiting) = mpsc::channel(settings.queue);
-        let (target, settings, primary) = (PostgresTarget::clone(target), settings.clone(), readers.clone());
-        let read = move || on_this_thread(postgres::read_replica(target, waiting, settings, connections, primary));
-        threads.push(spawn("db-replica", read)?);
-        replica = Some(queue);
-    }
-    Ok((Queues { writers, readers, replica }, threads))
-}
-
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, DbError> {
-    std::thread::Builder::new().name(name.to_owned()).spawn(work).map_err(|error| DbError::Lost(format!("no thread for {name}: {error}")))
-}
-
-fn on_this_thread(work: impl Future<Output = ()>) {
-    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(work),
-        Err(error) => tracing::error!(%error, "no runtime for a thread of the database"),
-    }
-}
-
 fn closed() -> DbError {
     DbError::Unavailable("the database was closed".to_owned())
 }
@@ -399,36 +338,5 @@ fn instant() -> Instant {
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Db").field("url", &self.url).finish_non_exhaustive()
-    }
-}
-
-impl FamilyKey {
-    /// The key as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for FamilyKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl From<String> for FamilyKey {
-    fn from(key: String) -> Self {
-        Self(key)
-    }
-}
-
-impl From<&String> for FamilyKey {
-    fn from(key: &String) -> Self {
-        Self(key.clone())
-    }
-}
-
-impl From<&str> for FamilyKey {
-    fn from(key: &str) -> Self {
-        Self(key.to_owned())
     }
 }

@@ -3,9 +3,9 @@
 use crate::card::{CardChoice, FileHolder, HolderError, Sealed, SealedUser, file::open_user, file::user_purpose};
 use crate::collect::caught_up;
 use crate::error::Result;
-use crate::exchange::exchange;
+use crate::exchange::{ExchangeError, exchange};
 use crate::hardware::check_typed;
-use crate::home::HomeError;
+use crate::home::{Authority, HomeError};
 use crate::io::create_dirs;
 use crate::terminal::{Terminal, absolute, drive_keys};
 use counterfoil_core::rules::register::Combination;
@@ -110,8 +110,24 @@ pub fn register(terminal: &Terminal, options: &RegisterOptions) -> Result<Regist
 
     let holder_name = names.iter().flatten().next().cloned().expect("a combination with a holder has an ID");
     let mut holder = [card, device, drive].into_iter().flatten().next().expect("a combination with a holder has one");
-    let user: SealedBox =
-        serde_json::from_value(accepted.result.user.clone()).map_err(|error| crate::exchange::ExchangeError::Shape(error.to_string()))?;
+    let sealed = registered(terminal, &authority, &holder, holder_name, &accepted.result, combination)?;
+    holder.store(sealed)?;
+    remember(terminal, options, device_id, drive_id, library.as_deref())?;
+    let result = Registered { user_id: open_user(&holder)?, holder: holder.kind(), card_id, device: device_id, drive: drive_id, library };
+    accepted.applied(terminal);
+    Ok(result)
+}
+
+/// What the holder keeps from now on.
+fn registered(
+    terminal: &Terminal,
+    authority: &Authority,
+    holder: &FileHolder,
+    holder_name: String,
+    answer: &RegisterResult,
+    combination: Combination,
+) -> Result<Sealed> {
+    let user: SealedBox = serde_json::from_value(answer.user.clone()).map_err(|error| ExchangeError::Shape(error.to_string()))?;
     user.open(holder.dh(), &user_purpose(&holder_name)).map_err(HolderError::from)?;
     let name = authority.document.name.clone();
     let before = holder.sealed().user.as_ref();
@@ -127,30 +143,36 @@ pub fn register(terminal: &Terminal, options: &RegisterOptions) -> Result<Regist
         drive: combination.drive || before.is_some_and(|before| before.drive),
     };
     // Where the entry was repaired since the card last heard of it, what was exchanged takes its grants along (C14).
-    let sealed = match caught_up(terminal, &authority, &holder, &[], accepted.result.generation)? {
+    Ok(match caught_up(terminal, authority, holder, &[], answer.generation)? {
         Some(sealed) => sealed,
         None => {
             let user = SealedUser { authority: name, user, holder: holder_name, combination, generation, recovery_at };
             Sealed { user: Some(user), ..holder.sealed().clone() }
         }
-    };
-    holder.store(sealed)?;
+    })
+}
+
+/// What was typed or registered stands in the profile from now on.
+fn remember(
+    terminal: &Terminal,
+    options: &RegisterOptions,
+    device_id: Option<DeviceId>,
+    drive_id: Option<DriveId>,
+    library: Option<&Path>,
+) -> Result<()> {
     terminal.home().remember(|profile| {
         if let Part::Typed(id) = options.device {
             profile.typed_device = Some(id);
         }
-        if let (Part::Typed(id), Some(library)) = (options.drive, &library) {
-            profile.typed_drives.insert(library.clone(), id);
+        if let (Part::Typed(id), Some(library)) = (options.drive, library) {
+            profile.typed_drives.insert(library.to_owned(), id);
         }
         // It is sealed to the holder now, and no longer lies about in the open.
         profile.assigned_user = None;
         profile.devices.extend(device_id.filter(|id| !profile.devices.contains(id)));
         profile.drives.extend(drive_id.filter(|id| !profile.drives.contains(id)));
-        profile.library = library.clone().or(profile.library.take());
-    })?;
-    let result = Registered { user_id: open_user(&holder)?, holder: holder.kind(), card_id, device: device_id, drive: drive_id, library };
-    accepted.applied(terminal);
-    Ok(result)
+        profile.library = library.map(Path::to_owned).or(profile.library.take());
+    })
 }
 
 /// The user ID that came with the device from the shop (D1), where the device registers and none of these holders is anybody's yet.

@@ -2,22 +2,24 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use counterfoil_core::Code;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::ports;
 
 mod database;
+mod device;
 mod files;
+mod outcome;
 
 pub use database::{create_database, drop_database};
+pub use device::Device;
 pub use files::{copy_tree, files_below, files_with, noise, set_mode, write};
+pub use outcome::{Outcome, outcome, outcome_of};
 
 use database::partitioned;
 
@@ -63,24 +65,6 @@ pub struct World {
     pub token: String,
     /// Of an authority that speaks TLS.
     ca: Option<PathBuf>,
-}
-
-/// A person's device: where its state lies and what its hardware says.
-#[derive(Clone)]
-pub struct Device {
-    pub home: PathBuf,
-    pub root: PathBuf,
-    pub library: PathBuf,
-    pub url: String,
-    pub ca: Option<PathBuf>,
-    /// What its programs find in their environment besides.
-    pub variables: Vec<(String, String)>,
-}
-
-/// How a command ended.
-pub struct Outcome {
-    said: String,
-    pub output: Output,
 }
 
 impl World {
@@ -297,127 +281,6 @@ impl Drop for World {
             drop_database(&database);
         }
     }
-}
-
-impl Device {
-    /// What the hardware says from now on.
-    pub fn set_hardware(&self, device: &str, drive: &str) {
-        write(&self.root.join("etc/counterfoil/device-id"), device.as_bytes());
-        write(&self.root.join("etc/counterfoil/drive-id"), drive.as_bytes());
-    }
-
-    /// A command of the client on this device.
-    pub fn command<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, arguments: I) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_counterfoil"));
-        self.environment(&mut command);
-        command.args(arguments).stdin(Stdio::null());
-        command
-    }
-
-    /// What makes a program run on this device.
-    pub fn environment(&self, command: &mut Command) {
-        for name in ["COUNTERFOIL_CARD", "COUNTERFOIL_TOKEN", "COUNTERFOIL_CA", "COUNTERFOIL_PIN", "SOFTHSM2_CONF"] {
-            command.env_remove(name);
-        }
-        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
-        if let Some(ca) = &self.ca {
-            command.env("COUNTERFOIL_CA", ca);
-        }
-        command.env("COUNTERFOIL_HOME", &self.home).env("COUNTERFOIL_HARDWARE_ROOT", &self.root).env("COUNTERFOIL_SERVER", &self.url);
-    }
-
-    /// Runs it to its end.
-    pub fn run<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, arguments: I) -> Outcome {
-        outcome(self.command(arguments))
-    }
-
-    /// Copies a medium into the library.
-    pub fn copy(&self, medium: &Path) -> Outcome {
-        self.run([OsStr::new("copy"), medium.as_os_str(), OsStr::new("--library"), self.library.as_os_str()])
-    }
-
-    /// Bytes of a file of a title, as played.
-    pub fn play(&self, title: &str, path: &str) -> Outcome {
-        self.run([OsStr::new("play"), OsStr::new(title), OsStr::new(path), OsStr::new("--library"), self.library.as_os_str()])
-    }
-
-    /// Every file of `tree` plays as it was published.
-    pub fn plays_all(&self, title: &str, tree: &Path) {
-        for path in files_below(tree) {
-            let name = path.strip_prefix(tree).expect("below").to_str().expect("UTF-8");
-            let played = self.play(title, name).done().output.stdout;
-            assert!(played == fs::read(&path).expect("readable"), "{name} plays differently");
-        }
-    }
-
-    /// The command is refused with `code`, in words for people and in JSON for programs.
-    pub fn refuses<S: AsRef<OsStr> + Clone>(&self, arguments: &[S], code: Code) {
-        self.run(arguments.iter().cloned()).refused(code);
-        let json = self.run(arguments.iter().map(AsRef::as_ref).chain([OsStr::new("--json")]));
-        assert_eq!(json.output.status.code(), Some(1), "{json}");
-        assert_eq!(json.json()["error"]["code"], code.as_str(), "{json}");
-    }
-}
-
-impl Outcome {
-    #[track_caller]
-    pub fn done(self) -> Self {
-        assert!(self.output.status.success(), "{self}");
-        self
-    }
-
-    /// Exit status 1, the words of the code, and what to do next.
-    #[track_caller]
-    pub fn refused(self, code: Code) -> Self {
-        assert_eq!(self.output.status.code(), Some(1), "{self}");
-        let words = self.stderr();
-        assert!(words.contains(code.message()), "no {:?} in {self}", code.message());
-        assert!(words.contains("\nhint: "), "no hint in {self}");
-        self
-    }
-
-    /// Exit status and words on standard error.
-    #[track_caller]
-    pub fn failed(self, status: i32, words: &str) -> Self {
-        assert_eq!(self.output.status.code(), Some(status), "{self}");
-        assert!(self.stderr().contains(words), "no {words:?} in {self}");
-        // Notes may stand before it.
-        assert!(self.stderr().lines().any(|line| line.starts_with("error: ")), "{self}");
-        self
-    }
-
-    pub fn stderr(&self) -> String {
-        String::from_utf8_lossy(&self.output.stderr).into_owned()
-    }
-
-    pub fn stdout(&self) -> String {
-        String::from_utf8_lossy(&self.output.stdout).into_owned()
-    }
-
-    #[track_caller]
-    pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.output.stdout).unwrap_or_else(|error| panic!("no JSON ({error}): {self}"))
-    }
-}
-
-impl std::fmt::Display for Outcome {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}\n{}\n--- stdout\n{:.4000}\n--- stderr\n{:.4000}", self.said, self.output.status, self.stdout(), self.stderr())
-    }
-}
-
-/// Runs a command to its end.
-pub fn outcome(mut command: Command) -> Outcome {
-    let said = format!("{command:?}");
-    Outcome { output: command.output().unwrap_or_else(|error| panic!("{said}: {error}")), said }
-}
-
-/// The same, for one that is told something on standard input.
-pub fn outcome_of(command: &mut Command, told: &str) -> Outcome {
-    let said = format!("{command:?}");
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
-    child.stdin.take().expect("a pipe").write_all(told.as_bytes()).expect("told");
-    Outcome { output: child.wait_with_output().expect("it ends"), said }
 }
 
 /// Looks again and again, without holding the processor, until it is so.

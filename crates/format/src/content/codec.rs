@@ -141,54 +141,61 @@ impl Manifest {
         let mut builder = ManifestBuilder::new();
         builder.reserve(chunks, entries);
 
-        let mut chunks_left = chunks;
-        for _ in 0..packs {
-            let name = ObjectName(input.hash()?);
-            let length = input.number()?;
-            let count = input.count(LEAST_CHUNK)?;
-            chunks_left = chunks_left.checked_sub(count).ok_or(ManifestError::Sum("number of chunks"))?;
-            let mut sum = 0;
-            for _ in 0..count {
-                let id = ChunkId(input.hash()?);
-                let (sealed, plain) = (input.number32()?, input.number32()?);
-                builder.chunk(id, sealed, plain)?;
-                sum += u64::from(sealed);
-            }
-            builder.end_pack(name)?;
-            if sum != length {
-                return Err(ManifestError::Sum("length of a pack"));
-            }
-        }
-        if chunks_left != 0 {
-            return Err(ManifestError::Sum("number of chunks"));
-        }
-
-        let mut runs = Vec::new();
-        for _ in 0..entries {
-            let kind = input.byte()?;
-            let path = input.text()?;
-            match kind {
-                DIRECTORY => builder.directory(path)?,
-                FILE | EXECUTABLE => {
-                    let size = input.number()?;
-                    let count = input.count(LEAST_RUN)?;
-                    runs.clear();
-                    for _ in 0..count {
-                        runs.push(Run { first: input.number32()?, count: input.number32()? });
-                    }
-                    if builder.file(path, kind == EXECUTABLE, &runs)? != size {
-                        return Err(ManifestError::Sum("size of a file"));
-                    }
-                }
-                LINK => builder.link(path, input.text()?)?,
-                other => return Err(ManifestError::UnknownKind(other)),
-            }
-        }
+        parse_packs(&mut input, packs, chunks, &mut builder)?;
+        parse_entries(&mut input, entries, &mut builder)?;
         if !input.rest.is_empty() {
             return Err(ManifestError::TrailingBytes);
         }
         builder.finish()
     }
+}
+
+/// Packs with their chunks, as many as were announced.
+fn parse_packs(input: &mut Input<'_>, packs: usize, chunks: usize, builder: &mut ManifestBuilder) -> Result<(), ManifestError> {
+    let mut chunks_left = chunks;
+    for _ in 0..packs {
+        let name = ObjectName(input.hash()?);
+        let length = input.number()?;
+        let count = input.count(LEAST_CHUNK)?;
+        chunks_left = chunks_left.checked_sub(count).ok_or(ManifestError::Sum("number of chunks"))?;
+        let mut sum = 0;
+        for _ in 0..count {
+            let id = ChunkId(input.hash()?);
+            let (sealed, plain) = (input.number32()?, input.number32()?);
+            builder.chunk(id, sealed, plain)?;
+            sum += u64::from(sealed);
+        }
+        builder.end_pack(name)?;
+        if sum != length {
+            return Err(ManifestError::Sum("length of a pack"));
+        }
+    }
+    if chunks_left == 0 { Ok(()) } else { Err(ManifestError::Sum("number of chunks")) }
+}
+
+fn parse_entries(input: &mut Input<'_>, entries: usize, builder: &mut ManifestBuilder) -> Result<(), ManifestError> {
+    let mut runs = Vec::new();
+    for _ in 0..entries {
+        let kind = input.byte()?;
+        let path = input.text()?;
+        match kind {
+            DIRECTORY => builder.directory(path)?,
+            FILE | EXECUTABLE => {
+                let size = input.number()?;
+                let count = input.count(LEAST_RUN)?;
+                runs.clear();
+                for _ in 0..count {
+                    runs.push(Run { first: input.number32()?, count: input.number32()? });
+                }
+                if builder.file(path, kind == EXECUTABLE, &runs)? != size {
+                    return Err(ManifestError::Sum("size of a file"));
+                }
+            }
+            LINK => builder.link(path, input.text()?)?,
+            other => return Err(ManifestError::UnknownKind(other)),
+        }
+    }
+    Ok(())
 }
 
 /// Appends a number as LEB128: seven bits a byte, lowest first, the top bit set on all but the last.

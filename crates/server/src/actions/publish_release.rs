@@ -9,7 +9,7 @@ use serde_json::json;
 use super::release::{check_notes, check_rollout};
 use crate::api::releases::{NewRelease, ReleaseDocument};
 use crate::app::App;
-use crate::auth::Caller;
+use crate::auth::{Caller, Scope};
 use crate::blobs::Blobs;
 use crate::db::Tx;
 use crate::idempotency::{Once, Reply};
@@ -36,22 +36,7 @@ pub async fn run(app: &App, caller: &Caller, once: &Once, id: TitleId, new: NewR
         .db
         .read("publish_check", {
             let document = document.clone();
-            async move |tx: &mut Tx| -> Result<format::Release, Problem> {
-                let title = title::get(tx, &scope, &name).await?.ok_or(ApiCode::NotFound)?;
-                let owner = publisher::get(tx, &scope, &title.publisher).await?.ok_or(ApiCode::NotFound)?;
-                let key = owner.key.ok_or_else(|| wrong("the publisher has handed in no key; PUT it to /v1/publishers/{publisher}/key"))?;
-                let signed = format::Release::verify(&document, |kid| (kid == owner.id.as_str()).then_some(key)).map_err(wrong)?;
-                if signed.title != name.as_str() {
-                    return Err(wrong(format_args!("the document is of title {:?}", signed.title)));
-                }
-                if content_key::get(tx, &name, signed.generation).await?.is_none() {
-                    return Err(wrong(format_args!("the title has no content key of generation {}", signed.generation)));
-                }
-                if json!(signed.kind) != json!(title.kind) {
-                    return Err(wrong(format_args!("the title is a {}, the document says otherwise", title.kind)));
-                }
-                Ok(signed)
-            }
+            async move |tx: &mut Tx| signed(tx, &scope, &name, &document).await
         })
         .await?;
     let version: ReleaseVersion = signed.version.parse().map_err(wrong)?;
@@ -90,6 +75,24 @@ pub async fn run(app: &App, caller: &Caller, once: &Once, id: TitleId, new: NewR
         Ok(Reply::created(&ReleaseDocument::of(&id, row, objects.clone())))
     })
     .await
+}
+
+/// What the document says, which its publisher has signed and which is of this title.
+async fn signed(tx: &mut Tx, scope: &Scope, name: &TitleId, document: &str) -> Result<format::Release, Problem> {
+    let title = title::get(tx, scope, name).await?.ok_or(ApiCode::NotFound)?;
+    let owner = publisher::get(tx, scope, &title.publisher).await?.ok_or(ApiCode::NotFound)?;
+    let key = owner.key.ok_or_else(|| wrong("the publisher has handed in no key; PUT it to /v1/publishers/{publisher}/key"))?;
+    let signed = format::Release::verify(document, |kid| (kid == owner.id.as_str()).then_some(key)).map_err(wrong)?;
+    if signed.title != name.as_str() {
+        return Err(wrong(format_args!("the document is of title {:?}", signed.title)));
+    }
+    if content_key::get(tx, name, signed.generation).await?.is_none() {
+        return Err(wrong(format_args!("the title has no content key of generation {}", signed.generation)));
+    }
+    if json!(signed.kind) != json!(title.kind) {
+        return Err(wrong(format_args!("the title is a {}, the document says otherwise", title.kind)));
+    }
+    Ok(signed)
 }
 
 /// What is said with it from the start.

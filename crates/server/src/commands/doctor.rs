@@ -12,7 +12,7 @@ use crate::auditor::LastAudit;
 use crate::blobs::Blobs;
 use crate::clock::{Clock, Rng, rfc3339};
 use crate::config::Config;
-use crate::db::{Db, DbError, DbOptions, Tx};
+use crate::db::{Db, DbError, DbOptions, DbUrl, Tx};
 use crate::delivery::Delivery;
 use crate::jobs::lead;
 use crate::keys::root::too_open;
@@ -133,37 +133,9 @@ async fn database(config: &Config, checks: &mut Vec<Check>) -> Option<Timestamp>
             return None;
         }
     };
-    match db.migration_status().await.and_then(|status| status.check().map(|()| status)) {
-        Ok(status) => checks.push(good("database", format!("{url}, schema {}", status.database))),
-        Err(error @ DbError::SchemaOlder { .. }) => {
-            checks.push(wrong("database", error.to_string(), "Make a backup, then run `counterfoild migrate`."))
-        }
-        Err(error) => checks.push(wrong("database", error.to_string(), "Use the version of counterfoild that belongs to this database.")),
-    }
-    match db.check_not_moved().await {
-        Err(DbError::Moved(to)) => checks.push(wrong(
-            "database",
-            format!("it was moved to {to}; nothing can be written here"),
-            "Name that one in [database] url, or in the file of url_file, and restart the servers.",
-        )),
-        Err(error @ DbError::HalfMoved(_)) => checks.push(wrong(
-            "database",
-            error.to_string(),
-            "Run `counterfoild migrate-store` again with the same --from and --to: it goes on where it was.",
-        )),
-        // Whatever else is wrong was found above.
-        Ok(()) | Err(_) => {}
-    }
-    match Keys::load(&db, config.root_source()).await {
-        Ok(keys) => {
-            match keys.sign("counterfoil-doctor+jwt", &"", Clock::System.now()) {
-                Ok(_) => checks.push(good("keys", "the root key opens them all")),
-                Err(error) => checks.push(wrong("keys", error.to_string(), "Run `counterfoild keys rotate --what signing`.")),
-            }
-            checks.extend(gateways::check(config, &db, &keys, Clock::System.now()).await);
-        }
-        Err(error) => checks.push(wrong("keys", error.to_string(), "Use the root key that this database was made with.")),
-    }
+    checks.push(schema(&db, &url).await);
+    checks.extend(moved(&db).await);
+    checks.extend(keys(config, &db).await);
     match jobs(&db, config).await {
         Ok(found) => checks.extend(found),
         Err(error) => checks.push(wrong("jobs", error.to_string(), "Check that the database runs and that its address is right.")),
@@ -177,6 +149,49 @@ async fn database(config: &Config, checks: &mut Vec<Check>) -> Option<Timestamp>
         .flatten();
     db.close().await;
     newest.and_then(|(at,)| at).map(Timestamp)
+}
+
+async fn schema(db: &Db, url: &DbUrl) -> Check {
+    const WHAT: &str = "database";
+    match db.migration_status().await.and_then(|status| status.check().map(|()| status)) {
+        Ok(status) => good(WHAT, format!("{url}, schema {}", status.database)),
+        Err(error @ DbError::SchemaOlder { .. }) => wrong(WHAT, error.to_string(), "Make a backup, then run `counterfoild migrate`."),
+        Err(error) => wrong(WHAT, error.to_string(), "Use the version of counterfoild that belongs to this database."),
+    }
+}
+
+/// Whether the data went elsewhere, or is on its way here.
+async fn moved(db: &Db) -> Option<Check> {
+    const WHAT: &str = "database";
+    match db.check_not_moved().await {
+        Err(DbError::Moved(to)) => Some(wrong(
+            WHAT,
+            format!("it was moved to {to}; nothing can be written here"),
+            "Name that one in [database] url, or in the file of url_file, and restart the servers.",
+        )),
+        Err(error @ DbError::HalfMoved(_)) => Some(wrong(
+            WHAT,
+            error.to_string(),
+            "Run `counterfoild migrate-store` again with the same --from and --to: it goes on where it was.",
+        )),
+        // Whatever else is wrong, `schema` says.
+        Ok(()) | Err(_) => None,
+    }
+}
+
+/// Whether the root key opens the others, and the gateways that they vouch for.
+async fn keys(config: &Config, db: &Db) -> Vec<Check> {
+    const WHAT: &str = "keys";
+    let keys = match Keys::load(db, config.root_source()).await {
+        Ok(keys) => keys,
+        Err(error) => return vec![wrong(WHAT, error.to_string(), "Use the root key that this database was made with.")],
+    };
+    let mut checks = vec![match keys.sign("counterfoil-doctor+jwt", &"", Clock::System.now()) {
+        Ok(_) => good(WHAT, "the root key opens them all"),
+        Err(error) => wrong(WHAT, error.to_string(), "Run `counterfoild keys rotate --what signing`."),
+    }];
+    checks.extend(gateways::check(config, db, &keys, Clock::System.now()).await);
+    checks
 }
 
 /// Whether the replica answers. It is worth a warning only: without it the primary is asked.

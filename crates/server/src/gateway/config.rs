@@ -6,15 +6,18 @@ use std::time::Duration;
 
 use config::{Environment, File, FileFormat};
 use counterfoil_core::Currency;
-use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{self as authority, ConfigError, Database, Log, Mail, Tls};
 use crate::db::{DbOptions, DbUrl, Schema};
 
+pub use limits::Limits;
 pub use pages::{Alerts, Operator};
+pub use payments::Payments;
 
+mod limits;
 mod pages;
+mod payments;
 
 /// Environment variables that override the file: `COUNTERFOILD_GATEWAY__SECTION__KEY`.
 pub const ENVIRONMENT: &str = "COUNTERFOILD_GATEWAY";
@@ -135,128 +138,6 @@ pub struct Accounts {
 impl Default for Accounts {
     fn default() -> Self {
         Self { open: true, attempts_per_second: 1, attempts_burst: 20 }
-    }
-}
-
-/// `[payments]`: by card, through Stripe. Without a secret key, none is taken.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Payments {
-    /// The secret key, in a file of its own.
-    pub secret_key_file: Option<PathBuf>,
-    /// What its messages are signed with, in a file of its own; without, none are taken, and payments are looked at a little later.
-    pub webhook_secret_file: Option<PathBuf>,
-    /// What browsers name this gateway by.
-    pub publishable_key: String,
-    /// The provider's API.
-    pub api_url: String,
-    /// The provider's script, which takes the card in the browser.
-    pub script_url: String,
-    /// How long a step may take.
-    pub timeout_seconds: u64,
-    /// The least that a card is charged with, in minor units.
-    pub least: u64,
-    /// The most that is paid in by card at once, in minor units.
-    pub most: u64,
-}
-
-impl Default for Payments {
-    fn default() -> Self {
-        Self {
-            secret_key_file: None,
-            webhook_secret_file: None,
-            publishable_key: String::new(),
-            api_url: "https://api.stripe.com".to_owned(),
-            script_url: "https://js.stripe.com/v3/".to_owned(),
-            timeout_seconds: 10,
-            least: 100,
-            most: 50_000,
-        }
-    }
-}
-
-impl Payments {
-    /// How long a step may take.
-    pub fn timeout(&self) -> Duration {
-        Duration::from_secs(self.timeout_seconds)
-    }
-
-    fn check(&self) -> Result<(), ConfigError> {
-        let wrong = |key, reason: &str| Err(ConfigError::Value { key, reason: reason.to_owned() });
-        let guarded = |url: &str| {
-            let host = reqwest::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default();
-            url.starts_with("https://") || (url.starts_with("http://") && matches!(host.as_str(), "127.0.0.1" | "localhost" | "[::1]"))
-        };
-        if !guarded(&self.api_url) || self.api_url.ends_with('/') {
-            return wrong("payments.api_url", "it begins with https:// (http:// on this machine only) and does not end with /");
-        }
-        if !guarded(&self.script_url) {
-            return wrong("payments.script_url", "it begins with https:// (http:// on this machine only)");
-        }
-        if self.secret_key_file.is_some() && self.publishable_key.is_empty() {
-            return wrong("payments.publishable_key", "browsers need it, beside the secret key");
-        }
-        if self.timeout_seconds == 0 || self.least == 0 || self.least > self.most {
-            return wrong("payments", "timeout_seconds and least are at least 1, and most is not less than least");
-        }
-        Ok(())
-    }
-}
-
-/// `[limits]`
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Limits {
-    /// Longest body of a request, in bytes.
-    pub body_bytes: usize,
-    /// How long a request may take until its answer begins, in seconds.
-    pub request_seconds: u64,
-    /// How long requests may finish after SIGTERM, in seconds.
-    pub shutdown_seconds: u64,
-    /// Requests that are worked on at once; 0 is no limit.
-    pub requests_at_once: usize,
-    /// Requests a second from one address; 0 is no limit.
-    pub requests_per_second: u32,
-    /// How many requests one address may make at once before that counts.
-    pub burst: u32,
-    /// Requests a second with one token; 0 is no limit.
-    pub token_requests_per_second: u32,
-    /// How many requests one token may make at once before that counts.
-    pub token_burst: u32,
-    /// Proxies whose `X-Forwarded-For` is believed.
-    pub trusted_proxies: Vec<IpNet>,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            body_bytes: 1 << 20,
-            request_seconds: 30,
-            shutdown_seconds: 20,
-            requests_at_once: 1024,
-            requests_per_second: 50,
-            burst: 200,
-            token_requests_per_second: 50,
-            token_burst: 200,
-            trusted_proxies: vec![],
-        }
-    }
-}
-
-impl Limits {
-    /// As the layers that every server of ours has take them.
-    pub fn layers(&self) -> authority::Limits {
-        authority::Limits {
-            body_bytes: self.body_bytes,
-            request_seconds: self.request_seconds,
-            requests_at_once: self.requests_at_once,
-            requests_per_second: self.requests_per_second,
-            burst: self.burst,
-            token_requests_per_second: self.token_requests_per_second,
-            token_burst: self.token_burst,
-            trusted_proxies: self.trusted_proxies.clone(),
-            ..authority::Limits::default()
-        }
     }
 }
 

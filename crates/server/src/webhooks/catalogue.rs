@@ -44,7 +44,7 @@ pub enum Kind {
 }
 
 /// Something that a webhook can be told.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Event {
     /// As in `type`.
     pub name: &'static str,

@@ -1,26 +1,27 @@
 //! Register, inspect, claim, confirm and heal through the whole router: every grant and every refusal of the protocol.
 
+mod envelopes;
+mod registering;
+
 use crate::support;
 use crate::support::catalogue;
 use crate::support::terminal;
 
 use catalogue::{NOW, TestServer};
-use counterfoil_core::rules::register::Policy;
 use counterfoil_core::wire::{Heal, HealResult, HolderKind, Inspect, InspectResult, Operation};
-use counterfoil_core::{Code, DeviceId, DriveId, GrantId, MediumId, Timestamp, UserId};
+use counterfoil_core::{Code, DeviceId, GrantId, MediumId};
 use counterfoil_format::content::{ChunkId, ContentKey};
-use counterfoil_format::encoding::{from_base64url, to_base64url};
+use counterfoil_format::encoding::to_base64url;
 use counterfoil_format::grant::{SealedBox, open_binding};
-use counterfoil_format::holder::{self, HolderKeys};
 use counterfoil_format::jws::Signer;
-use counterfoil_format::secret::{Secret, SystemRandom};
+use counterfoil_format::secret::Secret;
 use counterfoil_server::keys::Place;
-use counterfoil_server::store::{audit, holder as holders};
+use counterfoil_server::store::audit;
 use counterfoil_server::{auditor, jobs};
 use futures_util::future::join_all;
 use serde_json::json;
 use support::{TestDb, db_test};
-use terminal::{DAY, Medium, Terminal, answer, card, device, envelope, exchange, media, random, refused, request, send};
+use terminal::{Medium, Terminal, card, device, envelope, exchange, media, random, refused, request};
 
 async fn one(server: &TestServer) -> Medium {
     media(server, "sky-raider", 1, json!({})).await.remove(0)
@@ -31,93 +32,6 @@ async fn clean(db: &TestDb) {
     let report = audit::verify(&db.db, vec![], |_| Err("none was signed".to_owned())).await.unwrap();
     assert!(report.is_clean() && report.rows > 0, "{report:?}");
 }
-
-db_test!(c3_c5_every_combination_registers_and_its_holder_opens_the_user_id, async |db: TestDb| {
-    let server = TestServer::new(&db).await;
-    for bits in 1..8 {
-        let mut terminal = Terminal::new();
-        terminal.card = terminal.card.filter(|_| bits & 1 != 0);
-        terminal.device = terminal.device.filter(|_| bits & 2 != 0);
-        terminal.drive = terminal.drive.filter(|_| bits & 4 != 0);
-        if bits == 4 {
-            let keys = HolderKeys::generate(holder::HolderKind::Drive, &mut SystemRandom);
-            terminal.drive = Some((terminal.drive_id().unwrap(), Some(keys)));
-        }
-        let result = terminal.register(&server, None).await.unwrap();
-        let kind = match bits {
-            4 => HolderKind::Drive,
-            2 | 6 => HolderKind::Device,
-            _ => HolderKind::Card,
-        };
-        assert_eq!((result.holder, result.card_id), (kind, terminal.card_id()), "{bits}");
-        // Again, in a request of its own: the same user.
-        let user = terminal.user;
-        terminal.register(&server, None).await.unwrap();
-        assert_eq!(terminal.user, user, "{bits}");
-    }
-    assert_eq!(db.number("SELECT count(*) FROM user_entry").await, 7);
-    clean(&db).await;
-});
-
-db_test!(c4_a_card_that_is_not_issued_or_is_dead_is_refused_in_the_sources_words, async |db: TestDb| {
-    let issued_only = Policy { issued_cards_only: true, ..Policy::default() };
-    let server = TestServer::with(&db, |config| config.registration = issued_only).await;
-    let mut terminal = Terminal::new();
-    let refusal = terminal.register(&server, None).await.unwrap_err();
-    assert_eq!(refusal.code, Code::CardUnknown);
-    assert_eq!(refusal.message, "USER REGISTRATION CANNOT BE COMPLETED WITH THIS MEMORY CARD");
-    let id = terminal.card_id().unwrap().into();
-    db.write("issue", "test", async move |tx| holders::issue(tx, id, NOW).await).await.unwrap();
-    terminal.register(&server, None).await.unwrap();
-    let medium = one(&server).await;
-    db.write("kill", "test", async move |tx| holders::kill(tx, id).await).await.unwrap();
-    assert_eq!(refused(terminal.register(&server, None).await), Code::CardUnknown);
-    assert_eq!(refused(terminal.claim(&server, &medium).await), Code::UserInvalid);
-    clean(&db).await;
-});
-
-db_test!(c5_the_policy_can_demand_each_of_the_three_and_bounds_devices, async |db: TestDb| {
-    let policy = Policy { require_drive: true, max_devices: 1, ..Policy::default() };
-    let server = TestServer::with(&db, |config| config.registration = policy).await;
-    let mut terminal = Terminal { drive: None, ..Terminal::new() };
-    assert_eq!(refused(terminal.register(&server, None).await), Code::RegistrationNotAllowed);
-    terminal.drive = Some((DriveId::from_bytes([3; 16]), None));
-    terminal.register(&server, None).await.unwrap();
-    let mut second = Terminal { card: terminal.card.clone(), ..Terminal::new() };
-    second.drive = terminal.drive.clone();
-    assert_eq!(refused(second.register(&server, terminal.user).await), Code::TooManyDevices);
-});
-
-db_test!(c13_a_lent_card_adds_no_device_without_the_user_id, async |db: TestDb| {
-    let server = TestServer::new(&db).await;
-    let owner = Terminal::registered(&server).await;
-    let mut borrower = Terminal { card: owner.card.clone(), ..Terminal::new() };
-    assert_eq!(refused(borrower.register(&server, None).await), Code::UserInvalid);
-    assert_eq!(refused(borrower.register(&server, Some(UserId::from_bytes([5; 16]))).await), Code::UserInvalid);
-    borrower.register(&server, owner.user).await.unwrap();
-    assert_eq!(borrower.user, owner.user);
-    // A user ID in the hands of another card proves nothing.
-    assert_eq!(refused(Terminal::new().register(&server, owner.user).await), Code::UserInvalid);
-});
-
-db_test!(a_registration_is_signed_by_everything_that_it_names, async |db: TestDb| {
-    let server = TestServer::new(&db).await;
-    let terminal = Terminal::new();
-    let asked = request(&server, terminal.register_operation(None));
-    let (card, (device_id, device)) = (terminal.card.as_ref().unwrap().signing_key(), terminal.device.as_ref().unwrap());
-    let (card_id, device_id, device) = (terminal.card_id().unwrap().to_string(), device_id.to_string(), device.signing_key());
-    let ((card_id, device_id), stranger) = ((card_id.as_str(), device_id.as_str()), terminal::card().signing_key());
-    for proofs in [
-        vec![(card_id, Signer::Key(&card))],
-        vec![(device_id, Signer::Key(&device))],
-        vec![(card_id, Signer::Key(&stranger)), (device_id, Signer::Key(&device))],
-        vec![(card_id, Signer::Key(&card)), (device_id, Signer::Key(&stranger))],
-        vec![(device_id, Signer::Key(&card)), (card_id, Signer::Key(&device))],
-    ] {
-        assert_eq!(refused(exchange(&server, &envelope(&server, &asked, &proofs)).await), Code::ProofInvalid);
-    }
-    assert_eq!(db.number("SELECT count(*) FROM holder").await, 0);
-});
 
 db_test!(c7_a_claim_gives_both_keys_to_the_card_and_binds_them_to_device_and_drive, async |db: TestDb| {
     let server = TestServer::new(&db).await;
@@ -251,42 +165,6 @@ db_test!(each_of_two_copies_is_granted_once_and_a_replay_takes_no_second, async 
     clean(&db).await;
 });
 
-db_test!(one_request_id_with_two_contents_is_a_mismatch, async |db: TestDb| {
-    let server = TestServer::new(&db).await;
-    let medium = one(&server).await;
-    let mut owner = Terminal::new();
-    let register = request(&server, owner.register_operation(None));
-    exchange(&server, &owner.sealed(&server, &register, None)).await.unwrap();
-    let mut other = register.clone();
-    other.issued_at = Timestamp(register.issued_at.0 + 1);
-    assert_eq!(refused(exchange(&server, &owner.sealed(&server, &other, None)).await), Code::RequestMismatch);
-    owner.register(&server, None).await.unwrap();
-
-    let claim = request(&server, Operation::Claim(owner.claim_operation(&medium)));
-    let grants: counterfoil_core::wire::ClaimResult =
-        serde_json::from_value(exchange(&server, &owner.sealed(&server, &claim, Some(&medium))).await.unwrap()).unwrap();
-    let mut other = claim.clone();
-    other.issued_at = Timestamp(claim.issued_at.0 + 1);
-    assert_eq!(refused(exchange(&server, &owner.sealed(&server, &other, Some(&medium))).await), Code::RequestMismatch);
-    other.operation = owner.confirm_operation(&medium, &grants.grants);
-    assert_eq!(refused(exchange(&server, &owner.sealed(&server, &other, None)).await), Code::RequestMismatch);
-    assert_eq!(db.number("SELECT count(*) FROM grants WHERE state = 'delivered'").await, 1);
-});
-
-db_test!(a_clock_a_day_off_is_told_the_time, async |db: TestDb| {
-    let server = TestServer::new(&db).await;
-    let terminal = Terminal::new();
-    for (offset, fresh) in [(DAY, true), (-DAY, true), (DAY + 1, false), (-DAY - 1, false), (3650 * DAY, false)] {
-        let mut asked = request(&server, terminal.register_operation(None));
-        asked.issued_at = Timestamp(NOW.0 + offset);
-        let answer = answer(&server, send(&server, &terminal.sealed(&server, &asked, None)).await);
-        assert_eq!((answer.request_id, answer.server_time), (asked.request_id, NOW));
-        let outcome = terminal::OutcomeResult::outcome_result(answer);
-        assert_eq!(outcome.is_ok(), fresh, "{offset}");
-        outcome.err().into_iter().for_each(|refusal| assert_eq!(refusal.code, Code::ClockSkewed));
-    }
-});
-
 db_test!(a_medium_that_does_not_prove_itself_is_unknown_whatever_the_reason, async |db: TestDb| {
     let server = TestServer::new(&db).await;
     let medium = one(&server).await;
@@ -318,32 +196,6 @@ db_test!(a_medium_that_does_not_prove_itself_is_unknown_whatever_the_reason, asy
     let families = db.number("SELECT count(DISTINCT family) FROM audit WHERE family LIKE '/stranger/%'").await;
     assert!((1..=16).contains(&families));
     assert!(owner.claim(&server, &medium).await.is_ok());
-});
-
-db_test!(c19_an_envelope_that_was_touched_is_not_opened, async |db: TestDb| {
-    let server = TestServer::new(&db).await;
-    let terminal = Terminal::new();
-    let sealed = terminal.sealed(&server, &request(&server, terminal.register_operation(None)), None);
-    let whole: serde_json::Value = serde_json::from_slice(&sealed).unwrap();
-    let ct = from_base64url(whole["ct"].as_str().unwrap()).unwrap();
-    let mut bad = vec![json!({}), json!(null), json!({ "kid": whole["kid"], "enc": whole["enc"], "ct": "" })];
-    for place in (0..ct.len()).step_by(97) {
-        let mut changed = ct.clone();
-        changed[place] ^= 1;
-        bad.push(json!({ "kid": whole["kid"], "enc": whole["enc"], "ct": to_base64url(&changed) }));
-    }
-    bad.push(json!({ "kid": whole["kid"], "enc": whole["enc"], "ct": to_base64url(&ct[..ct.len() - 1]) }));
-    bad.push(json!({ "kid": "seal-0000000000000000", "enc": whole["enc"], "ct": whole["ct"] }));
-    bad.push(json!({ "kid": whole["kid"], "enc": whole["enc"], "ct": whole["ct"], "x": 1 }));
-    for bad in &bad {
-        let answer = send(&server, bad.to_string().as_bytes()).await;
-        assert_eq!((answer.status.as_u16(), answer.code().as_str()), (400, "envelope_invalid"), "{bad}");
-        assert_eq!(answer.header("content-type"), "application/problem+json");
-        assert!(!answer.header("x-request-id").is_empty());
-        assert_eq!(answer.json()["request_id"], answer.header("x-request-id"));
-    }
-    assert_eq!(db.number("SELECT count(*) FROM holder").await, 0);
-    exchange(&server, &sealed).await.unwrap();
 });
 
 db_test!(confirm_settles_only_ones_own_grants_on_the_device_that_copied, async |db: TestDb| {

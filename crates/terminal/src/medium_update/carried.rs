@@ -74,14 +74,8 @@ fn bring(
         Err(Error::Medium(MediumError::NoContent(_))) => return Ok(None),
         Err(error) => return Err(error),
     };
-    let publisher = library.copy(title, listed.grant_id).record()?.publisher;
     let not = |reason: String| refused(Code::UpdateNotAuthentic, format!("{title} on {}: {reason}", medium.display()));
-    let key = publisher.key.parse().map_err(|_| not("its publisher's key in the library is none".into()))?;
-    let release = Release::verify(&token, |kid| (kid == publisher.id).then_some(key)).map_err(|error| not(error.to_string()))?;
-    let to: ReleaseVersion = release.version.parse().map_err(|_| not("its version is none".into()))?;
-    if release.title != title.as_str() || options.to.as_ref().is_some_and(|wanted| *wanted != to) {
-        return Err(not(format!("it is release {to} of `{}`", release.title)));
-    }
+    let to = release_of(&token, library, listed, options, &not)?;
     if to == *held {
         return Ok(Some(FromMedium::UpToDate(to)));
     }
@@ -123,4 +117,22 @@ fn bring(
         progress,
     };
     bringing.run(&target, &[way]).map(|brought| Some(FromMedium::Brought(brought)))
+}
+
+/// The release of a document on a medium: signed by the publisher of the copy in the library, and the one that is wanted.
+fn release_of(
+    token: &str,
+    library: &Library,
+    listed: &Listed,
+    options: &UpdateOptions,
+    not: &dyn Fn(String) -> Error,
+) -> Result<ReleaseVersion> {
+    let publisher = library.copy(&listed.title, listed.grant_id).record()?.publisher;
+    let key = publisher.key.parse().map_err(|_| not("its publisher's key in the library is none".into()))?;
+    let release = Release::verify(token, |kid| (kid == publisher.id).then_some(key)).map_err(|error| not(error.to_string()))?;
+    let to: ReleaseVersion = release.version.parse().map_err(|_| not("its version is none".into()))?;
+    if release.title != listed.title.as_str() || options.to.as_ref().is_some_and(|wanted| *wanted != to) {
+        return Err(not(format!("it is release {to} of `{}`", release.title)));
+    }
+    Ok(to)
 }
