@@ -260,7 +260,7 @@ impl World {
         (response.status().as_u16(), document)
     }
 
-    /// Every plain place where a device or the authority keeps something.
+    /// The directory that everything of this world is in: of its devices, its media and its authority.
     pub fn root(&self) -> &Path {
         self.dir.path()
     }

@@ -17,6 +17,8 @@ use super::tx::{Engine, Tx};
 use super::value::Value;
 use super::{Settings, backoff, instant, meter, moved};
 
+pub(super) mod checkpoint;
+
 /// How often an action that reports a conflict is run again.
 const CONFLICTS: u32 = 3;
 
@@ -24,8 +26,7 @@ const CONFLICTS: u32 = 3;
 pub(super) fn open_writer(path: &Path) -> Result<Connection, DbError> {
     let cannot = |error: &dyn std::fmt::Display| DbError::Lost(format!("{}: {error}", path.display()));
     make_private(path).map_err(|error| cannot(&error))?;
-    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
-        .map_err(|error| cannot(&error))?;
+    let connection = connect(path).map_err(|error| cannot(&error))?;
     prepare(&connection).map_err(|error| cannot(&error))?;
     // FULL: in WAL mode, a commit is on the disk when COMMIT returns. What is deleted is overwritten: people may ask for that.
     connection
@@ -36,11 +37,14 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, DbError> {
 
 pub(super) fn open_reader(path: &Path) -> Result<Connection, DbError> {
     let cannot = |error: rusqlite::Error| DbError::Lost(format!("{}: {error}", path.display()));
-    let connection =
-        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(cannot)?;
+    let connection = connect(path).map_err(cannot)?;
     prepare(&connection).map_err(cannot)?;
     connection.execute_batch("PRAGMA query_only = ON").map_err(cannot)?;
     Ok(connection)
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
 }
 
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {

@@ -193,8 +193,12 @@ impl Config {
         if self.limits.body_bytes < 64 * 1024 {
             return wrong("limits.body_bytes", "an envelope may have 64 KiB");
         }
-        if self.limits.request_seconds == 0 || self.authority.timeout_seconds == 0 {
-            return wrong("limits.request_seconds", "no request is answered in no time");
+        for (key, seconds) in
+            [("limits.request_seconds", self.limits.request_seconds), ("authority.timeout_seconds", self.authority.timeout_seconds)]
+        {
+            if seconds == 0 {
+                return wrong(key, "no request is answered in no time");
+            }
         }
         if self.database.writers == 0 || self.database.readers == 0 || self.database.batch == 0 {
             return wrong("database", "writers, readers and batch are at least 1");

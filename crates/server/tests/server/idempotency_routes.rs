@@ -25,7 +25,7 @@ use tower::ServiceExt as _;
 
 /// Routes that need no key: an upload's name says what it holds, a publisher's key is set once, listings, pictures and rules are
 /// put as they shall be, rules are tried without an effect, and a terminal's request has an ID of its own, as has the presentation that a
-/// provider has judged: tests/providers.rs sends one from many sides at once. A piece of an upload says where it begins.
+/// provider has judged: providers.rs sends one from many sides at once. A piece of an upload says where it begins.
 const NATURAL: &[&str] = &[
     "PUT /v1/contents/{object}",
     "PUT /v1/gateways/{gateway}/prices/{title}",
@@ -73,7 +73,6 @@ async fn complaints(db: &TestDb, server: &TestServer, case: &Case) -> Vec<String
     if (other.status.as_u16(), other.code().as_str()) != (422, "idempotency_mismatch") {
         complaints.push(format!("{name}: another body was answered {} {}", other.status, other.code()));
     }
-    // The next day but one, the key is new again; until then it is remembered.
     if db.number(case.effect).await - before != 1 {
         complaints.push(format!("{name}: another body had an effect"));
     }
