@@ -7,7 +7,7 @@ use counterfoil_core::{CardId, HolderId};
 use serde_json::json;
 
 use super::checks::check_text;
-use crate::api::cards::{CardDocument, ImportedCards, IssuedCard, RejectedCard};
+use crate::api::cards::{ImportedCards, IssuedCard, RejectedCard, RevokedCard};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::db::Tx;
@@ -72,7 +72,7 @@ pub async fn revoke(app: &App, caller: &Caller, once: &Once, id: CardId, reason:
         if holder::kill(tx, holder).await? {
             audit::append(tx, &family, now.0, &actor, "card.revoked", &json!({ "reason": reason })).await?;
         }
-        Ok(Reply::ok(&CardDocument { card_id: id, state: "dead" }))
+        Ok(Reply::ok(&RevokedCard { card_id: id, state: "dead" }))
     })
     .await
 }

@@ -55,9 +55,9 @@ pub struct RejectedCard {
     pub reason: String,
 }
 
-/// A card.
+/// A card that opens nothing any more.
 #[derive(Serialize, ToSchema)]
-pub struct CardDocument {
+pub struct RevokedCard {
     /// Which.
     #[schema(value_type = String)]
     pub card_id: CardId,
@@ -78,7 +78,7 @@ pub async fn import(State(app): State<App>, caller: Caller, once: Once, Body(iss
 #[utoipa::path(
     post, path = "/v1/cards/{card_id}/revoke", tag = "cards", operation_id = "revoke_card", request_body = Reason,
     params(("card_id" = String, Path, description = "Its ID")),
-    responses((status = 200, body = CardDocument), (status = 404)),
+    responses((status = 200, body = RevokedCard), (status = 404)),
 )]
 pub async fn revoke(
     State(app): State<App>,

@@ -285,7 +285,9 @@ const RESTORE: [&str; 6] = [
     "INSERT INTO audit_checkpoint_entry SELECT * FROM good_audit_checkpoint_entry",
 ];
 
+/// So many mutations with every change, and `COUNTERFOIL_TEST_LONG` times as many by hand.
 async fn tampering(db: &TestDb, mutations: u64) {
+    let mutations = mutations * std::env::var("COUNTERFOIL_TEST_LONG").map_or(1, |times| times.parse::<u64>().unwrap());
     fill(db).await;
     db.run("CREATE TABLE good_audit AS SELECT * FROM audit").await;
     db.run("CREATE TABLE good_audit_head AS SELECT * FROM audit_head").await;

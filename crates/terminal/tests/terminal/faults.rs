@@ -77,7 +77,7 @@ interrupted!(row_5_notices_plaintext_on_the_disk, |act| {
 });
 
 interrupted!(row_4_power_goes_at_every_sync_and_everything_is_still_there, |act| {
-    let times = power_goes(&Start::new(act), 3, Bug::None).unwrap();
+    let times = power_goes(&Start::new(act), seeds(3), Bug::None).unwrap();
     assert!(times > 60, "only {times}");
 });
 
@@ -105,7 +105,7 @@ fn power_goes_at_every_sync_of_a_registration() {
     done.unwrap();
     assert!(counts.syncs > 10);
     for sync in 0..counts.syncs {
-        for seed in 0..3 {
+        for seed in 0..seeds(3) {
             let disk = DiskModel::new();
             run(&disk, Plan { kill_at_sync: Some(sync), ..Plan::default() }).0.unwrap_err();
             let after = disk.lose_power(seed);

@@ -69,13 +69,13 @@ fn a6_a_change_is_whole_or_not_there_whatever_fails() {
         assert_eq!(read(&world, &device, &after), old);
     }
     for sync in 0..counts.syncs {
-        for seed in 0..5 {
+        for seed in 0..seeds(5) {
             let (_, _, after) = attempt(Plan { kill_at_sync: Some(sync), ..Plan::default() });
             let found = read(&world, &device, &after.lose_power(seed));
             assert!(found == old || found == new, "sync {sync}, seed {seed}: {found:?}");
         }
     }
-    for seed in 0..5 {
+    for seed in 0..seeds(5) {
         let (changed, _, after) = attempt(Plan::default());
         changed.unwrap();
         assert_eq!(read(&world, &device, &after.lose_power(seed)), new, "what was said to be noted is");

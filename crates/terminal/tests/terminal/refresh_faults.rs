@@ -233,7 +233,7 @@ fn b7_notices_a_refresh_that_writes_in_place() {
 #[test]
 fn b7_the_power_goes_after_every_step_of_a_refresh() {
     for kind in [Kind::Journal, Kind::Fat] {
-        let times = power_goes(&Start::new(kind), 6, Bug::None).unwrap();
+        let times = power_goes(&Start::new(kind), seeds(6), Bug::None).unwrap();
         assert!(times > 240, "only {times}");
     }
 }

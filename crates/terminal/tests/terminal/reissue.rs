@@ -223,7 +223,7 @@ impl Lost {
 /// proves: C15
 #[test]
 fn c15_power_that_goes_anywhere_while_a_card_is_replaced_loses_nothing() {
-    let tried = interrupted(Bug::None, 3).unwrap();
+    let tried = interrupted(Bug::None, seeds(3)).unwrap();
     assert!(tried > 60, "only {tried}");
 }
 

@@ -185,7 +185,7 @@ fn power_goes(act: Act, bug: Bug) -> Result<u64, String> {
     for sync in 0..=counts.syncs {
         let (result, _, disk) = start.attempt(Plan { kill_at_sync: Some(sync), ..Plan::default() }, bug);
         let state = start.two.world.authority.state.lock().unwrap().clone();
-        for seed in 0..5 {
+        for seed in 0..seeds(5) {
             *start.two.world.authority.state.lock().unwrap() = state.clone();
             let after = disk.lose_power(seed * 1000 + sync);
             if result.is_ok() {

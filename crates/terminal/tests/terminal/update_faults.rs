@@ -4,10 +4,10 @@
 
 use crate::common;
 
-use common::LIBRARY;
 use common::buggy::Bug;
 use common::interrupted::*;
 use common::releases::*;
+use common::{LIBRARY, seeds};
 use counterfoil_terminal::io::faults::Plan;
 use counterfoil_terminal::io::model::DiskModel;
 use std::result::Result;
@@ -61,7 +61,7 @@ fn row_5_notices_an_update_that_begins_again() {
 /// proves: A5
 #[test]
 fn row_4_power_goes_at_every_sync_of_an_update_and_one_of_the_two_releases_plays() {
-    let times = power_goes(&start(), 3, Bug::None).unwrap();
+    let times = power_goes(&start(), seeds(3), Bug::None).unwrap();
     assert!(times > 60, "only {times}");
 }
 
@@ -102,7 +102,7 @@ fn row_5_notices_deltas_that_begin_again() {
 /// proves: A5
 #[test]
 fn row_4_power_goes_at_every_sync_of_an_update_by_deltas() {
-    let times = power_goes(&Start::by_deltas(true), 3, Bug::None).unwrap();
+    let times = power_goes(&Start::by_deltas(true), seeds(3), Bug::None).unwrap();
     assert!(times > 50, "only {times}");
 }
 

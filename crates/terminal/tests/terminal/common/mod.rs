@@ -24,6 +24,11 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+/// As many seeds as are tried with every change, and `COUNTERFOIL_TEST_LONG` times as many by hand.
+pub fn seeds(short: u64) -> u64 {
+    short * std::env::var("COUNTERFOIL_TEST_LONG").map_or(1, |times| times.parse::<u64>().expect("a number"))
+}
+
 /// Stands in every file of the test title; must never be found on a disk.
 pub const CANARY: &[u8] = b"CANARY-of-plaintext-that-must-not-lie-on-any-disk";
 pub const TITLE: &str = "sky-raider";
