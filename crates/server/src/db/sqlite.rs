@@ -17,8 +17,6 @@ use super::tx::{Engine, Tx};
 use super::value::Value;
 use super::{Settings, backoff, instant, meter, moved};
 
-pub(super) mod checkpoint;
-
 /// How often an action that reports a conflict is run again.
 const CONFLICTS: u32 = 3;
 

@@ -9,7 +9,6 @@ use tokio::sync::mpsc::{self, Sender};
 use super::error::DbError;
 use super::job::Job;
 use super::options::{DbOptions, Settings};
-use super::sqlite::checkpoint::Checkpoints;
 use super::url::{PostgresTarget, Target};
 use super::{postgres, sqlite};
 
@@ -24,13 +23,9 @@ pub(super) struct Queues {
 /// The writer and the readers of a file.
 pub(super) fn sqlite(path: &Path, settings: &Settings, readers: usize) -> Result<(Queues, Vec<JoinHandle<()>>), DbError> {
     let (writer, waiting) = mpsc::channel(settings.queue);
-    let mut connection = sqlite::open_writer(path)?;
-    let checkpoints = Checkpoints::take_over(&mut connection, path)?;
+    let connection = sqlite::open_writer(path)?;
     let shared = settings.clone();
-    let mut threads = vec![
-        spawn("db-writer", move || sqlite::write_all(connection, waiting, &shared))?,
-        spawn("db-checkpoint", move || checkpoints.run())?,
-    ];
+    let mut threads = vec![spawn("db-writer", move || sqlite::write_all(connection, waiting, &shared))?];
     let (reader, waiting) = mpsc::channel(settings.queue);
     let waiting = Arc::new(Mutex::new(waiting));
     for _ in 0..readers {

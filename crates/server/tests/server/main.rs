@@ -19,7 +19,6 @@ mod contents_process;
 mod contents_store;
 mod db_audit;
 mod db_backup;
-mod db_checkpoints;
 mod db_cluster;
 mod db_faults;
 mod db_schema;

@@ -205,9 +205,6 @@ fn run(configure: impl FnOnce(&mut DbOptions), body: impl AsyncFnOnce(TestDb), f
             }
             _ => None,
         };
-        if let Some(client) = &watched {
-            witness::install(client).await;
-        }
         let closing = db.clone();
         body(TestDb { db, url, faults, options, place }).await;
         closing.close().await;
@@ -272,7 +269,7 @@ pub async fn connect(url: &str) -> tokio_postgres::Client {
 async fn fresh_database(cluster: &str, schema: Schema) -> String {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let partitions: Option<u32> = std::env::var("COUNTERFOIL_TEST_PARTITIONS").ok().map(|number| number.parse().expect("a number"));
-    let template = format!("counterfoil_template_{:016x}_{}", migrations_hash(schema), partitions.unwrap_or(0));
+    let template = format!("counterfoil_template_{:016x}_{}_watched", migrations_hash(schema), partitions.unwrap_or(0));
     let name = format!("counterfoil_test_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
     let admin = connect(cluster).await;
     admin.batch_execute("SELECT pg_advisory_lock(7351)").await.unwrap();
@@ -286,6 +283,7 @@ async fn fresh_database(cluster: &str, schema: Schema) -> String {
         db.migrate().await.unwrap();
         if let Some(partitions) = partitions.filter(|_| schema == Schema::Authority) {
             assert!(!db.partition(partitions).await.unwrap().is_empty());
+            witness::install(&connect(&with_database(cluster, "counterfoil_template_new")).await).await;
         }
         db.close().await;
         // A session of the migration may still be on its way out; it would keep the template from being renamed.
