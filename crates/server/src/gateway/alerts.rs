@@ -145,6 +145,9 @@ async fn cards(app: &App, now: Timestamp) -> Result<(), DbError> {
         Ok((listed::objected(tx, TURN).await?, listed::lost(tx, Timestamp(now.0 - LOST), TURN).await?, alert::open(tx).await?))
     };
     let (objected, lost, open) = app.db.read("trouble with cards", read).await?;
+    // Of those beyond a turn nothing is known.
+    let is_whole = |rows: usize| rows < usize::try_from(TURN).unwrap_or(usize::MAX);
+    let whole = [(Kind::Dispute, is_whole(objected.len())), (Kind::LostPayment, is_whole(lost.len()))];
     let objected = objected.into_iter().map(|row| {
         let asks = if row.stands == Stands::Inquiry { "the bank asks" } else { "the bank has taken the money" };
         let detail = format!("{asks} about {} of {}: answer it at the payment provider, as {}", row.money, row.name, row.dispute);
@@ -159,12 +162,10 @@ async fn cards(app: &App, now: Timestamp) -> Result<(), DbError> {
     for (kind, subject, wrong) in stands.iter().filter(|(kind, subject, (detail, _))| !is_told(*kind, subject, detail)) {
         note(app, *kind, subject, Some(wrong.clone())).await?;
     }
-    // Of those beyond a turn nothing is known.
-    if stands.len() >= usize::try_from(TURN).unwrap_or(usize::MAX) {
-        return Ok(());
-    }
-    let is_over = |at: &Alert| !stands.iter().any(|(kind, subject, _)| at.kind == *kind && at.subject == *subject);
-    for over in open.iter().filter(|at| matches!(at.kind, Kind::Dispute | Kind::LostPayment) && is_over(at)) {
+    let is_over = |at: &Alert| {
+        whole.contains(&(at.kind, true)) && !stands.iter().any(|(kind, subject, _)| at.kind == *kind && at.subject == *subject)
+    };
+    for over in open.iter().filter(|at| is_over(at)) {
         note(app, over.kind, &over.subject, None).await?;
     }
     Ok(())
