@@ -73,3 +73,24 @@ impl Rights {
         self.expires_at.is_some_and(|end| end <= now)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scope_names_what_is_allowed_and_nothing_else() {
+        let none = Rights { download: false, upload: false, update: false, play: false, transfer: false, ..Rights::default() };
+        assert_eq!(none.scope(), "");
+        assert_eq!(Rights { upload: true, transfer: true, ..none.clone() }.scope(), "upload transfer");
+        assert_eq!(Rights { download: true, update: true, play: true, ..none }.scope(), "download update play");
+    }
+
+    #[test]
+    fn rights_are_over_at_their_end_and_not_before() {
+        let end = Timestamp(1_000);
+        let until = Rights { expires_at: Some(end), ..Rights::default() };
+        assert!(!until.expired(Timestamp(999)) && until.expired(end));
+        assert!(!Rights::default().expired(Timestamp(i64::MAX)));
+    }
+}

@@ -265,6 +265,14 @@ mod tests {
     }
 
     #[test]
+    fn who_is_refused_is_told_whether_all_places_are_taken_or_over() {
+        let told = |places: &[Places]| ask(&[], places, false, NOW).unwrap_err().detail.unwrap_or_default();
+        assert!(told(&[places(2)]).contains("as many of your devices"), "{}", told(&[places(2)]));
+        assert!(told(&[Places { expires_at: OVER, ..places(2) }]).contains("has run out"));
+        assert_eq!(told(&[]), "");
+    }
+
+    #[test]
     fn of_several_licenses_the_one_that_was_paid_for_and_lasts_longest_is_taken() {
         let trial = LicenseFacts { trial: true, ..license(LicenseState::Settled) };
         let bought = LicenseFacts { license: OTHER, expires_at: Some(Timestamp(NOW.0 + 1)), ..license(LicenseState::Registered) };

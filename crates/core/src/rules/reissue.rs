@@ -197,6 +197,7 @@ mod tests {
         let (proven, locked) = attempt(attempts, false, NOW);
         let end = Timestamp(NOW.0 + LOCKED);
         assert_eq!((proven, locked), (false, Attempts { failures: 0, locked_until: Some(end) }));
+        assert_eq!((LOCKED, WRONG.ends_with("wait 15 minutes")), (900_000, true), "as it is told");
         let last = Timestamp(end.0 - 1);
         assert_eq!(attempt(locked, true, last), (false, locked), "the right one is told from no wrong one");
         assert_eq!(attempt(locked, false, last), (false, locked), "nobody keeps it locked by trying on");

@@ -302,6 +302,7 @@ mod tests {
         assert_eq!(of(2, days_ago(10)), Left { left: 2, next_at: None });
         let none = Policy { transfers: 0, ..policy };
         assert_eq!(left(&none, 0, None, NOW), Left { left: 0, next_at: None });
+        assert_eq!(left(&none, 1, Some(NOW), NOW), Left { left: 0, next_at: None }, "terms that were changed promise nothing for later");
         let held = Held { policy: none, ..held(1, "a") };
         assert!(refused(&ask(Some("a")), &[held]).1.contains("allow no transfer"));
     }
