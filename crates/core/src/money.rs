@@ -111,13 +111,29 @@ mod tests {
         }
         assert_eq!("5 EUR".parse::<Money>().map(|money| money.amount), Ok(500));
         assert_eq!("5.5 EUR".parse::<Money>().map(|money| money.amount), Ok(550));
+        let currency: Currency = "JPY".parse().expect("a currency");
+        assert_eq!(serde_json::to_string(&currency).expect("JSON"), "\"JPY\"");
     }
 
     #[test]
     fn what_is_no_amount_is_refused() {
-        for bad in
-            ["", "EUR", "-1 EUR", "1.999 EUR", "1.5 JPY", "1. EUR", ".5 EUR", "1 eur", "1 EURO", "1,5 EUR", "99999999999999999999 EUR"]
-        {
+        for bad in [
+            "",
+            "EUR",
+            "-1 EUR",
+            "+1 EUR",
+            "1.-5 EUR",
+            "1.x EUR",
+            "1.  EUR",
+            "1.999 EUR",
+            "1.5 JPY",
+            "1. EUR",
+            ".5 EUR",
+            "1 eur",
+            "1 EURO",
+            "1,5 EUR",
+            "99999999999999999999 EUR",
+        ] {
             assert!(bad.parse::<Money>().is_err(), "{bad}");
         }
     }
