@@ -1,6 +1,7 @@
 //! Updates by deltas (A5): chunks written against the neighbourhood in the release that is here, for whatever of them is still missing.
 
 use crate::common;
+use crate::updating::scene::{self, NEW, OLD};
 
 use common::deltas::{Parts, delta, parts, text};
 use common::interrupted::*;
@@ -8,42 +9,26 @@ use common::releases::*;
 use common::*;
 use counterfoil_core::wire::{PatchOnOffer, WayKind};
 use counterfoil_format::content::{ReadAt as _, Run};
-use counterfoil_format::secret::{Secret, SystemRandom};
 use counterfoil_terminal::io::faults::Plan;
-use counterfoil_terminal::io::{Create, Io as _, model::DiskModel};
-use counterfoil_terminal::update::{Brought, UpdateOptions};
+use counterfoil_terminal::io::{Create, Io as _};
+use counterfoil_terminal::update::Brought;
 use counterfoil_terminal::*;
+use std::ops::Deref;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
 
-/// A library with the first release, and the next one at the contents servers.
-struct Updating {
-    world: World,
-    device: Device,
-    disk: DiskModel,
+/// The scene of updates, with deltas on offer.
+struct Updating(scene::Updating);
+
+impl Deref for Updating {
+    type Target = scene::Updating;
+    fn deref(&self) -> &scene::Updating {
+        &self.0
+    }
 }
-
-const OLD: usize = 0;
-const NEW: usize = 1;
 
 impl Updating {
     fn new() -> Self {
-        let mut still = vec![0; 600_000];
-        blake3::Hasher::new().update(b"still").finalize_xof().fill(&mut still);
-        let first = release_of(TITLE, "1.0.0", Secret::random(&mut SystemRandom), &[("data/still.bin", still)]);
-        let (mut world, device) = (World::with(vec![first]), Device::new("pc 1", "disk 1"));
-        let disk = registered(&world, &device);
-        world.sell(&world.contents[OLD]);
-        install_once(&world.terminal(Arc::new(disk.clone()), &device)).unwrap();
-        let next = next_release(&world.contents[OLD], "1.1.0", usual_change);
-        world.release(&world.contents[OLD]);
-        world.release(&next);
-        world.contents.push(next);
-        Self { world, device, disk }
-    }
-
-    fn terminal(&self) -> Terminal {
-        self.world.terminal(Arc::new(self.disk.clone()), &self.device)
+        Self(scene::Updating::new())
     }
 
     fn parts(&self) -> Parts {
@@ -60,19 +45,10 @@ impl Updating {
 
     /// Updates, and says which ways were given up on the way, and why. What is there in the end is what the publisher signed.
     fn update(&self) -> (Brought, Vec<(WayKind, String)>) {
-        let given_up = Mutex::new(vec![]);
-        let brought = update_as(&self.terminal(), &UpdateOptions::default(), &|step| {
-            if let Step::GivenUp { kind, reason } = step {
-                given_up.lock().unwrap().push((kind, reason));
-            }
-        });
-        let brought = brought.unwrap().expect("something is offered");
-        plays(&self.world.contents[NEW], &self.terminal()).unwrap();
-        let library = Library::open(&self.terminal(), Path::new(LIBRARY)).unwrap();
-        let damaged = verify(&self.terminal(), &library, &title(), &CardChoice::Default, None, &|_| {}).unwrap().damaged;
-        assert_eq!(damaged, []);
+        let came = self.0.update();
+        assert_eq!(self.verify(), 0);
         assert!(!self.disk.all_bytes().iter().any(|bytes| has_plaintext(bytes)), "plaintext on the disk");
-        (brought, given_up.into_inner().unwrap())
+        came
     }
 
     /// Turns over a byte of the noise that the deltas are written against.

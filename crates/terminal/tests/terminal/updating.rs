@@ -1,6 +1,6 @@
 //! Updates (A5): the cheapest way that leads there, what is fetched for it, and what happens where one does not; back again.
 
-mod scene;
+pub mod scene;
 
 use crate::common;
 
