@@ -1,7 +1,7 @@
-//! `container` of crates/format/tests/container_entry: what it runs and what must hold is said there.
+//! `container` of crates/format/tests/format/container_entry: what it runs and what must hold is said there.
 #![no_main]
 
-#[path = "../../crates/format/tests/container_entry/mod.rs"]
+#[path = "../../crates/format/tests/format/container_entry/mod.rs"]
 mod container_entry;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {

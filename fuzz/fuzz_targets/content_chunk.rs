@@ -1,7 +1,7 @@
-//! `chunk` of crates/format/tests/content_entry: what it runs and what must hold is said there.
+//! `chunk` of crates/format/tests/format/content_entry: what it runs and what must hold is said there.
 #![no_main]
 
-#[path = "../../crates/format/tests/content_entry/mod.rs"]
+#[path = "../../crates/format/tests/format/content_entry/mod.rs"]
 #[allow(dead_code)] // the other targets
 mod content_entry;
 

@@ -1,8 +1,8 @@
-//! `key_file` of crates/format/tests/crypto_entry: what it runs and what must hold is said there.
+//! `key_file` of crates/format/tests/format/crypto_entry: what it runs and what must hold is said there.
 
 #![no_main]
 
-#[path = "../../crates/format/tests/crypto_entry/mod.rs"]
+#[path = "../../crates/format/tests/format/crypto_entry/mod.rs"]
 #[allow(dead_code)] // the other targets
 mod crypto_entry;
 

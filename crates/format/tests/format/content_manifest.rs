@@ -1,6 +1,4 @@
 //! Manifests and paths: no bytes make the parser panic, and large releases stay small and quick.
-#![allow(clippy::unwrap_used, reason = "a test that fails here has failed")]
-
 use std::io;
 use std::sync::Arc;
 

@@ -3,8 +3,6 @@
 //! Each sealed thing is changed at every bit, cut at every length, lengthened, and offered to every wrong opener. The harness is run
 //! once more over openers with a check left out, which it must notice.
 
-#![expect(clippy::unwrap_used, reason = "a test that fails here has failed")]
-
 use counterfoil_format::claim::ClaimSecretKey;
 use counterfoil_format::grant::{self, GrantBox, GrantScope, HardwareBinding, SealedBox};
 use counterfoil_format::hpke::{DiffieHellman as _, HpkeError, Kem, SealingKey};

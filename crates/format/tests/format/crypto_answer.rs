@@ -1,7 +1,5 @@
 //! Sealed answers: what comes back opens for who asked, and for nobody else, in whatever order it comes.
 
-#![expect(clippy::unwrap_used, reason = "a test that fails here has failed")]
-
 use counterfoil_format::encoding::{from_base64url, to_base64url};
 use counterfoil_format::envelope::{self, Envelope, MAX_ANSWER, MAX_SEALED_ANSWER, ReplyKey, is_sealed};
 use counterfoil_format::hpke::{DiffieHellman as _, HpkeError, Kem, SealingKey};

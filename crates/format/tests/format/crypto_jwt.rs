@@ -1,7 +1,5 @@
 //! Documents verified offline: each claim, in each direction, and keys that were retired.
 
-#![expect(clippy::unwrap_used, reason = "a test that fails here has failed")]
-
 use counterfoil_format::jws::{self, JwsError};
 use counterfoil_format::jwt::{self, Demands, JwtError, KeyList, LEEWAY, ListedKey};
 use counterfoil_format::secret::Secret;

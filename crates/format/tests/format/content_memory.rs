@@ -1,14 +1,11 @@
 //! Memory does not grow with the size of what is published, copied and read: half a gigabyte passes through a few dozen megabytes.
-#![allow(clippy::unwrap_used, reason = "a test that fails here has failed")]
 #![cfg(target_os = "linux")]
-
-mod content_support;
 
 use std::fs::{self, File};
 use std::io::Write;
 use std::sync::Arc;
 
-use content_support::*;
+use crate::content_support::*;
 use counterfoil_format::content::*;
 
 /// Most memory that this process ever had in use, in bytes. The runner gives each test its own process; where it does not, the

@@ -1,15 +1,11 @@
 //! Publishing: the same bytes whatever the threads, what is known is packed once, and what cannot be held is refused by name.
-#![allow(clippy::unwrap_used, reason = "a test that fails here has failed")]
-
-mod content_support;
-
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use content_support::*;
+use crate::content_support::*;
 use counterfoil_format::content::*;
 use proptest::prelude::*;
 

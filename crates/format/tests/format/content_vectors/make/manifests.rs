@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::content_support::hostile::RawManifest;
-use crate::hex;
+use crate::content_vectors::hex;
 
 pub fn cases() -> Vec<Value> {
     let case = |name: &str, raw: RawManifest| json!({ "name": name, "bytes": hex(&raw.0) });

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::content_support::hostile::{open_by_tag_alone, seal_by_key, two_key_ciphertext};
 use crate::content_support::*;
-use crate::{file, hex, open_chunk, open_patch, open_release, parse_manifest, transcrypt};
+use crate::content_vectors::{file, hex, open_chunk, open_patch, open_release, parse_manifest, transcrypt};
 
 fn seal(keys: &ChunkKeys, body: &[u8]) -> (ChunkId, Vec<u8>) {
     let id = keys.id_key().id_of(body);

@@ -1,9 +1,5 @@
 //! Feeds by the words of SPEC.md §11: vectors that another implementation has made, good and hostile; and the authority's word.
-#![allow(clippy::unwrap_used, reason = "a test that fails here has failed")]
-
 #[allow(dead_code, reason = "each program of tests uses a part of it")]
-mod content_entry;
-
 use counterfoil_format::content::{FRESH_TYP, Feed, FeedError, Fresh, ListedRelease, MAX_FEED, ObjectName};
 use counterfoil_format::jws::{JwsError, sign_compact};
 use counterfoil_format::jwt::{JwtError, KeyList, LEEWAY, ListedKey};
@@ -12,7 +8,7 @@ use counterfoil_format::sign::{SigningKey, VerifyingKey};
 use serde_json::Value;
 
 fn vectors() -> Value {
-    serde_json::from_str(include_str!("vectors/content/feeds.json")).unwrap()
+    serde_json::from_str(include_str!("../vectors/content/feeds.json")).unwrap()
 }
 
 /// What a reader makes of a token, in words.
@@ -109,7 +105,7 @@ fn feed_corpus() {
     let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/content_feed");
     let mut inputs = 0;
     for file in std::fs::read_dir(&corpus).unwrap() {
-        content_entry::feed(&std::fs::read(file.unwrap().path()).unwrap());
+        crate::content_entry::feed(&std::fs::read(file.unwrap().path()).unwrap());
         inputs += 1;
     }
     assert!(inputs >= 5, "{inputs} inputs");

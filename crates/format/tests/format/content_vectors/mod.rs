@@ -3,18 +3,14 @@
 //! Each set runs against a function that stands for the implementation. Besides the real one, each set is run against variants
 //! with a planted bug (the name of a chunk is not checked, bytes behind the end are not noticed, …), which it must catch: a set
 //! that passes on a broken implementation tests nothing. `write_vectors` makes the files anew after a change of the format.
-#![allow(clippy::unwrap_used, reason = "a test that fails here has failed")]
-
-#[path = "../content_support/mod.rs"]
-mod content_support;
 mod deltas;
 mod make;
 
 use std::fs;
 use std::path::PathBuf;
 
-use content_support::hostile::open_by_tag_alone;
-use content_support::*;
+use crate::content_support::hostile::open_by_tag_alone;
+use crate::content_support::*;
 use counterfoil_format::content::*;
 use counterfoil_format::secret::Secret;
 use counterfoil_format::sign::SigningKey;

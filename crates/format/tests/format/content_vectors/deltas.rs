@@ -5,7 +5,7 @@ use counterfoil_format::secret::{Random, Secret};
 use serde_json::{Value, json};
 
 use crate::content_support::hostile::{open_by_tag_alone, seal_by_key};
-use crate::{failures, file, hex, load, secret, unhex};
+use crate::content_vectors::{failures, file, hex, load, secret, unhex};
 
 const SALT: [u8; 32] = [0x5a; 32];
 

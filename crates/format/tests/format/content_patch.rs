@@ -1,11 +1,7 @@
 //! Sealed patches (SPEC.md §10): round trips, resuming, and everything that could be done to one on its way.
-#![allow(clippy::unwrap_used, reason = "a test that fails here has failed")]
-
-mod content_support;
-
 use std::io::Write;
 
-use content_support::*;
+use crate::content_support::*;
 use counterfoil_format::content::*;
 use counterfoil_format::secret::Random;
 

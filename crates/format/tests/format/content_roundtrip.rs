@@ -1,12 +1,8 @@
 //! From a directory through store and library back to its bytes, and what happens on the way when something is wrong.
-#![allow(clippy::unwrap_used, reason = "a test that fails here has failed")]
-
-mod content_support;
-
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use content_support::*;
+use crate::content_support::*;
 use counterfoil_format::content::*;
 use counterfoil_format::secret::Secret;
 use counterfoil_format::sign::SigningKey;

@@ -1,7 +1,5 @@
 //! Wycheproof: every primitive, through this crate's own types where it wraps them, else by the calls that it makes.
 
-#![expect(clippy::unwrap_used, reason = "a test that fails here has failed")]
-
 use aws_lc_rs::{aead, hmac};
 use counterfoil_format::hpke::{DiffieHellman as _, Kem, SealingKey, SealingPublicKey};
 use counterfoil_format::secret::Secret;

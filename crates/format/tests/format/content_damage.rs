@@ -1,14 +1,10 @@
 //! Cut, damaged and missing packs: copies go on where they were, damage is named and healed, and no plaintext is left behind.
-#![allow(clippy::unwrap_used, reason = "a test that fails here has failed")]
-
-mod content_support;
-
 use std::collections::HashSet;
 use std::io::{self, Cursor, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use content_support::*;
+use crate::content_support::*;
 use counterfoil_format::content::*;
 
 /// A release of one pack and several files, in the store and in a library.

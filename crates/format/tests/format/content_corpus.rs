@@ -1,9 +1,5 @@
 //! Runs the fuzz targets' corpus of content as plain tests: what was found once is never found again.
-#![allow(clippy::unwrap_used, reason = "a test that fails here has failed")]
-
 #[allow(dead_code, reason = "each program of tests uses a part of it")]
-mod content_entry;
-
 use counterfoil_format::content::{ChunkId, DeltaGroup, DeltaIndex, Run};
 use std::fs;
 use std::path::Path;
@@ -20,22 +16,22 @@ fn replay(target: &str, at_least: usize, entry: fn(&[u8])) {
 
 #[test]
 fn manifest_corpus() {
-    replay("content_manifest", 70, content_entry::manifest);
+    replay("content_manifest", 70, crate::content_entry::manifest);
 }
 
 #[test]
 fn chunk_corpus() {
-    replay("content_chunk", 5, content_entry::chunk);
+    replay("content_chunk", 5, crate::content_entry::chunk);
 }
 
 #[test]
 fn release_corpus() {
-    replay("content_release", 15, content_entry::release);
+    replay("content_release", 15, crate::content_entry::release);
 }
 
 #[test]
 fn delta_corpus() {
-    replay("content_delta", 10, content_entry::delta);
+    replay("content_delta", 10, crate::content_entry::delta);
 }
 
 /// Indices of all kinds, and each of them cut and with a byte changed where it matters.
@@ -77,7 +73,7 @@ fn write_delta_corpus() {
 
 #[test]
 fn path_corpus() {
-    replay("content_path", 30, content_entry::path);
+    replay("content_path", 30, crate::content_entry::path);
 }
 
 /// The entries can fail: a body that they take for good and that is not what was stored is noticed.

@@ -1,7 +1,5 @@
 //! Sealed envelopes and key files: round trips, and everything that must not be taken for one.
 
-#![expect(clippy::unwrap_used, reason = "a test that fails here has failed")]
-
 use counterfoil_format::encoding::to_base64url;
 use counterfoil_format::envelope::{self, Envelope, EnvelopeError, MAX_ENVELOPE, MAX_PAYLOAD};
 use counterfoil_format::holder::{HolderKeys, HolderKind, KeyFileError};

@@ -1,7 +1,5 @@
 //! Cards whose keys are in a token or TPM: P-256, for signatures of requests (ES256) and for boxes, and for nothing else.
 
-#![expect(clippy::unwrap_used, reason = "a test that fails here has failed")]
-
 use aws_lc_rs::digest::{Digest, SHA256};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use counterfoil_format::content::FEED_TYP;
