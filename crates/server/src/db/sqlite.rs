@@ -16,6 +16,13 @@ use super::row::Row;
 use super::tx::{Engine, Tx};
 use super::value::Value;
 use super::{Settings, backoff, instant, meter, moved};
+use journal::{Copier, Journal};
+
+mod journal;
+
+/// How often a process that waits for another one's transaction looks whether it has ended, and how many times: some five seconds.
+const BUSY_LOOK: Duration = Duration::from_millis(1);
+const BUSY_LOOKS: i32 = 5000;
 
 /// How often an action that reports a conflict is run again.
 const CONFLICTS: u32 = 3;
@@ -24,8 +31,8 @@ const CONFLICTS: u32 = 3;
 pub(super) fn open_writer(path: &Path) -> Result<Connection, DbError> {
     let cannot = |error: &dyn std::fmt::Display| DbError::Lost(format!("{}: {error}", path.display()));
     make_private(path).map_err(|error| cannot(&error))?;
-    let connection = connect(path).map_err(|error| cannot(&error))?;
-    prepare(&connection).map_err(|error| cannot(&error))?;
+    let mut connection = connect(path).map_err(|error| cannot(&error))?;
+    prepare(&mut connection).map_err(|error| cannot(&error))?;
     // FULL: in WAL mode, a commit is on the disk when COMMIT returns. What is deleted is overwritten: people may ask for that.
     connection
         .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON")
@@ -35,8 +42,8 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, DbError> {
 
 pub(super) fn open_reader(path: &Path) -> Result<Connection, DbError> {
     let cannot = |error: rusqlite::Error| DbError::Lost(format!("{}: {error}", path.display()));
-    let connection = connect(path).map_err(cannot)?;
-    prepare(&connection).map_err(cannot)?;
+    let mut connection = connect(path).map_err(cannot)?;
+    prepare(&mut connection).map_err(cannot)?;
     connection.execute_batch("PRAGMA query_only = ON").map_err(cannot)?;
     Ok(connection)
 }
@@ -45,8 +52,13 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
 }
 
-fn prepare(connection: &Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(Duration::from_secs(5))?;
+fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
+    // SQLite's own way to wait looks after 1 ms, 2 ms, and in the end every 100 ms: beside a writer that never pauses for longer than it takes to
+    // answer, another process would hardly ever come in between.
+    connection.busy_handler(Some(|looked| {
+        std::thread::sleep(BUSY_LOOK);
+        looked < BUSY_LOOKS
+    }))?;
     connection.set_prepared_statement_cache_capacity(256);
     // A plan that may depend on what is bound is made anew each time that something is bound: a statement with ORDER BY was parsed for each run.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
@@ -65,8 +77,23 @@ fn make_private(path: &Path) -> std::io::Result<()> {
     std::fs::OpenOptions::new().write(true).create(true).truncate(false).open(path).map(drop)
 }
 
+/// The writer of a file, and who copies its journal.
+pub(super) struct Writer {
+    connection: Connection,
+    journal: Journal,
+}
+
+impl Writer {
+    pub(super) fn open(path: &Path) -> Result<(Self, Copier), DbError> {
+        let mut connection = open_writer(path)?;
+        let (journal, copier) = Journal::of(&mut connection).map_err(|error| DbError::Lost(format!("{}: {error}", path.display())))?;
+        Ok((Self { connection, journal }, copier))
+    }
+}
+
 /// Drains the queue until every `Db` is gone: takes what waits, up to a batch, commits once, and only then answers.
-pub(super) fn write_all(connection: Connection, mut queue: Receiver<Box<dyn Job>>, settings: &Settings) {
+pub(super) fn write_all(writer: Writer, mut queue: Receiver<Box<dyn Job>>, settings: &Settings) {
+    let Writer { connection, journal } = writer;
     let connection = Rc::new(connection);
     while let Some(first) = queue.blocking_recv() {
         let mut batch = vec![first];
@@ -90,6 +117,7 @@ pub(super) fn write_all(connection: Connection, mut queue: Receiver<Box<dyn Job>
                 batch.into_iter().for_each(|job| alone(&connection, job, settings));
             }
         }
+        journal.tend(&connection);
     }
 }
 

@@ -20,12 +20,14 @@ pub(super) struct Queues {
     pub replica: Option<Sender<Box<dyn Job>>>,
 }
 
-/// The writer and the readers of a file.
+/// The writer, who copies its journal, and the readers of a file.
 pub(super) fn sqlite(path: &Path, settings: &Settings, readers: usize) -> Result<(Queues, Vec<JoinHandle<()>>), DbError> {
     let (writer, waiting) = mpsc::channel(settings.queue);
-    let connection = sqlite::open_writer(path)?;
+    let (writer_of_file, copier) = sqlite::Writer::open(path)?;
     let shared = settings.clone();
-    let mut threads = vec![spawn("db-writer", move || sqlite::write_all(connection, waiting, &shared))?];
+    let mut threads = vec![spawn("db-writer", move || sqlite::write_all(writer_of_file, waiting, &shared))?];
+    let connection = sqlite::open_writer(path)?;
+    threads.push(spawn("db-journal", move || copier.copy_all(&connection))?);
     let (reader, waiting) = mpsc::channel(settings.queue);
     let waiting = Arc::new(Mutex::new(waiting));
     for _ in 0..readers {

@@ -1,0 +1,97 @@
+//! SQLite's journal (WAL), copied into the database beside the writer, so that no commit waits for it.
+//!
+//! By itself SQLite copies in the commit that brings the journal to a thousand pages: who shares that commit waits, and all behind it. Here a
+//! thread of its own copies. What is written meanwhile is left over, so that the journal would never be copied whole, and grow for ever: when
+//! it is long, the writer copies the little that is left between two commits, and the next one begins it anew.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use rusqlite::wal::CheckpointMode;
+use rusqlite::{Connection, MAIN_DB};
+
+/// Pages that are copied at once, more or less: as many as SQLite would by itself.
+const ROUND: i32 = 1000;
+/// Pages from which on the journal is to begin anew: 16 MiB.
+const LONG: i32 = 4 * ROUND;
+
+/// What the writer and the one who copies know of each other.
+#[derive(Debug, Default)]
+struct Shared {
+    /// In the journal, at the writer's last commit.
+    pages: AtomicI32,
+    /// Of these, in the database already.
+    copied: AtomicI32,
+    /// Somebody copied since the writer looked.
+    passed: AtomicBool,
+}
+
+/// The writer's end.
+pub(super) struct Journal {
+    shared: Arc<Shared>,
+    wake: SyncSender<()>,
+}
+
+/// The end of the one who copies.
+pub(in crate::db) struct Copier {
+    shared: Arc<Shared>,
+    woken: Receiver<()>,
+}
+
+impl Journal {
+    /// Has the writer's connection tell how long the journal is, and copy nothing in its commits.
+    pub(super) fn of(writer: &mut Connection) -> rusqlite::Result<(Self, Copier)> {
+        let shared = Arc::new(Shared::default());
+        let (wake, woken) = sync_channel(1);
+        let told = Arc::clone(&shared);
+        writer.wal_hook(Some(move |_: &mut _, pages| {
+            told.pages.store(pages, Ordering::Relaxed);
+            Ok(())
+        }))?;
+        Ok((Self { shared: Arc::clone(&shared), wake }, Copier { shared, woken }))
+    }
+
+    /// Between two commits of the writer.
+    pub(super) fn tend(&self, writer: &Connection) {
+        let pages = self.shared.pages.load(Ordering::Relaxed);
+        if pages < self.shared.copied.load(Ordering::Relaxed) {
+            // It has begun anew.
+            self.shared.copied.store(0, Ordering::Relaxed);
+        }
+        if self.shared.passed.swap(false, Ordering::Relaxed) && pages >= LONG {
+            self.shared.copy(writer);
+        } else if pages - self.shared.copied.load(Ordering::Relaxed) >= ROUND {
+            // Full: it has been woken already.
+            let _ = self.wake.try_send(());
+        }
+    }
+}
+
+impl Copier {
+    /// Copies whenever there is enough, until the writer ends.
+    pub(in crate::db) fn copy_all(&self, connection: &Connection) {
+        while self.woken.recv().is_ok() {
+            if self.shared.copy(connection) {
+                self.shared.passed.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Copies what no reader needs in the journal; never waits for anybody. What fails (somebody else copies, the disk is full) is tried again
+    /// after the next commit.
+    fn copy(&self, connection: &Connection) -> bool {
+        match connection.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::PASSIVE) {
+            Ok((_, copied)) => {
+                self.copied.store(copied, Ordering::Relaxed);
+                true
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the journal was not copied");
+                false
+            }
+        }
+    }
+}
