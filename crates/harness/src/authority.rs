@@ -80,19 +80,31 @@ impl Authority {
 
     /// Sends an envelope once. An answer that is not the authority's own, or an unexplained server error, is a finding.
     pub fn exchange(&self, envelope: &Envelope) -> Result<Reply, Failure> {
-        let sent =
-            self.agent.post(format!("{}/v1/terminal/exchange", self.url)).content_type("application/json").send(&envelope.to_json()[..]);
+        match self.send(&envelope.to_json())? {
+            Reply::Answer(body) => self.answer(&body),
+            Reply::Lost => Ok(Reply::Lost),
+            Reply::Busy => Ok(Reply::Busy),
+        }
+    }
+
+    /// Sends the bytes of an envelope; the body of what came back is not looked at yet.
+    pub fn send(&self, envelope: &[u8]) -> Result<Reply<String>, Failure> {
+        let sent = self.agent.post(format!("{}/v1/terminal/exchange", self.url)).content_type("application/json").send(envelope);
         let Ok(mut response) = sent else { return Ok(Reply::Lost) };
         let status = response.status().as_u16();
         let later = response.headers().contains_key("retry-after");
         let Ok(body) = response.body_mut().read_to_string() else { return Ok(Reply::Lost) };
         match status {
-            200 => {}
-            429 | 503 if later => return Ok(Reply::Busy),
-            _ => return Err(Failure::Broken(format!("status {status}: {body}"))),
+            200 => Ok(Reply::Answer(body)),
+            429 | 503 if later => Ok(Reply::Busy),
+            _ => Err(Failure::Broken(format!("status {status}: {body}"))),
         }
+    }
+
+    /// The signed answer in a body.
+    pub fn answer(&self, body: &str) -> Result<Reply, Failure> {
         // A response that was cut by the kill after its head is as good as none.
-        let Ok(wrapped) = serde_json::from_str::<serde_json::Value>(&body) else { return Ok(Reply::Lost) };
+        let Ok(wrapped) = serde_json::from_str::<serde_json::Value>(body) else { return Ok(Reply::Lost) };
         let token = wrapped["answer"].as_str().ok_or_else(|| Failure::Broken(format!("no answer in {body}")))?;
         let answer = jws::verify_compact(token, ANSWER_TYP, |kid| self.keys.find(kid).and_then(|key| key.verifying_key()))
             .map_err(|error| Failure::Broken(format!("an answer that the authority did not sign: {error}")))?;

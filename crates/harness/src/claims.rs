@@ -2,9 +2,11 @@
 
 use crate::{
     Common,
-    authority::{Authority, Failure},
+    authority::{Authority, Failure, Reply},
     cluster::Cluster,
-    ground, race,
+    ground,
+    licenses::side_by_side,
+    race,
     random::Dice,
     terminal::Medium,
 };
@@ -45,14 +47,22 @@ pub fn run(common: &Common, options: &Options) -> Result<(), Failure> {
     cluster.start()?;
     let authority = Authority::meet(&cluster.servers[0].url)?;
     let media = ground::prepare(&authority, cluster.token(), options.claims)?;
-    // Registrations and the first claims of every connection are not measured.
     let _quota = options.quota.map(|part| cluster.limit(part)).transpose()?;
+    let mut streams = streams(common, &authority, &cluster.urls(), &media);
+    // What a terminal computes is not the servers' work, but would be done on their cores here: it is done before and after.
+    side_by_side(&mut streams, |stream| stream.prepare())?;
 
     let (cpu, database_cpu, begun) = (cluster.cpu_seconds(), cluster.database.cpu_seconds(), Instant::now());
-    let mut latencies = side_by_side(common, options.rate, &authority, &cluster.urls(), &media)?;
+    let due = |number: usize| options.rate.map(|rate| begun + Duration::from_secs_f64(number as f64 / rate));
+    side_by_side(&mut streams, |stream| {
+        let offset = stream.number;
+        stream.claim(|number| due(number * common.terminals + offset))
+    })?;
     let (wall, cpu) = (begun.elapsed().as_secs_f64(), cluster.cpu_seconds() - cpu);
     let database_cpu = cluster.database.cpu_seconds().zip(database_cpu).map(|(after, before)| after - before);
 
+    side_by_side(&mut streams, |stream| stream.check())?;
+    let mut latencies: Vec<_> = streams.into_iter().flat_map(|stream| stream.latencies).collect();
     latencies.sort_unstable();
     let claims = latencies.len() as f64;
     let at = |permille: usize| latencies[(latencies.len() - 1) * permille / 1000].as_secs_f64() * 1e3;
@@ -69,49 +79,59 @@ pub fn run(common: &Common, options: &Options) -> Result<(), Failure> {
     Ok(())
 }
 
-#[expect(clippy::disallowed_methods, reason = "measuring is what this is for")]
-fn side_by_side(
-    common: &Common,
-    rate: Option<f64>,
-    authority: &Authority,
-    urls: &[String],
-    media: &[Medium],
-) -> Result<Vec<Duration>, Failure> {
+/// One terminal, the media that it claims, and what came of them.
+struct Stream<'a> {
+    number: usize,
+    authority: Authority,
+    dice: Dice,
+    media: &'a [Medium],
+    envelopes: Vec<Vec<u8>>,
+    answers: Vec<String>,
+    latencies: Vec<Duration>,
+}
+
+fn streams<'a>(common: &Common, authority: &Authority, urls: &[String], media: &'a [Medium]) -> Vec<Stream<'a>> {
     let share = media.len().div_ceil(common.terminals).max(1);
-    let ready = std::sync::Barrier::new(media.len().div_ceil(share));
-    std::thread::scope(|scope| {
-        let terminals: Vec<_> = media
-            .chunks(share)
-            .enumerate()
-            .map(|(stream, media)| {
-                let mut dice = Dice::new(common.seed, 2 << 32 | stream as u64);
-                let (authority, ready) = (authority.at(&urls[stream % urls.len()]).apart(), &ready);
-                // Claim `number` of this terminal is due after so long.
-                let due = rate.map(|rate| move |number: usize| Duration::from_secs_f64((number * common.terminals + stream) as f64 / rate));
-                scope.spawn(move || -> Result<Vec<Duration>, Failure> {
-                    let registered = race::registered(&authority, &mut dice);
-                    ready.wait();
-                    let (terminal, begun) = (registered?, Instant::now());
-                    let mut latencies = Vec::with_capacity(media.len());
-                    for (number, medium) in media.iter().enumerate() {
-                        let envelope = terminal.claim(&authority, medium, &mut dice);
-                        let from = due.as_ref().map_or_else(Instant::now, |due| begun + due(number));
-                        std::thread::sleep(from.saturating_duration_since(Instant::now()));
-                        let answer = race::send(&authority, &envelope)?;
-                        latencies.push(from.elapsed());
-                        match answer.outcome.into_result::<ClaimResult>() {
-                            Ok(Ok(_)) => {}
-                            other => return Err(Failure::Broken(format!("a claim was not granted: {other:?}"))),
-                        }
-                    }
-                    Ok(latencies)
-                })
-            })
-            .collect();
-        let mut all = Vec::with_capacity(media.len());
-        for terminal in terminals {
-            all.extend(terminal.join().unwrap_or_else(|_| Err(Failure::Broken("a terminal panicked".into())))?);
+    let stream = |(number, media): (usize, &'a [Medium])| Stream {
+        number,
+        authority: authority.at(&urls[number % urls.len()]).apart(),
+        dice: Dice::new(common.seed, 2 << 32 | number as u64),
+        media,
+        envelopes: Vec::with_capacity(media.len()),
+        answers: Vec::with_capacity(media.len()),
+        latencies: Vec::with_capacity(media.len()),
+    };
+    media.chunks(share).enumerate().map(stream).collect()
+}
+
+impl Stream<'_> {
+    fn prepare(&mut self) -> Result<(), Failure> {
+        let terminal = race::registered(&self.authority, &mut self.dice)?;
+        for medium in self.media {
+            self.envelopes.push(terminal.claim(&self.authority, medium, &mut self.dice).to_json());
         }
-        Ok(all)
-    })
+        Ok(())
+    }
+
+    /// One claim after the other, each when `due` says, or at once.
+    #[expect(clippy::disallowed_methods, reason = "measuring is what this is for")]
+    fn claim(&mut self, due: impl Fn(usize) -> Option<Instant>) -> Result<(), Failure> {
+        for (number, envelope) in self.envelopes.iter().enumerate() {
+            let from = due(number).unwrap_or_else(Instant::now);
+            std::thread::sleep(from.saturating_duration_since(Instant::now()));
+            self.answers.push(race::until_taken(|| self.authority.send(envelope))?);
+            self.latencies.push(from.elapsed());
+        }
+        Ok(())
+    }
+
+    fn check(&mut self) -> Result<(), Failure> {
+        self.answers.iter().try_for_each(|answer| match self.authority.answer(answer)? {
+            Reply::Answer(answer) => match answer.outcome.into_result::<ClaimResult>() {
+                Ok(Ok(_)) => Ok(()),
+                other => Err(Failure::Broken(format!("a claim was not granted: {other:?}"))),
+            },
+            Reply::Lost | Reply::Busy => Err(Failure::Broken(format!("an answer that is none: {answer}"))),
+        })
+    }
 }

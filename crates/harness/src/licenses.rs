@@ -178,9 +178,11 @@ fn granted<T: DeserializeOwned>(authority: &Authority, envelope: &Envelope) -> R
     }
 }
 
-fn side_by_side(streams: &mut [Stream], work: impl Fn(&mut Stream) -> Result<(), Failure> + Sync) -> Result<(), Failure> {
+/// Does `work` with each stream, on a thread of its own.
+pub(crate) fn side_by_side<S: Send>(streams: &mut [S], work: impl Fn(&mut S) -> Result<(), Failure> + Sync) -> Result<(), Failure> {
     std::thread::scope(|scope| {
-        let running: Vec<_> = streams.iter_mut().map(|stream| scope.spawn(|| work(stream))).collect();
+        let work = &work;
+        let running: Vec<_> = streams.iter_mut().map(|stream| scope.spawn(move || work(stream))).collect();
         running.into_iter().try_for_each(|one| one.join().unwrap_or_else(|_| Err(Failure::Broken("a terminal panicked".into()))))
     })
 }

@@ -211,8 +211,16 @@ const PATIENCE: u32 = 4000;
 /// # Errors
 /// An answer that is lost, or cannot be explained.
 pub fn send(authority: &Authority, envelope: &Envelope) -> Result<Answer, Failure> {
+    until_taken(|| authority.exchange(envelope))
+}
+
+/// The same for any way to send.
+///
+/// # Errors
+/// As for `send`.
+pub fn until_taken<T>(mut once: impl FnMut() -> Result<Reply<T>, Failure>) -> Result<T, Failure> {
     for _ in 0..PATIENCE {
-        match authority.exchange(envelope)? {
+        match once()? {
             Reply::Answer(answer) => return Ok(answer),
             Reply::Busy => std::thread::sleep(COME_AGAIN),
             Reply::Lost => return Err(Failure::Broken("an answer was lost though nothing was killed".into())),
