@@ -4,6 +4,7 @@
 //! signature verified, facts are read from the database, and the answer is signed. A program of its own: only this one is optimized, and all
 //! the tests together would take half an hour to build so.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails here has failed")]
 #![allow(clippy::disallowed_methods, reason = "it is measured how long plans take")]
 
 #[path = "../server/support/mod.rs"]

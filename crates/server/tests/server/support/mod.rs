@@ -122,6 +122,17 @@ impl TestDb {
         self.write("test", "test", async move |tx: &mut Tx| -> Result<u64, DbError> { tx.query(sql).execute().await }).await.unwrap()
     }
 
+    /// Runs statements in one transaction.
+    pub async fn run_all(&self, statements: Vec<&'static str>) {
+        let run = async move |tx: &mut Tx| -> Result<(), DbError> {
+            for sql in &statements {
+                tx.query(sql).execute().await?;
+            }
+            Ok(())
+        };
+        self.write("test", "test", run).await.unwrap();
+    }
+
     /// Breaks something in several families at once, which nothing but a test does.
     pub async fn break_all(&self, sql: &'static str) {
         self.run(sql).await;
