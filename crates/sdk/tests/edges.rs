@@ -1,4 +1,5 @@
 //! The edges of the ABI: NULL, text that is none, licenses that are not good, homes and libraries that are not there.
+#![allow(clippy::unwrap_used, reason = "a test that fails here has failed")]
 #![expect(unsafe_code, reason = "it is C's side of the ABI that is tested")]
 #![expect(
     clippy::undocumented_unsafe_blocks,

@@ -1,5 +1,6 @@
 //! What `docs/embedding.md` shows is what the examples do, and what CI compiles and runs.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails here has failed")]
 use std::fs;
 use std::path::Path;
 
