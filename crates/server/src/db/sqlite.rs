@@ -1,5 +1,7 @@
 //! SQLite: one thread writes, in batches that share one durable commit; a few others read.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -236,7 +238,7 @@ pub(super) fn rows(connection: &Connection, sql: &'static str, values: &[Value<'
     let collect = || {
         let mut statement = connection.prepare_cached(sql)?;
         let columns = statement.column_count();
-        bind(&mut statement, values)?;
+        bind(&mut statement, sql, values)?;
         let mut rows = statement.raw_query();
         let mut all = Vec::new();
         while let Some(row) = rows.next()? {
@@ -251,25 +253,41 @@ pub(super) fn rows(connection: &Connection, sql: &'static str, values: &[Value<'
 pub(super) fn execute(connection: &Connection, sql: &'static str, values: &[Value<'_>]) -> Result<u64, DbError> {
     let run = || {
         let mut statement = connection.prepare_cached(sql)?;
-        bind(&mut statement, values)?;
+        bind(&mut statement, sql, values)?;
         statement.raw_execute()
     };
     // A usize is never wider than 64 bits on a platform that this runs on.
     run().map(|rows| rows as u64).map_err(|error| explain(&error, sql))
 }
 
+thread_local! {
+    /// Which values the places of a statement take, by where its text lies: SQLite looks through all names for each.
+    static PLACES: RefCell<HashMap<(usize, usize), Rc<[usize]>>> = RefCell::default();
+}
+
 /// Binds `$2` to the second value, as PostgreSQL does. To SQLite `$2` is a name, whose place is where it first occurs in the text.
-fn bind(statement: &mut Statement<'_>, values: &[Value<'_>]) -> rusqlite::Result<()> {
-    let wrong = |wanted| rusqlite::Error::InvalidParameterCount(values.len(), wanted);
-    let mut highest = 0;
-    for place in 1..=statement.parameter_count() {
-        let name = statement.parameter_name(place).and_then(|name| name.strip_prefix('$'));
-        let number: usize = name.and_then(|name| name.parse().ok()).ok_or_else(|| wrong(place))?;
-        let value = number.checked_sub(1).and_then(|index| values.get(index)).ok_or_else(|| wrong(number))?;
-        statement.raw_bind_parameter(place, value)?;
-        highest = highest.max(number);
+fn bind(statement: &mut Statement<'_>, sql: &'static str, values: &[Value<'_>]) -> rusqlite::Result<()> {
+    let places = places(statement, sql)?;
+    let wanted = places.iter().max().map_or(0, |highest| highest + 1);
+    if wanted != values.len() {
+        return Err(rusqlite::Error::InvalidParameterCount(values.len(), wanted));
     }
-    if highest == values.len() { Ok(()) } else { Err(wrong(highest)) }
+    (1..).zip(places.iter()).try_for_each(|(place, index)| statement.raw_bind_parameter(place, &values[*index]))
+}
+
+fn places(statement: &Statement<'_>, sql: &'static str) -> rusqlite::Result<Rc<[usize]>> {
+    let text = (sql.as_ptr().addr(), sql.len());
+    if let Some(known) = PLACES.with_borrow(|known| known.get(&text).cloned()) {
+        return Ok(known);
+    }
+    let index = |place| {
+        let number =
+            statement.parameter_name(place).and_then(|name| name.strip_prefix('$')).and_then(|number| number.parse::<usize>().ok());
+        number.and_then(|number| number.checked_sub(1)).ok_or(rusqlite::Error::InvalidParameterCount(place, 0))
+    };
+    let found: Rc<[usize]> = (1..=statement.parameter_count()).map(index).collect::<rusqlite::Result<_>>()?;
+    PLACES.with_borrow_mut(|known| known.insert(text, Rc::clone(&found)));
+    Ok(found)
 }
 
 pub(super) fn control(connection: &Connection, sql: &'static str) -> Result<(), DbError> {

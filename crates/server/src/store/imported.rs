@@ -9,8 +9,9 @@ use counterfoil_core::{BatchId, MediumId, Rights};
 use super::medium::FIRST_EPOCH;
 use crate::db::{DbError, FromRow, Row, Tx};
 
-/// Rows of one statement.
-const ROWS: usize = 100;
+/// Rows of one statement, where there are as many, and where there are fewer.
+const MANY: usize = 1000;
+const FEW: usize = 100;
 
 /// A medium as its identity area needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,14 +102,15 @@ pub async fn states(tx: &mut Tx, batch: BatchId, first: i64, last: i64) -> Resul
 /// # Errors
 /// A failure of the database.
 pub async fn batches_of(tx: &mut Tx, media: &[MediumId]) -> Result<BTreeMap<MediumId, BatchId>, DbError> {
-    static SELECT: LazyLock<String> = LazyLock::new(|| {
-        let places: Vec<_> = (1..=ROWS).map(|place| format!("${place}")).collect();
+    static SELECTS: [LazyLock<String>; 2] = [LazyLock::new(|| select(MANY)), LazyLock::new(|| select(FEW))];
+    fn select(rows: usize) -> String {
+        let places: Vec<_> = (1..=rows).map(|place| format!("${place}")).collect();
         format!("SELECT medium_id, batch_id FROM medium WHERE medium_id IN ({})", places.join(", "))
-    });
+    }
     let mut found = BTreeMap::new();
-    for page in media.chunks(ROWS) {
-        let mut query = tx.query(&SELECT);
-        for medium in padded(page) {
+    for (statement, rows, page) in pages(media, &SELECTS) {
+        let mut query = tx.query(statement);
+        for medium in padded(page, rows) {
             query = query.bind(medium.as_str());
         }
         found.extend(query.all::<(MediumId, BatchId)>().await?);
@@ -121,31 +123,39 @@ pub async fn batches_of(tx: &mut Tx, media: &[MediumId]) -> Result<BTreeMap<Medi
 /// # Errors
 /// A failure of the database.
 pub async fn insert(tx: &mut Tx, batch: BatchId, first: i64, media: &[MediumId], now: i64) -> Result<usize, DbError> {
-    static INSERT: LazyLock<String> = LazyLock::new(|| {
+    static INSERTS: [LazyLock<String>; 2] = [LazyLock::new(|| insert(MANY)), LazyLock::new(|| insert(FEW))];
+    fn insert(rows: usize) -> String {
         let mut sql =
             "INSERT INTO medium (medium_id, batch_id, serial, state, copies_claimed, epoch, rights, created_at) VALUES ".to_owned();
-        for row in 0..ROWS {
+        for row in 0..rows {
             let (medium, serial, comma) = (4 + 2 * row, 5 + 2 * row, if row == 0 { "" } else { ", " });
             // Writing to memory does not fail.
             let _ = write!(sql, "{comma}(${medium}, $1, ${serial}, 'unclaimed', 0, $2, NULL, $3)");
         }
         sql + " ON CONFLICT (medium_id) DO NOTHING"
-    });
+    }
     let batch = batch.to_string();
     let mut inserted = 0;
     let numbered: Vec<_> = (first..).zip(media).collect();
-    for page in numbered.chunks(ROWS) {
-        let mut query = tx.query(&INSERT).bind(&batch).bind(FIRST_EPOCH).bind(now);
-        for (serial, medium) in padded(page) {
+    for (statement, rows, page) in pages(&numbered, &INSERTS) {
+        let mut query = tx.query(statement).bind(&batch).bind(FIRST_EPOCH).bind(now);
+        for (serial, medium) in padded(page, rows) {
             query = query.bind(medium.as_str()).bind(*serial);
         }
         // At most as many as there are rows in the statement.
-        inserted += usize::try_from(query.execute().await?).unwrap_or(ROWS);
+        inserted += usize::try_from(query.execute().await?).unwrap_or(rows);
     }
     Ok(inserted)
 }
 
+/// Rows page by page, each with the statement for it and how many rows that has.
+fn pages<'a, T>(rows: &'a [T], [many, few]: &'static [LazyLock<String>; 2]) -> impl Iterator<Item = (&'static str, usize, &'a [T])> {
+    let pages = rows.chunks_exact(MANY);
+    let rest = pages.remainder().chunks(FEW);
+    pages.map(|page| (many.as_str(), MANY, page)).chain(rest.map(|page| (few.as_str(), FEW, page)))
+}
+
 /// A page as long as the statement; the last row again and again makes no difference to it.
-fn padded<T>(page: &[T]) -> impl Iterator<Item = &T> {
-    page.iter().chain(std::iter::repeat(page.last()).flatten()).take(ROWS)
+fn padded<T>(page: &[T], rows: usize) -> impl Iterator<Item = &T> {
+    page.iter().chain(std::iter::repeat(page.last()).flatten()).take(rows)
 }
