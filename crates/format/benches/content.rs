@@ -18,6 +18,7 @@ use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 const BYTES: u64 = 192 << 20;
+const NOISE: usize = 64 << 20;
 
 /// A tree of real files, published once and copied to a library once.
 struct Setup {
@@ -41,6 +42,10 @@ impl Setup {
             File::open(entry.unwrap().path()).unwrap().read_to_end(&mut one).unwrap();
         }
         fs::write(dir.path().join("tree/one"), &one).unwrap();
+        // And one that no compressor shrinks, as media are.
+        let mut noise = vec![0; NOISE];
+        blake3::Hasher::new().finalize_xof().fill(&mut noise);
+        fs::write(dir.path().join("tree/noise"), &noise).unwrap();
 
         let key = ContentKey::new(Secret::new([1; 32]));
         let library_keys = LibraryKey::new(Secret::new([2; 32])).chunk_keys(&key.chunk_id_key());
@@ -103,14 +108,14 @@ impl Setup {
         }
     }
 
-    fn reader(&self) -> (Reader, FileView) {
+    fn reader(&self, name: &str) -> (Reader, FileView) {
         let library = self.path("library");
         let id_key = self.key.chunk_id_key();
         let keys = LibraryKey::new(Secret::new([2; 32])).chunk_keys(&id_key);
         let reader = Reader::new(Arc::clone(&self.manifest), keys, 8 << 20, move |name| {
             Ok(Box::new(File::open(library.join(name.to_string()))?) as Box<dyn ReadAt>)
         });
-        let file = reader.file(self.manifest.find("one").unwrap()).unwrap();
+        let file = reader.file(self.manifest.find(name).unwrap()).unwrap();
         (reader, file)
     }
 }
@@ -217,7 +222,7 @@ fn content(criterion: &mut Criterion<Cpu>) {
     let setup = Setup::new();
     let bytes = setup.manifest.size();
     println!("{} files, {bytes} bytes, {} bytes packed", setup.manifest.files(), setup.manifest.packed_size());
-    let (reader, file) = setup.reader();
+    let (reader, file) = setup.reader("one");
     let plain = File::open(setup.path("tree/one")).unwrap();
     let mut buffer = vec![0; RANDOM_READ];
     let mut other = vec![0; RANDOM_READ];
@@ -227,15 +232,19 @@ fn content(criterion: &mut Criterion<Cpu>) {
         let name = format!("transcrypt by {} KiB / read and write", bulk >> 10);
         ratio(&name, || setup.transcrypt("out", bulk), || setup.read_write_loop());
     }
-    ratio(
-        "random 64 KiB from library / pread",
-        || {
-            offsets(file.size(), 2000).for_each(|offset| {
-                reader.read_at(&file, offset, &mut buffer).unwrap();
-            })
-        },
-        || offsets(file.size(), 2000).for_each(|offset| FileExt::read_exact_at(&plain, &mut other, offset).unwrap()),
-    );
+    for (name, what) in [("one", "compressed"), ("noise", "incompressible")] {
+        let (reader, file) = setup.reader(name);
+        let plain = File::open(setup.path("tree").join(name)).unwrap();
+        ratio(
+            &format!("random 64 KiB from library, {what} / pread"),
+            || {
+                offsets(file.size(), 2000).for_each(|offset| {
+                    reader.read_at(&file, offset, &mut buffer).unwrap();
+                })
+            },
+            || offsets(file.size(), 2000).for_each(|offset| FileExt::read_exact_at(&plain, &mut other, offset).unwrap()),
+        );
+    }
     ratio(
         "sequential from library / read",
         || {
