@@ -260,9 +260,12 @@ pub(super) fn execute(connection: &Connection, sql: &'static str, values: &[Valu
     run().map(|rows| rows as u64).map_err(|error| explain(&error, sql))
 }
 
+/// Which value each place of a statement takes, from 0.
+type Places = Rc<[usize]>;
+
 thread_local! {
-    /// Which values the places of a statement take, by where its text lies: SQLite looks through all names for each.
-    static PLACES: RefCell<HashMap<(usize, usize), Rc<[usize]>>> = RefCell::default();
+    /// Of each statement, by address and length of its text: SQLite looks through all names to say one.
+    static PLACES: RefCell<HashMap<(usize, usize), Places>> = RefCell::default();
 }
 
 /// Binds `$2` to the second value, as PostgreSQL does. To SQLite `$2` is a name, whose place is where it first occurs in the text.
@@ -275,7 +278,7 @@ fn bind(statement: &mut Statement<'_>, sql: &'static str, values: &[Value<'_>]) 
     (1..).zip(places.iter()).try_for_each(|(place, index)| statement.raw_bind_parameter(place, &values[*index]))
 }
 
-fn places(statement: &Statement<'_>, sql: &'static str) -> rusqlite::Result<Rc<[usize]>> {
+fn places(statement: &Statement<'_>, sql: &'static str) -> rusqlite::Result<Places> {
     let text = (sql.as_ptr().addr(), sql.len());
     if let Some(known) = PLACES.with_borrow(|known| known.get(&text).cloned()) {
         return Ok(known);
@@ -285,8 +288,8 @@ fn places(statement: &Statement<'_>, sql: &'static str) -> rusqlite::Result<Rc<[
             statement.parameter_name(place).and_then(|name| name.strip_prefix('$')).and_then(|number| number.parse::<usize>().ok());
         number.and_then(|number| number.checked_sub(1)).ok_or(rusqlite::Error::InvalidParameterCount(place, 0))
     };
-    let found: Rc<[usize]> = (1..=statement.parameter_count()).map(index).collect::<rusqlite::Result<_>>()?;
-    PLACES.with_borrow_mut(|known| known.insert(text, Rc::clone(&found)));
+    let found: Places = (1..=statement.parameter_count()).map(index).collect::<rusqlite::Result<_>>()?;
+    PLACES.with_borrow_mut(|known| known.insert(text, Places::clone(&found)));
     Ok(found)
 }
 

@@ -102,8 +102,8 @@ pub async fn states(tx: &mut Tx, batch: BatchId, first: i64, last: i64) -> Resul
 /// # Errors
 /// A failure of the database.
 pub async fn batches_of(tx: &mut Tx, media: &[MediumId]) -> Result<BTreeMap<MediumId, BatchId>, DbError> {
-    static SELECTS: [LazyLock<String>; 2] = [LazyLock::new(|| select(MANY)), LazyLock::new(|| select(FEW))];
-    fn select(rows: usize) -> String {
+    static SELECTS: [LazyLock<String>; 2] = [LazyLock::new(|| sql(MANY)), LazyLock::new(|| sql(FEW))];
+    fn sql(rows: usize) -> String {
         let places: Vec<_> = (1..=rows).map(|place| format!("${place}")).collect();
         format!("SELECT medium_id, batch_id FROM medium WHERE medium_id IN ({})", places.join(", "))
     }
@@ -123,8 +123,8 @@ pub async fn batches_of(tx: &mut Tx, media: &[MediumId]) -> Result<BTreeMap<Medi
 /// # Errors
 /// A failure of the database.
 pub async fn insert(tx: &mut Tx, batch: BatchId, first: i64, media: &[MediumId], now: i64) -> Result<usize, DbError> {
-    static INSERTS: [LazyLock<String>; 2] = [LazyLock::new(|| insert(MANY)), LazyLock::new(|| insert(FEW))];
-    fn insert(rows: usize) -> String {
+    static INSERTS: [LazyLock<String>; 2] = [LazyLock::new(|| sql(MANY)), LazyLock::new(|| sql(FEW))];
+    fn sql(rows: usize) -> String {
         let mut sql =
             "INSERT INTO medium (medium_id, batch_id, serial, state, copies_claimed, epoch, rights, created_at) VALUES ".to_owned();
         for row in 0..rows {
