@@ -60,10 +60,12 @@ fn judge(common: &Common, kills: u32, plant: Option<Plant>, cluster: &Cluster, w
         cluster.servers.len(),
         common.seed
     );
+    // In a long run people come to have all that they may: what they buy and copy does not grow with it for ever.
+    let bought = kills.min(400);
     let enough = acknowledged >= u64::from(kills) * 5
-        && granted >= kills as usize
+        && granted >= bought as usize
         && lost > 0
-        && tally.is_plenty(u64::from(kills) / 2)
+        && tally.is_plenty(u64::from(bought) / 2)
         && (cluster.servers.len() == 1 || elsewhere >= u64::from(kills) / 4);
     work::verdict("kill", plant, finding, enough)
 }
