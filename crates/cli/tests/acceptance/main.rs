@@ -1,6 +1,7 @@
 //! Acceptance tests through the public binaries: a real server on SQLite and on PostgreSQL, and devices that are a home and a hardware root.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails here has failed")]
+
 mod household;
 mod ports;
 mod world;

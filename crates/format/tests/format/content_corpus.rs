@@ -1,5 +1,5 @@
 //! Runs the fuzz targets' corpus of content as plain tests: what was found once is never found again.
-#[allow(dead_code, reason = "each program of tests uses a part of it")]
+
 use counterfoil_format::content::{ChunkId, DeltaGroup, DeltaIndex, Run};
 use std::fs;
 use std::path::Path;

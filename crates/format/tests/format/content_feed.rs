@@ -1,5 +1,5 @@
 //! Feeds by the words of SPEC.md §11: vectors that another implementation has made, good and hostile; and the authority's word.
-#[allow(dead_code, reason = "each program of tests uses a part of it")]
+
 use counterfoil_format::content::{FRESH_TYP, Feed, FeedError, Fresh, ListedRelease, MAX_FEED, ObjectName};
 use counterfoil_format::jws::{JwsError, sign_compact};
 use counterfoil_format::jwt::{JwtError, KeyList, LEEWAY, ListedKey};

@@ -184,7 +184,7 @@ db_test!(every_invariant_broken_on_purpose_is_named, async |db| {
         db.run_all(damage.iter().map(|sql| portable(&db, sql)).collect()).await;
         let found = auditor::check(&db).await.unwrap();
         assert!(found.iter().any(|violation| violation.invariant == *sentence), "{sentence}: {damage:?} gave {found:?}");
-        // Each begins with what is good: rows that were left over would stand in its way.
+        // What outlived this would outlive the next as well: it would stand in the way of what is good, or be named at the end.
         db.run_all(everything.clone()).await;
         good(&db).await;
     }

@@ -1,5 +1,4 @@
 //! What an attacker would make: a ciphertext that opens under two keys, and manifests written byte by byte.
-#![allow(clippy::unwrap_used, reason = "a test that fails here has failed")]
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::cipher::{AES_256, EncryptingKey, UnboundCipherKey};

@@ -1,6 +1,4 @@
 //! What the tests of the content half share: fixed keys, made data, a sink in memory.
-#![allow(dead_code, reason = "each test uses a part of it")]
-#![allow(clippy::unwrap_used, reason = "a test that fails here has failed")]
 
 pub mod hostile;
 
