@@ -107,6 +107,7 @@ mod tests {
             let period: Period = text.parse().expect(text);
             assert_eq!(period.to_string(), text);
             assert_eq!((Period::of(Timestamp(period.end().0 - 1)), Period::of(period.end())), (period, period.next()));
+            assert_eq!(period.next().before(), period);
             assert!(period < period.next() && period.to_string() < period.next().to_string());
         }
     }

@@ -29,6 +29,8 @@ db_test!(c17_what_is_left_of_a_top_up_goes_back_to_its_card_once, async |db: Tes
         assert_eq!((begun.state.as_str(), begun.money.amount), ("succeeded", 400));
     }
     assert_eq!(till.rig.balance().await, Balance { posted: 601, reserved: 0 });
+    let said = "SELECT COUNT(*) FROM posting WHERE kind = 'repayment' AND actor = 'operator' AND note = 'as asked'";
+    assert_eq!(till.rig.db.number(said).await, 1, "the books say who gave it back, and why");
     // The answer is lost, the key is forgotten, and it is asked again: it goes back once.
     till.provider().fault(Kind::CutAfter, "/refunds", 1);
     assert_eq!(give_back(&till, 1, None, 3).await.unwrap().state, "begun");

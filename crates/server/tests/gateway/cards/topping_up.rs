@@ -176,6 +176,8 @@ db_test!(c17_a_fee_that_is_told_late_is_booked_once, async |db: TestDb| {
     for _ in 0..2 {
         till.driven().await;
         assert_eq!((till.rig.db.number(FEES).await, till.row(1).await.fee), (-55, Some(55)));
+        let said = "SELECT COUNT(*) FROM posting p JOIN payment t ON p.note = 'fee of ' || t.payment_id WHERE p.kind = 'fee'";
+        assert_eq!(till.rig.db.number(said).await, 1, "the books say what it is the fee of");
     }
     till.clean().await;
     till.gone().await;

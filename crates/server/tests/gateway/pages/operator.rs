@@ -62,7 +62,7 @@ db_test!(c17_the_operator_tops_up_after_a_second_look_once_and_gives_back, async
         let told = browser.submit_from(&at, &form, &path, &fields).await;
         assert_eq!(told.status, 409, "{wrong:?}");
     }
-    let look = browser.submit_from(&at, &form, &path, &[("money", "50"), ("fee", "0.75"), ("note", "cash")]).await;
+    let look = browser.submit_from(&at, &form, &path, &[("money", "50"), ("fee", "0.75"), ("note", "cash at the till")]).await;
     assert_eq!(look.status, 200, "{}", text(&look));
     for part in ["Book 50.00 EUR for ada?", "49.25 EUR", "0.00 EUR", "50.00 EUR"] {
         assert!(text(&look).contains(part), "{part}: {}", text(&look));
@@ -94,7 +94,10 @@ db_test!(c17_the_operator_tops_up_after_a_second_look_once_and_gives_back, async
     }
     assert_eq!(rig.balance().await.posted, 5000);
     assert_eq!(browser.get(&at, &refund).await.status, 409, "it was given back");
-    assert!(text(&browser.get(&at, &format!("{customer}/statement")).await).contains("Refund"));
+    let statement = text(&browser.get(&at, &format!("{customer}/statement")).await);
+    for part in ["Refund", "cash at the till"] {
+        assert!(statement.contains(part), "{part}: {statement}");
+    }
     assert_eq!(books::check(&rig.gateway.db).await.unwrap(), []);
     rig.gone().await;
 });
@@ -119,6 +122,8 @@ db_test!(c17_a_payment_that_the_bank_takes_back_is_shown_before_it_is_booked_bac
     }
     assert_eq!(rig.balance().await.posted, 0);
     assert_eq!(rig.db.number("SELECT count(*) FROM posting WHERE kind = 'fee'").await, 1);
+    // What was left of the payment, what it had paid for, and the fee.
+    assert_eq!(rig.db.number("SELECT count(*) FROM posting WHERE note = 'stolen'").await, 3);
     assert_eq!(books::check(&rig.gateway.db).await.unwrap(), []);
     rig.gone().await;
 });

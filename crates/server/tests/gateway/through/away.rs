@@ -34,6 +34,8 @@ db_test!(c17_a_gateway_that_was_gone_for_a_day_ends_what_it_had_begun, async |db
     let envelope = serde_json::from_str(row.envelope.as_deref().unwrap()).unwrap();
     rig.gateway.authority.commit(&counterfoil_core::wire::Prepare { exchange_id: committed.id(), envelope }).await.unwrap();
     assert_eq!(rig.balance().await, Balance { posted: 50_000, reserved: 3998 });
+    let shown = rig.get("/v1/account", &rig.token).await.expect(200);
+    assert_eq!(shown["balances"], json!([{ "currency": "EUR", "posted": 50_000, "reserved": 3998, "available": 46_002 }]));
     // Gone, and with it everything in memory. Its clients' reservations have run out at the authority, and the price is another.
     rig.later(26 * 60 * 60 * 1000);
     let dearer = json!({ "amount": 2999, "currency": "EUR" });
