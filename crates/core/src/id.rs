@@ -318,6 +318,8 @@ mod tests {
             prop_assert_eq!(text.len(), 3 + 7 * 5);
             prop_assert_eq!(text.parse::<UserId>(), Ok(id));
             prop_assert_eq!(text.to_lowercase().replace('-', " ").replace("usr ", "usr-").parse::<UserId>(), Ok(id));
+            let request = RequestId(uuid::Uuid::from_bytes(bytes));
+            prop_assert_eq!(request.to_string().parse(), Ok(request.0));
         }
 
         #[test]

@@ -120,17 +120,27 @@ mod tests {
         assert!(serde_json::from_str::<Policy>(r#"{"device": 2}"#).is_err());
     }
 
+    fn numbered(count: u32) -> BTreeMap<String, String> {
+        (0..count).map(|n| (n.to_string(), String::new())).collect()
+    }
+
     #[test]
     fn values_that_cannot_be_meant_are_refused() {
         for (bad, name) in [
             (Policy { devices: 0, ..Policy::default() }, "devices"),
             (Policy { transfers: 1001, ..Policy::default() }, "transfers"),
+            (Policy { transfers: 5000, ..Policy::default() }, "transfers"),
+            (Policy { devices: 1001, ..Policy::default() }, "devices"),
             (Policy { transfer_days: 0, ..Policy::default() }, "transfer_days"),
             (Policy { lease_days: 40_000, ..Policy::default() }, "lease_days"),
             (Policy { term_days: Some(0), ..Policy::default() }, "term_days"),
             (Policy { attributes: [("a".into(), "\n".into())].into(), ..Policy::default() }, "attributes"),
+            (Policy { attributes: numbered(65), ..Policy::default() }, "attributes"),
+            (Policy { attributes: numbered(100), ..Policy::default() }, "attributes"),
         ] {
             assert!(bad.check().expect_err(name).contains(name));
         }
+        let most = Policy { devices: 1000, transfers: 1000, lease_days: 36_525, attributes: numbered(64), ..Policy::default() };
+        assert_eq!(most.check(), Ok(()));
     }
 }

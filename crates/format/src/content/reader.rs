@@ -95,11 +95,6 @@ impl FileView {
     pub fn size(&self) -> u64 {
         self.size
     }
-
-    /// The file's index in the manifest.
-    pub fn index(&self) -> usize {
-        self.index
-    }
 }
 
 impl Reader {

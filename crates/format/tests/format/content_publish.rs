@@ -127,6 +127,8 @@ fn chunks_have_the_sizes_that_are_promised() {
     let (published, _) = publish_to_memory(dir.path(), &content_key(1), &PublishOptions::default());
     let lengths: Vec<usize> = published.manifest.chunks().iter().map(|chunk| chunk.plain_len as usize).collect();
     let (_, all_but_last) = lengths.split_last().unwrap();
+    // SPEC.md says so, whatever the constants say.
+    assert_eq!((MIN_CHUNK, AVERAGE_CHUNK, MAX_CHUNK), (16_384, 65_536, 262_144));
     assert!(all_but_last.iter().all(|length| (MIN_CHUNK..=MAX_CHUNK).contains(length)));
     let average = 20_000_000 / lengths.len();
     assert!((AVERAGE_CHUNK * 3 / 4..AVERAGE_CHUNK * 3 / 2).contains(&average), "average {average}");
@@ -175,6 +177,7 @@ fn what_is_left_of_a_mostly_dead_pack_is_packed_anew() {
         let dir = tempfile::tempdir().unwrap();
         write_file(dir.path(), "a", &noise(1, 2_000_000));
         write_file(dir.path(), "kept", &noise(2, kept));
+        write_file(dir.path(), "more", &noise(4, 200_000));
         let (first, store) = publish_to_memory(dir.path(), &key, &options(2));
         write_file(dir.path(), "a", &noise(3, 2_000_000));
         // The second copy refers to the same chunks, which are packed once all the same.
@@ -187,7 +190,7 @@ fn what_is_left_of_a_mostly_dead_pack_is_packed_anew() {
         let mut both = store.clone();
         both.objects.extend(new_store.objects);
         let reader = reader(&second.manifest, key.chunk_keys(), &both);
-        for (index, expected) in [noise(3, 2_000_000), noise(2, kept), noise(2, kept)].iter().enumerate() {
+        for (index, expected) in [noise(3, 2_000_000), noise(2, kept), noise(4, 200_000), noise(2, kept)].iter().enumerate() {
             assert!(read_whole(&reader, index) == *expected, "file {index}");
         }
         let mut used = vec![false; second.manifest.chunks().len()];
@@ -202,6 +205,25 @@ fn what_is_left_of_a_mostly_dead_pack_is_packed_anew() {
     assert_eq!(second_with(300_000), (0, 0), "nothing dead is listed");
     let (reused, dead) = second_with(3_000_000);
     assert!(reused == 1 && dead > 0, "a pack that is mostly alive stays: {reused}, {dead}");
+}
+
+#[test]
+fn a_path_has_so_many_bytes_and_components_and_no_more() {
+    let deep = |components| vec!["d"; components].join("/");
+    let long = |last: usize| [vec!["x".repeat(255); 15], vec!["x".repeat(254), "x".repeat(last)]].concat().join("/");
+    assert_eq!((long(1).len(), long(2).len()), (4096, 4097));
+    for good in [deep(256), long(1), "x".repeat(255)] {
+        assert_eq!(check_path(&good), Ok(()));
+    }
+    for bad in [deep(257), deep(1000), long(2), long(200), "x".repeat(256)] {
+        assert_eq!(check_path(&bad).unwrap_err().rule, PathRule::TooLong);
+    }
+    // Where a link leads is a path as well.
+    for (components, fits) in [(256, true), (257, false)] {
+        let dir = tempfile::tempdir().unwrap();
+        symlink(deep(components), dir.path().join("link")).unwrap();
+        assert_eq!(walk(dir.path()).is_ok(), fits, "{components}");
+    }
 }
 
 #[test]

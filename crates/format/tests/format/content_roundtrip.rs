@@ -34,6 +34,8 @@ fn assert_same_tree(root: &std::path::Path, reader: &Reader) {
             (FoundKind::Link { target }, EntryKind::Link { target: listed }) => assert_eq!(target, listed),
             (FoundKind::File { executable, .. }, EntryKind::File { executable: listed, .. }) => {
                 assert_eq!(*executable, listed);
+                let mode = fs::metadata(root.join(&found.path)).unwrap().permissions().mode();
+                assert_eq!(listed, mode & 0o111 != 0, "{}", found.path);
                 let bytes = fs::read(root.join(&found.path)).unwrap();
                 assert!(read_whole(reader, index) == bytes, "{} differs", found.path);
             }
