@@ -116,7 +116,8 @@ mod tests {
         assert_eq!(by(By::User, &facts, end), Err(Code::RefundNotAllowed));
         assert!(by(By::Operator, &facts, Timestamp(end.0 + 1000 * Timestamp::DAY)).is_ok());
         assert_eq!(refundable_until(OrderKind::Purchase, 14, NOW), Some(end));
-        assert_eq!(by(By::User, &bought(|facts| facts.refund_days = 0), NOW), Err(Code::RefundNotAllowed));
+        let never = decide(By::User, Why::Refund, &bought(|facts| facts.refund_days = 0), NOW).expect_err("the terms allow none");
+        assert_eq!((never.code, never.detail.as_deref()), (Code::RefundNotAllowed, Some("by its terms it cannot be given back")));
     }
 
     #[test]

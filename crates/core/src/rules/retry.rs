@@ -45,6 +45,7 @@ mod tests {
         assert_eq!(*all.last().unwrap(), 3 * 86_400, "the last one is made when three days are over");
         assert_eq!(all.len(), 15);
         let waits: Vec<_> = all.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert_eq!(waits[..10], [5, 30, 120, 600, 1800, 3600, 7200, 14_400, 28_800, 43_200]);
         assert!(waits[..waits.len() - 1].is_sorted(), "{waits:?}");
     }
 

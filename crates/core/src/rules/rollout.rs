@@ -61,6 +61,13 @@ mod tests {
     }
 
     #[test]
+    fn who_goes_first_is_the_same_in_every_version_of_this_program() {
+        let (title, version) = names("1.0");
+        let places = [0_u128, 1, u128::MAX].map(|who| place(&who.to_be_bytes(), &title, &version));
+        assert_eq!(places, [10_704_716_310_849_376_828, 17_348_233_783_147_970_129, 8_704_646_513_800_501_437]);
+    }
+
+    #[test]
     fn another_release_begins_with_others() {
         let ((title, one), (_, other)) = (names("1.0"), names("1.1"));
         let both = fleet().filter(|who| admits(who, &title, &one, 10) && admits(who, &title, &other, 10)).count();

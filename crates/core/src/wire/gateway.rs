@@ -229,6 +229,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn states_are_read_as_they_are_written() {
+        for text in ["free", "prepared", "committing", "committed", "refused", "aborted", "refunded"] {
+            assert_eq!(ExchangeState::parse(text).expect(text).as_str(), text);
+        }
+        assert_eq!(ExchangeState::parse("reserved"), None);
+    }
+
+    #[test]
     fn a_token_is_read_as_it_was_written_and_nothing_else_is() {
         let token = EnrolToken { gateway: GatewayId::from_bytes([7; 16]), secret: [0xa5; 32], pin: [3; 32] };
         let text = token.reveal();

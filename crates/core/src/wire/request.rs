@@ -357,3 +357,17 @@ impl Heal {
     /// Chunks in one request; more take more requests.
     pub const MOST: usize = 400;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operation_is_called_what_stands_in_op() {
+        let (user, device) = (UserId::from_bytes([1; 16]), DeviceId::from_bytes([2; 16]));
+        for name in ["devices", "orders"] {
+            let told = serde_json::json!({ "op": name, "user_id": user, "device_id": device });
+            assert_eq!(serde_json::from_value::<Operation>(told).expect(name).name(), name);
+        }
+    }
+}
