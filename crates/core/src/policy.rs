@@ -135,6 +135,10 @@ mod tests {
             (Policy { lease_days: 40_000, ..Policy::default() }, "lease_days"),
             (Policy { term_days: Some(0), ..Policy::default() }, "term_days"),
             (Policy { attributes: [("a".into(), "\n".into())].into(), ..Policy::default() }, "attributes"),
+            (Policy { attributes: [(String::new(), "nameless".into())].into(), ..Policy::default() }, "attributes"),
+            (Policy { attributes: [("a".into(), "x".repeat(257))].into(), ..Policy::default() }, "attributes"),
+            (Policy { attributes: [("a".into(), "x".repeat(1000))].into(), ..Policy::default() }, "attributes"),
+            (Policy { attributes: [("x".repeat(257), "a".into())].into(), ..Policy::default() }, "attributes"),
             (Policy { attributes: numbered(65), ..Policy::default() }, "attributes"),
             (Policy { attributes: numbered(100), ..Policy::default() }, "attributes"),
         ] {
@@ -142,5 +146,7 @@ mod tests {
         }
         let most = Policy { devices: 1000, transfers: 1000, lease_days: 36_525, attributes: numbered(64), ..Policy::default() };
         assert_eq!(most.check(), Ok(()));
+        let longest = [("x".repeat(256), "x".repeat(256))].into();
+        assert_eq!(Policy { transfers: 0, transfer_days: 0, attributes: longest, ..Policy::default() }.check(), Ok(()));
     }
 }

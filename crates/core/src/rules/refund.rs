@@ -133,7 +133,11 @@ mod tests {
     #[test]
     fn c18_a_copy_is_not_given_back_by_its_user_and_by_nobody_while_it_is_being_granted() {
         let copy = bought(|facts| facts.kind = OrderKind::Copy);
-        assert_eq!(by(By::User, &copy, NOW), Err(Code::RefundNotAllowed));
+        let refused = decide(By::User, Why::Refund, &copy, NOW).expect_err("copied");
+        assert_eq!(
+            (refused.code, refused.detail.as_deref()),
+            (Code::RefundNotAllowed, Some("the key of a medium is the user's once it was copied"))
+        );
         assert_eq!(by(By::Operator, &copy, NOW), Ok(copy.charge));
         let open = Facts { state: OrderState::Open, ..copy };
         assert_eq!(by(By::Operator, &open, NOW), Err(Code::RefundNotAllowed));
