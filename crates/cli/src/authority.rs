@@ -22,8 +22,9 @@ pub struct Show {}
 
 /// Fetch its keys and addresses again
 ///
-/// Accepted only if the name is the same and one of its keys is known here, and never if they are older than those; through a gateway, only if
-/// the keys known here vouch for all of them, or the fingerprint is the one that you have been told.
+/// Accepted only if the name is the same and one of its keys is known here, and never if they are older than those; through a gateway, or from an
+/// address without TLS, only if the keys known here vouch for all of them, or the fingerprint is the one that you have been told. Where no
+/// authority is known yet, the one at `--server` is met.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   counterfoil authority refresh

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use counterfoil_core::{CardId, UserId};
-use counterfoil_terminal::{CardInfo, NewKeys, card_new, card_new_elsewhere, card_show};
+use counterfoil_terminal::{CardInfo, NewKeys, card_new, card_new_elsewhere, card_show, trust_module};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -69,7 +69,11 @@ impl New {
 /// Show the card's ID, whose it is, and what it opens
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  counterfoil card show --card /media/stick/card")]
-pub struct Show {}
+pub struct Show {
+    /// Trust this driver of a PKCS#11 token, which is remembered: a card's file alone can have none loaded that is not the system's
+    #[arg(long, value_name = "MODULE")]
+    pkcs11: Option<PathBuf>,
+}
 
 #[derive(Serialize)]
 struct Shown {
@@ -100,13 +104,14 @@ impl CardCommand {
                 let place = shown.keys_in.as_ref().map_or_else(String::new, |place| format!("; its keys are in {place}"));
                 context.output.result(&shown, || {
                     format!(
-                        "made a card at {}{place}\ncard ID  {}\nWrite the card ID down: it is needed if the card is lost.\n",
+                        "made a card at {}{place}\ncard ID  {}\n`counterfoil register` says what to write down for the day that the card is lost.\n",
                         shown.path.display(),
                         shown.card_id
                     )
                 })
             }
-            CardCommand::Show(_) => {
+            CardCommand::Show(show) => {
+                show.pkcs11.as_deref().map_or(Ok(()), |module| trust_module(&terminal, module))?;
                 let info = card_show(&terminal, &context.card_choice(false))?;
                 let words = words(&info);
                 context.output.result(&shown(info), || words)

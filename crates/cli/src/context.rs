@@ -9,6 +9,9 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::paying::Consenting;
 
+/// What secrets are told by. They are for us, and no program that is started inherits them.
+pub const SECRETS: [&str; 4] = ["COUNTERFOIL_PIN", "COUNTERFOIL_PASSWORD", "COUNTERFOIL_TOKEN", "COUNTERFOIL_RECOVERY_CODE"];
+
 /// Options that every command takes.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Options of every command")]

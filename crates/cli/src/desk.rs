@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::files;
 use crate::publisher::api::Api;
 use crate::publisher::profile::Profile;
 
@@ -36,13 +37,20 @@ impl Desk {
         };
         let missing = |what: &str, give: &str| Failure::usage(format!("{what} is missing")).hint(format!("Give {give}."));
         let given = match token_file {
-            Some(path) => Some(std::fs::read_to_string(path).map_err(|error| Failure::file("read", path, &error))?.trim().to_owned()),
+            Some(path) => Some(files::read_token(path)?),
             None => context.environment_token(),
         };
-        let token = given.or_else(|| known.as_ref().map(|known| known.token.clone()));
-        let token = token.ok_or_else(|| missing(&format!("{} token", self.whose), "`--token-file FILE` or COUNTERFOIL_TOKEN"))?;
+        let no_token = || missing(&format!("{} token", self.whose), "`--token-file FILE` or COUNTERFOIL_TOKEN");
+        if given.is_none() && known.is_none() {
+            return Err(no_token());
+        }
         let server = context.server.clone().or_else(|| known.as_ref().map(|known| known.server.clone()));
         let server = server.ok_or_else(|| missing("the address of the authority", "`--server URL`"))?;
+        let token = match (given, &known) {
+            (Some(token), _) => token,
+            (None, Some(known)) => known.token_for(&server)?,
+            (None, None) => return Err(no_token()),
+        };
         let ca = context.absolute_ca()?.or_else(|| known.as_ref().and_then(|known| known.ca.clone()));
         let api = Api::new(&server, &token, ca.as_deref())?;
         if token_file.is_some() {

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use counterfoil_terminal::clock::{Clock as _, SystemClock};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
 use crate::context::Context;
@@ -66,7 +67,15 @@ struct Listed {
 
 #[derive(Deserialize)]
 struct Kind {
+    #[serde(deserialize_with = "name")]
     what: String,
+}
+
+/// It becomes the name of a file, which lies nowhere else than where it was said to: letters from a to z, and underscores.
+fn name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let name = String::deserialize(from)?;
+    let good = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    if good { Ok(name) } else { Err(D::Error::custom(format!("{name:?} is the name of no kind"))) }
 }
 
 /// A file of an export.
@@ -154,5 +163,21 @@ fn copy(from: &mut dyn Read, file: &mut File, each: &mut dyn FnMut(&[u8]), canno
         file.write_all(&block[..read]).map_err(|error| cannot(&error))?;
         each(&block[..read]);
         length += read as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_has_exported_becomes_no_file_elsewhere() {
+        let listed = |what: &str| serde_json::from_value::<Listed>(json!({ "kinds": [{ "what": what }], "left_out": [] }));
+        for what in ["orders", "balance_entries"] {
+            assert_eq!(listed(what).expect("a kind").kinds[0].what, what);
+        }
+        for what in ["", "/tmp/x/abs", "../../../evil", "a/b", "a.b", "..", "Orders", "orders\0", "größe"] {
+            assert!(listed(what).is_err_and(|error| error.to_string().contains("name of no kind")), "{what}");
+        }
     }
 }

@@ -1,51 +1,65 @@
 //! Files of the command line tools: private ones, and ones that are there whole or not at all.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::Write as _;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+
+use counterfoil_terminal::io::{RealIo, write_private};
+use zeroize::Zeroizing;
 
 use crate::failure::Failure;
 
-/// Puts `bytes` at `path` whole or not at all, readable by everybody.
+/// Puts `bytes` at `path` whole or not at all, readable by everybody whom `mode` lets. Whoever writes the same file meanwhile does so under
+/// another name; what one that is killed leaves is `.<name>.<random>.partial`.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Failure> {
-    let cannot = |error| Failure::file("write", path, &error);
-    let temporary = beside(path);
-    // One left behind by a run that was killed.
-    let _ = fs::remove_file(&temporary);
-    let result = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(&temporary)
-        .and_then(|mut file| {
-            file.write_all(bytes)?;
-            file.sync_all()
-        })
-        .and_then(|()| fs::rename(&temporary, path))
-        .and_then(|()| sync_directory(path));
-    result.map_err(|error| {
-        let _ = fs::remove_file(&temporary);
-        cannot(error)
-    })
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let mut builder = tempfile::Builder::new();
+    let prefix = format!(".{name}.");
+    let builder = builder.prefix(&prefix).suffix(".partial").permissions(fs::Permissions::from_mode(mode));
+    let put = || {
+        let mut file = builder.tempfile_in(parent(path))?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        sync_directory(path)
+    };
+    put().map_err(|error: std::io::Error| Failure::file("write", path, &error))
 }
 
-/// Makes a private file that must not exist yet (0600, O_EXCL).
+/// Makes a private file (0600) that must not exist yet. It has its name only when all of it is durable: half a key is no key.
 ///
 /// # Errors
 /// `exists` where there is one.
 pub fn create_private(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let cannot = |error: std::io::Error| match error.kind() {
+    create_directory(parent(path))?;
+    write_private(&RealIo, path, bytes).map_err(|error| match error.source.kind() {
         std::io::ErrorKind::AlreadyExists => Failure::refused("exists", format!("{} exists already", path.display())),
-        _ => Failure::file("write", path, &error),
-    };
-    create_directory(path.parent().unwrap_or(Path::new(".")))?;
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(cannot)?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| sync_directory(path));
-    written.map_err(|error| {
-        let _ = fs::remove_file(path);
-        cannot(error)
+        _ => Failure::file("write", path, &error.source),
     })
+}
+
+/// A token from a file that somebody names. From a pipe as well, which has no mode to go by.
+///
+/// # Errors
+/// `loose_mode` where others than its owner may read or write it.
+pub fn read_token(path: &Path) -> Result<String, Failure> {
+    let cannot = |error| Failure::file("read", path, &error);
+    let metadata = fs::metadata(path).map_err(cannot)?;
+    if metadata.is_file() {
+        private(path, &metadata)?;
+    }
+    let text = Zeroizing::new(fs::read_to_string(path).map_err(cannot)?);
+    Ok(text.trim().to_owned())
+}
+
+fn private(path: &Path, metadata: &fs::Metadata) -> Result<(), Failure> {
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    let fact = format!("{} can be read by others: its mode is {mode:o}", path.display());
+    Err(Failure::operation("loose_mode", fact).hint(format!("Run `chmod 600 {}`.", path.display())))
 }
 
 /// Reads a private file of `limit` bytes at most; nothing where there is none.
@@ -58,14 +72,16 @@ pub fn read_private(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, Failure>
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Failure::file("read", path, &error)),
     };
-    if metadata.permissions().mode() & 0o077 != 0 {
-        let fact = format!("{} can be read by others: its mode is {:o}", path.display(), metadata.permissions().mode() & 0o777);
-        return Err(Failure::operation("loose_mode", fact).hint(format!("Run `chmod 600 {}`.", path.display())));
-    }
+    private(path, &metadata)?;
     if metadata.len() > limit {
         return Err(Failure::operation("io", format!("{} is larger than any file of its kind", path.display())));
     }
     fs::read(path).map(Some).map_err(|error| Failure::file("read", path, &error))
+}
+
+/// Makes a directory that only its owner can look into; one that is there stays as it is.
+pub fn create_private_directory(path: &Path) -> Result<(), Failure> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| Failure::file("make", path, &error))
 }
 
 /// Makes a directory and those above it.
@@ -86,8 +102,11 @@ pub fn beside(path: &Path) -> PathBuf {
 
 /// Makes the name of a new or renamed file durable.
 pub fn sync_directory(path: &Path) -> std::io::Result<()> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(parent)?.sync_all()
+    File::open(parent(path))?.sync_all()
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]
@@ -105,6 +124,40 @@ mod tests {
         assert!(read_private(&path, 3).is_err());
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("chmod");
         assert_eq!(read_private(&path, 100).expect_err("loose").code, "loose_mode");
+    }
+
+    #[test]
+    fn a_private_file_has_its_name_only_when_it_is_whole() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("key");
+        let bytes = vec![7; 64 << 20];
+        std::thread::scope(|scope| {
+            let first = scope.spawn(|| {
+                loop {
+                    if let Ok(found) = fs::metadata(&path) {
+                        return found.len();
+                    }
+                }
+            });
+            create_private(&path, &bytes).expect("made");
+            assert_eq!(first.join().expect("seen"), bytes.len() as u64);
+        });
+        assert_eq!(fs::read_dir(directory.path()).expect("listed").count(), 1);
+    }
+
+    #[test]
+    fn a_token_comes_from_a_file_that_nobody_else_reads() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("token");
+        fs::write(&path, "cft_x\n").expect("written");
+        for (mode, good) in [(0o600, true), (0o400, true), (0o640, false), (0o644, false), (0o602, false)] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("chmod");
+            match read_token(&path) {
+                Ok(token) => assert!(good && token == "cft_x", "{mode:o}"),
+                Err(failure) => assert!(!good && failure.code == "loose_mode", "{mode:o}: {}", failure.message),
+            }
+        }
+        assert_eq!(read_token(Path::new("/dev/null")).expect("no file, and nothing in it"), "");
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! `list`, `verify` and `remove`: what is in the library, whether it is whole, and how it goes.
 
-use std::io::IsTerminal as _;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -255,8 +254,12 @@ impl Remove {
     pub fn run(self, context: &Context) -> Result<(), Failure> {
         let terminal = context.terminal()?;
         let library = self.which.open(&terminal)?;
-        if !self.yes && !self.agreed(context, &library)? {
-            return Err(Failure::refused("not_confirmed", format!("{} was not removed", self.title)).hint("To remove it, add `--yes`."));
+        if !self.yes {
+            let after = after(&library, &self.title)?;
+            if !context.output.agreed(&format!("Remove {} from the library? {after}", self.title))? {
+                return Err(Failure::refused("not_confirmed", format!("{} was not removed", self.title))
+                    .hint(format!("To remove it, add `--yes`. {after}")));
+            }
         }
         let control = match self.no_control {
             true => Control::LeftOut,
@@ -269,16 +272,10 @@ impl Remove {
         let value = json!({ "title": self.title, "freed": freed, "control": install::name(&control) });
         context.output.result(&value, || format!("removed {}: {} freed\n", self.title, units::bytes(freed)))
     }
+}
 
-    fn agreed(&self, context: &Context, library: &Library) -> Result<bool, Failure> {
-        if context.output.json || !std::io::stdin().is_terminal() {
-            return Ok(false);
-        }
-        let installed = library.list()?.iter().any(|listed| listed.title == self.title && listed.origin.license().is_some());
-        let after = if installed { "It can be installed again." } else { "Its medium cannot be copied again." };
-        eprint!("Remove {} from the library? {after} [y/N] ", self.title);
-        let mut answer = String::new();
-        std::io::stdin().read_line(&mut answer).map_err(|error| Failure::operation("io", format!("cannot read the answer: {error}")))?;
-        Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
-    }
+/// What is left to be had of a title once it is removed.
+fn after(library: &Library, title: &TitleId) -> Result<&'static str, Failure> {
+    let installed = library.list()?.iter().any(|listed| listed.title == *title && listed.origin.license().is_some());
+    Ok(if installed { "It can be installed again." } else { "Its medium cannot be copied again." })
 }

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use counterfoil_terminal::{AskPin, Pin, PinWanted, TokenError};
 use zeroize::Zeroizing;
 
+use crate::output::shown;
+
 /// Longest file that is read, in bytes: a PIN is short.
 const LONGEST: u64 = 1024;
 
@@ -52,10 +54,10 @@ pub fn first_line(path: &Path) -> Result<Zeroizing<String>, String> {
 fn typed(wanted: &PinWanted<'_>) -> Option<Pin> {
     let ask = |prompt: String| rpassword::prompt_password(prompt).ok().map(Zeroizing::new);
     if !wanted.new {
-        return ask(format!("PIN of {}: ", wanted.what)).map(|pin| Pin::new((*pin).clone()));
+        return ask(format!("PIN of {}: ", shown(wanted.what))).map(|pin| Pin::new((*pin).clone()));
     }
     for _ in 0..3 {
-        let (first, second) = (ask(format!("New PIN of {}: ", wanted.what))?, ask("The same again: ".to_owned())?);
+        let (first, second) = (ask(format!("New PIN of {}: ", shown(wanted.what)))?, ask("The same again: ".to_owned())?);
         if first == second {
             return Some(Pin::new((*first).clone()));
         }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use counterfoil_core::TitleId;
-use counterfoil_terminal::Title;
+use counterfoil_terminal::{Running, Title};
 use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -72,19 +72,19 @@ impl Play {
         let library = self.which.open(&terminal)?;
         let title = Arc::new(crate::run::open(context, &terminal, &library, &self.title, &context.card_choice(self.no_card))?);
         if let Some(at) = &self.mount {
-            return mount(context, title, at);
+            return mount(context, Running::begin(&terminal, &library, &title), title, at);
         }
         if self.run {
             return run::run(&terminal, &library, title, self.path.as_deref(), &self.arguments);
         }
         if let Some(address) = self.serve {
-            return serve::serve(context, title, address, !self.no_secret);
+            return serve::serve(context, Running::begin(&terminal, &library, &title), title, address, !self.no_secret);
         }
-        self.show(context, &title)
+        self.show(context, Running::begin(&terminal, &library, &title).as_ref(), &title)
     }
 
     /// A file to standard output, or a directory's names.
-    fn show(&self, context: &Context, title: &Title) -> Result<(), Failure> {
+    fn show(&self, context: &Context, running: Option<&Running>, title: &Title) -> Result<(), Failure> {
         let path = match (&self.path, title.entry_point()) {
             (Some(path), _) => path.trim_end_matches('/'),
             (None, Some(entry)) if !title.file(entry)?.executable() => entry,
@@ -105,7 +105,7 @@ impl Play {
                     return Err(Failure::usage(format!("{path} is not text, and standard output is a terminal"))
                         .hint("Send it into a file or a player, or use `--serve`."));
                 }
-                let mut output = Watched { inner: io::stdout().lock(), failed: None };
+                let mut output = Watched { inner: io::stdout().lock(), running, failed: None };
                 let copied = title.copy_range(&file, range, &mut output);
                 let flushed = output.flush();
                 match output.failed.or(flushed.err()) {
@@ -147,7 +147,7 @@ fn looks_binary(title: &Title, file: &counterfoil_terminal::FileInfo) -> Result<
 const LOOK: std::time::Duration = std::time::Duration::from_millis(200);
 
 /// Shows the view until somebody interrupts, or unmounts it with other tools.
-fn mount(context: &Context, title: Arc<Title>, at: &std::path::Path) -> Result<(), Failure> {
+fn mount(context: &Context, running: Option<Running>, title: Arc<Title>, at: &std::path::Path) -> Result<(), Failure> {
     let mut signals = signals()?;
     let mounted = counterfoil_terminal::mount(title, at)?;
     context.output.result(&json!({ "mounted": at }), || format!("mounted at {}; interrupt (Ctrl-C) to end\n", at.display()))?;
@@ -155,6 +155,7 @@ fn mount(context: &Context, title: Arc<Title>, at: &std::path::Path) -> Result<(
         if mounted.ended() {
             return Ok(mounted.wait()?);
         }
+        running.iter().for_each(Running::look);
         std::thread::park_timeout(LOOK);
     }
     Ok(mounted.unmount()?)
@@ -165,14 +166,16 @@ fn signals() -> Result<Signals, Failure> {
     Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|error| Failure::operation("io", format!("cannot wait for signals: {error}")))
 }
 
-/// Remembers why writing failed, which the reader of the library cannot know.
-struct Watched<W> {
+/// Remembers why writing failed, which the reader of the library cannot know; and looks how long the title is in use.
+struct Watched<'a, W> {
     inner: W,
+    running: Option<&'a Running>,
     failed: Option<io::Error>,
 }
 
-impl<W: Write> Write for Watched<W> {
+impl<W: Write> Write for Watched<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.running.into_iter().for_each(Running::look);
         self.inner.write(bytes).map_err(|error| {
             let kind = error.kind();
             self.failed = Some(error);

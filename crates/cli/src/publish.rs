@@ -251,6 +251,10 @@ impl Publish {
         // Where an upload failed, publishing failed because of it; the upload knows why.
         let uploaded = uploads?;
         let published = published.map_err(|error| unpublished(&self.directory, error))?;
+        if published.manifest.files() == 0 {
+            let empty = Failure::usage(format!("{} holds no files", self.directory.display()));
+            return Err(empty.hint("Name the directory that holds the content."));
+        }
         progress.finish();
         Ok((published, uploaded))
     }

@@ -104,6 +104,10 @@ impl Register {
                          is lost.\nThe user ID also adds further devices. The recovery code is shown this once.\n"
                     )
                 }
+                None if done.card_id.is_none() => {
+                    text + "Your keys are on this device, as there is no card: a card that is made later (`counterfoil card new`) is another user, unless it is \
+                            registered with `--user`.\nWrite the user ID down and keep it to yourself: it adds further devices.\n"
+                }
                 None => text + "Write the user ID down and keep it to yourself: it adds further devices, and is needed if the card is lost.\n",
             }
         })

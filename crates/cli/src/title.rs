@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use counterfoil_core::{Channel, Money, Policy, ReleaseVersion, TitleId};
+use counterfoil_terminal::store::escaped;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -162,7 +163,7 @@ impl Edit {
         });
         // Pictures first: nobody shall see the title without them.
         for (position, Given { kind, bytes, alt }) in (1..).zip(&pictures) {
-            api.put_bytes(&format!("{}?alt={}", picture_of(&self.title, position), encoded(alt)), kind, bytes)?;
+            api.put_bytes(&format!("{}?alt={}", picture_of(&self.title, position), escaped(alt)), kind, bytes)?;
         }
         if !pictures.is_empty() {
             for position in pictures.len() + 1..=held {
@@ -254,12 +255,6 @@ fn policy(path: &Path) -> Result<Policy, Failure> {
     checked.map_err(|what| Failure::usage(format!("{}: {what}", path.display())).hint("`counterfoil title edit --help` names the terms."))
 }
 
-/// As a value in an address (RFC 3986 §2.1).
-fn encoded(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
-}
-
 fn words(listing: &Listing) -> String {
     let price = if listing.prices.is_empty() { "none".to_owned() } else { prices(&listing.prices) };
     let mut text = format!(
@@ -303,10 +298,5 @@ mod tests {
         for (name, wrong) in [("b.toml", "device = 2"), ("b.json", "{"), ("c.toml", "devices = 0")] {
             assert_eq!(policy(&write(name, wrong)).expect_err(wrong).code, "usage");
         }
-    }
-
-    #[test]
-    fn what_a_picture_shows_stays_one_value_of_the_address() {
-        assert_eq!(encoded("A & B?"), "A%20%26%20B%3F");
     }
 }

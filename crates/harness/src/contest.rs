@@ -85,9 +85,7 @@ fn split(cluster: &mut Cluster) -> Result<Database, Failure> {
     let fork = cluster.database.fork()?;
     if let (Database::Postgres(url), [_, others @ ..]) = (&fork, &mut cluster.servers[..]) {
         for server in others {
-            let file = server.data.join("fork.url");
-            std::fs::write(&file, url).map_err(|error| Failure::Io("writing the fork's address", error))?;
-            server.set("database__url_file", &file.display().to_string());
+            server.set_database(url)?;
         }
     }
     cluster.servers[0].start()?;
@@ -248,7 +246,7 @@ fn beside(first: &Terminal, authority: &Authority, dice: &mut Dice) -> Result<Te
 
 fn license(terminal: &Terminal, name: &str) -> Operation {
     let (user_id, device_id) = (terminal.user_id(), terminal.device_id());
-    Operation::License(wire::AskLicense { user_id, device_id, title: title(name), release: None, channel: None, again: false })
+    Operation::License(wire::AskLicense { user_id, device_id, title: title(name), release: None, channel: None, again: false, feed: 0 })
 }
 
 fn title(name: &str) -> TitleId {

@@ -110,13 +110,15 @@ impl Database {
     }
 
     /// Puts every license that has moved onto another device of its user: the transfer is forgotten, and two may think that they have it. False
-    /// where there is no transfer to forget.
+    /// where there is no transfer to forget. What an exchange has moved to a device that has not registered yet stays: its registration would
+    /// put it right again.
     ///
     /// # Errors
     /// What the database said.
     pub fn forget_transfers(&self) -> Result<bool, Failure> {
         let moved = "moves > 0 AND state <> 'ended' AND EXISTS (SELECT 1 FROM user_device d WHERE d.user_id = license.user_id
                AND d.device_id <> license.device_id)
+             AND EXISTS (SELECT 1 FROM user_device d WHERE d.user_id = license.user_id AND d.device_id = license.device_id)
              AND NOT EXISTS (SELECT 1 FROM license o WHERE o.user_id = license.user_id AND o.entitlement_id = license.entitlement_id
                AND o.license_id <> license.license_id)";
         if self.number(&format!("SELECT count(*) FROM license WHERE {moved}"))? == 0 {

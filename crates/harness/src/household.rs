@@ -17,7 +17,7 @@ use counterfoil_core::{
 use counterfoil_format::envelope::Envelope;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, sync::Arc, time::Instant};
 
 mod check;
 mod install;
@@ -109,8 +109,8 @@ pub(crate) struct Household {
     /// What it copies from, and the one copy that there is.
     medium: Option<Arc<Medium>>,
     copy: Option<repair::LiveCopy>,
-    /// Whether a copy was taken back, or goes on with another card, and its medium may not have heard of it.
-    freeing: bool,
+    /// When a copy was taken back, or went on with another card, where its medium may not have heard of it.
+    freed_at: Option<Instant>,
     pub(crate) tally: Tally,
 }
 
@@ -186,7 +186,7 @@ impl Household {
             told: Vec::new(),
             medium,
             copy: None,
-            freeing: false,
+            freed_at: None,
             tally: Tally::default(),
         };
         household.register(link, 0, Ok(()))?;

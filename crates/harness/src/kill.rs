@@ -15,9 +15,9 @@ use std::{path::Path, sync::atomic::Ordering::SeqCst, time::Duration};
 /// A bug put in on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Plant {
-    /// Half way, the database forgets one claim: a second grant for the medium becomes possible.
+    /// From half way on, the database forgets one claim: a second grant for the medium becomes possible.
     ForgetClaim,
-    /// Half way, the database forgets all transfers: licenses are at another device than everybody was told.
+    /// From half way on, the database forgets all transfers: licenses are at another device than everybody was told.
     ForgetTransfers,
     /// Half way, the database is put back to what it was some kills before: acknowledged effects are gone.
     StaleDatabase,
@@ -84,12 +84,13 @@ pub(crate) fn drained(cluster: &Cluster) -> Result<(), Failure> {
 }
 
 fn kill_again_and_again(common: &Common, kills: u32, plant: Option<Plant>, cluster: &mut Cluster, world: &World) -> Result<(), Failure> {
-    let (mut dice, mut forgotten) = (Dice::new(common.seed, 0), false);
+    let mut dice = Dice::new(common.seed, 0);
     let data = cluster.servers[0].data.clone();
     let snapshot = data.with_file_name("snapshot");
-    let (mut kill, mut last) = (0, kills);
-    while kill < last {
-        kill += 1;
+    // What is forgotten is forgotten again until somebody notices: nothing may have been confirmed by then, or what had moved is given back.
+    let forgets = matches!(plant, Some(Plant::ForgetClaim | Plant::ForgetTransfers));
+    let (last, mut forget_at) = if forgets { (20 * kills, kills / 2) } else { (kills, 0) };
+    for kill in 1..=last {
         let target = world.acknowledged.load(SeqCst) + 1 + dice.below(40);
         while world.acknowledged.load(SeqCst) < target && !world.stop.load(SeqCst) {
             std::thread::sleep(Duration::from_micros(200));
@@ -100,12 +101,8 @@ fn kill_again_and_again(common: &Common, kills: u32, plant: Option<Plant>, clust
         let which = dice.below(cluster.servers.len() as u64) as usize;
         cluster.servers[which].kill();
         match plant {
-            Some(Plant::ForgetClaim) if kill == kills / 2 => forget_a_claim(&cluster.database, world)?,
-            Some(Plant::ForgetTransfers) if kill >= kills / 2 && !forgotten => {
-                forgotten = cluster.database.forget_transfers()?;
-                // On until something has moved that can be forgotten, and as long again for it to be noticed.
-                last = if forgotten { kill + kills / 2 } else { (last + 1).min(20 * kills) };
-            }
+            Some(Plant::ForgetClaim) if kill >= forget_at && forget_a_claim(&cluster.database, world)? => forget_at = kill + kills / 2,
+            Some(Plant::ForgetTransfers) if kill >= forget_at && cluster.database.forget_transfers()? => forget_at = kill + kills / 2,
             Some(Plant::StaleDatabase) if kill == kills / 3 => copy(&data, &snapshot)?,
             Some(Plant::StaleDatabase) if kill == kills / 2 => copy(&snapshot, &data)?,
             _ => {}
@@ -117,14 +114,12 @@ fn kill_again_and_again(common: &Common, kills: u32, plant: Option<Plant>, clust
     Ok(())
 }
 
-pub(crate) fn forget_a_claim(database: &Database, world: &World) -> Result<(), Failure> {
+/// Of a medium whose copy was confirmed; false where there is none yet.
+pub(crate) fn forget_a_claim(database: &Database, world: &World) -> Result<bool, Failure> {
     let granted = world.granted.lock().expect("no holder panics");
-    let medium = granted
-        .iter()
-        .find(|(_, entry)| entry.confirmed)
-        .map(|(medium, _)| *medium)
-        .ok_or_else(|| Failure::Broken("nothing confirmed yet".into()))?;
-    database.forget(world.media[medium].claims.medium_id.as_str())
+    let Some((medium, _)) = granted.iter().find(|(_, holding)| holding.confirmed) else { return Ok(false) };
+    database.forget(world.media[*medium].claims.medium_id.as_str())?;
+    Ok(true)
 }
 
 /// The database's files only: keys and configuration stay.

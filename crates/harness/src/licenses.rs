@@ -157,7 +157,7 @@ impl Stream {
 impl Buyer {
     fn license(&self, title: &TitleId) -> Operation {
         let (user_id, device_id) = (self.terminal.user_id(), self.terminal.device_id());
-        Operation::License(AskLicense { user_id, device_id, title: title.clone(), release: None, channel: None, again: false })
+        Operation::License(AskLicense { user_id, device_id, title: title.clone(), release: None, channel: None, again: false, feed: 0 })
     }
 
     fn redeem(&self) -> Operation {

@@ -128,9 +128,7 @@ fn damage(plant: Option<Plant>, cluster: &mut Cluster, media: &[Medium]) -> Resu
             cluster.servers[0].kill();
             let fork = cluster.database.fork()?;
             if let (Database::Postgres(url), Some(last)) = (&fork, cluster.servers.last_mut()) {
-                let file = last.data.join("fork.url");
-                std::fs::write(&file, url).map_err(|error| Failure::Io("writing the fork's address", error))?;
-                last.set("database__url_file", &file.display().to_string());
+                last.set_database(url)?;
             }
             Some(fork)
         }

@@ -2,10 +2,14 @@
 
 use crate::{Common, authority::Failure};
 use std::{
-    fs::File,
+    collections::BTreeSet,
+    fs::{File, OpenOptions},
+    io::Write as _,
     net::TcpListener,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::Mutex,
     time::Duration,
 };
 
@@ -65,6 +69,19 @@ impl Server {
     /// Sets a configuration key for the next start: `section__key`.
     pub fn set(&mut self, key: &str, value: &str) {
         self.settings.push((format!("COUNTERFOILD__{}", key.to_uppercase()), value.to_owned()));
+    }
+
+    /// Gives it another database from the next start on: in a file of its own, as a server wants an address that has a password in it.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn set_database(&mut self, url: &str) -> Result<(), Failure> {
+        let file = self.data.join("fork.url");
+        let written = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&file);
+        let written = written.and_then(|mut opened| opened.write_all(url.as_bytes()));
+        written.map_err(|error| Failure::Io("writing the fork's address", error))?;
+        self.set("database__url_file", &file.display().to_string());
+        Ok(())
     }
 
     /// Starts it, and returns once it answers that it is ready.
@@ -165,7 +182,14 @@ pub(crate) fn started(command: &mut Command, url: &str, log: &Path) -> Result<Ch
     Err(Failure::Broken("counterfoild was not ready after 30 s".into()))
 }
 
+/// A port that nobody listens at, and that was not given out before: two servers at one would be one, and the second never missed.
 pub(crate) fn free_port() -> Result<u16, Failure> {
-    let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| Failure::Io("looking for a free port", error))?;
-    Ok(listener.local_addr().map_err(|error| Failure::Io("looking for a free port", error))?.port())
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    loop {
+        let bound = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let port = bound.map_err(|error| Failure::Io("looking for a free port", error))?.port();
+        if GIVEN.lock().expect("no holder panics").insert(port) {
+            return Ok(port);
+        }
+    }
 }

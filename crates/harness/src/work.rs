@@ -12,7 +12,7 @@ use crate::{
 };
 use counterfoil_core::{GrantId, UserId};
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     fmt::Debug,
     sync::{
         Arc, Condvar, Mutex,
@@ -68,7 +68,7 @@ pub(crate) struct World {
     pub(crate) store: Store,
     pub(crate) media: Vec<Medium>,
     /// Per medium, what was told of it last.
-    pub(crate) granted: Mutex<HashMap<usize, Holding>>,
+    pub(crate) granted: Mutex<BTreeMap<usize, Holding>>,
     pub(crate) acknowledged: AtomicU64,
     pub(crate) lost: AtomicU64,
     /// Asked to come again later.

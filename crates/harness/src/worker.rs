@@ -95,9 +95,9 @@ impl<'a> Worker<'a> {
     }
 
     fn claim(&mut self) -> Result<(), Failure> {
-        // Close together, so that many want the same; now and then one that is long gone.
-        let reached = self.world.granted.lock().expect("no holder panics").len() as u64;
-        let window = if self.dice.chance(10) { self.dice.below(reached + 1) } else { reached.saturating_sub(4) + self.dice.below(12) };
+        // Close together, so that many want the same, about the first that nobody has asked for; now and then one that is long gone.
+        let fresh = self.world.granted.lock().expect("no holder panics").last_key_value().map_or(0, |(last, _)| *last as u64 + 1);
+        let window = if self.dice.chance(10) { self.dice.below(fresh + 1) } else { fresh.saturating_sub(6) + self.dice.below(8) };
         let medium = (window as usize).min(self.world.media.len() - 1);
         let person = self.dice.below(self.people.len() as u64) as usize;
         let envelope = self.people[person].claim(&self.processes[0], &self.world.media[medium], &mut self.dice);

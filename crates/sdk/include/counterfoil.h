@@ -9,8 +9,8 @@
  *                       is given in is UTF-8, ends at a NUL, and is not kept. Freeing NULL does nothing; asking NULL answers NULL or 0.
  * Threads               Any number of threads may use the library and the same handle at once. While a handle is freed, nobody may use it.
  *                       The environment is read (see counterfoil_check), so no thread may change it meanwhile, as everywhere in C.
- * What it does not do   It asks nobody over a network, starts no thread, writes no file, and keeps nothing between two calls. No C++ exception
- *                       or Rust panic leaves it. Where there is no memory left, the process ends.
+ * What it does not do   It asks nobody over a network, starts no thread, and keeps nothing between two calls. It writes no file, but
+ *                       for one: beside the license of a title that is opened, how long it was (docs/licenses.md, Time). No C++ exception or Rust panic leaves it. Where there is no memory left, the process ends.
  */
 #ifndef COUNTERFOIL_H
 #define COUNTERFOIL_H
@@ -88,7 +88,7 @@ void counterfoil_license_free(counterfoil_license *license);
  * read through the view that `counterfoil run` starts the program in. */
 int32_t counterfoil_open(const char *title, const char *keys, const char *library, const char *home, counterfoil_license **license,
                          counterfoil_opened **opened, counterfoil_error **error);
-/* Files that were opened stay open. */
+/* Files that were opened stay open, and the title is in use until the last of them is closed. */
 void counterfoil_close(counterfoil_opened *opened);
 
 /* A file by its path in the title, with `/` between names; links are followed. `file` must not be NULL. Failed with `no_such_file`, `wrong_kind`. */

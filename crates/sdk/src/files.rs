@@ -3,17 +3,23 @@
 use std::ffi::{CStr, CString};
 use std::sync::Arc;
 
-use counterfoil_terminal::{CardChoice, EntryType, FileInfo, Title, open_title};
+use counterfoil_terminal::{CardChoice, EntryType, FileInfo, Running, Title, open_title};
 
 use crate::check::{Asked, License};
 use crate::{Failure, c_string};
 
 /// A title whose keys are open.
-pub struct Opened(Arc<Title>);
+pub struct Opened(Arc<Used>);
+
+/// The title, and that it is in use: noted beside its license while it is read from, and when the last handle of it is closed.
+struct Used {
+    title: Title,
+    running: Option<Running>,
+}
 
 /// A file of an opened title; it keeps the title open.
 pub struct File {
-    title: Arc<Title>,
+    used: Arc<Used>,
     info: FileInfo,
 }
 
@@ -35,7 +41,8 @@ impl Opened {
         let (terminal, library) = asked.place()?;
         let title = open_title(&terminal, &library, asked.title, &CardChoice::Default)?;
         let license = asked.judged(title.permitted())?;
-        Ok((Self(Arc::new(title)), license))
+        let running = Running::begin(&terminal, &library, &title);
+        Ok((Self(Arc::new(Used { title, running })), license))
     }
 
     /// A file, links followed.
@@ -43,7 +50,7 @@ impl Opened {
     /// # Errors
     /// `no_such_file`, `wrong_kind`.
     pub fn file(&self, path: &str) -> Result<File, Failure> {
-        Ok(File { title: Arc::clone(&self.0), info: self.0.file(path)? })
+        Ok(File { used: Arc::clone(&self.0), info: self.0.title.file(path)? })
     }
 
     /// What is in a directory; `""` is the root.
@@ -51,7 +58,7 @@ impl Opened {
     /// # Errors
     /// As [`file`](Self::file).
     pub fn list(&self, path: &str) -> Result<Entries, Failure> {
-        let entries = self.0.list(path)?;
+        let entries = self.0.title.list(path)?;
         Ok(Entries(entries.into_iter().map(|entry| Entry { name: c_string(&entry.name), kind: entry.kind, size: entry.size }).collect()))
     }
 }
@@ -67,7 +74,8 @@ impl File {
     /// # Errors
     /// `damaged`.
     pub fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, Failure> {
-        Ok(self.title.read(&self.info, offset, buffer)?)
+        self.used.running.iter().for_each(Running::look);
+        Ok(self.used.title.read(&self.info, offset, buffer)?)
     }
 }
 

@@ -26,6 +26,7 @@ pub mod pictures;
 pub mod providers;
 pub mod publishers;
 pub mod range;
+pub mod reference;
 pub mod reissues;
 pub mod releases;
 pub mod rights;

@@ -184,18 +184,19 @@ pub async fn require(State((app, admit)): State<(App, Admit)>, mut request: Requ
     }
 }
 
-/// The caller of a request, by its bearer token (RFC 6750 §2.1).
+/// The bearer token of a request (RFC 6750 §2.1), however its scheme is written and spaced: whoever counts or remembers by tokens goes by this.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// The caller of a request, by its bearer token.
 ///
 /// # Errors
 /// `unauthorized`, or a failure of the database.
 pub async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Caller, Problem> {
     let unauthorized = || Problem::from(ApiCode::Unauthorized);
-    let header = headers.get(AUTHORIZATION).ok_or_else(unauthorized)?.to_str().map_err(|_| unauthorized())?;
-    let (scheme, token) = header.split_once(' ').ok_or_else(unauthorized)?;
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(unauthorized());
-    }
-    let presented = token::Presented::parse(token.trim()).ok_or_else(unauthorized)?;
+    let presented = bearer(headers).and_then(token::Presented::parse).ok_or_else(unauthorized)?;
     let id = presented.id().to_owned();
     let now = app.clock.now();
     let row = app.db.read("token", async move |tx| known(tx, &id).await).await?;

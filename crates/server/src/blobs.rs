@@ -10,20 +10,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use counterfoil_core::UserId;
 use counterfoil_format::content::ObjectName;
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt as _};
-use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 
 use crate::config::{ConfigError, Contents};
 use crate::problem::{ApiCode, Problem};
 use directory::Directory;
 use remote::Remote;
+use turns::{Turn, Turns};
 
 mod connect;
 mod directory;
 mod parts;
 mod remote;
+mod turns;
 
 /// Pieces of an upload that may wait for the store; with pieces of at most a few hundred KiB, this bounds the memory of one upload into a
 /// directory.
@@ -32,8 +35,6 @@ const WAITING: usize = 4;
 const REMEMBERED: usize = 1 << 16;
 /// Where saves lie below the root: apart from what publishers have sent, so that taking one away never takes another's object.
 const SAVES: &str = "saves";
-/// Bodies of uploads in parts that are taken at once in a process; further ones wait. Each holds one part in memory.
-const BODIES: usize = 64;
 /// When to ask a store again that is away, in seconds.
 const ASK_AGAIN: u32 = 5;
 
@@ -46,7 +47,7 @@ pub struct Blobs {
     /// Lengths of objects that were found: they cannot change.
     known: Arc<Mutex<HashMap<(bool, ObjectName), u64>>>,
     /// Turns of those who send parts.
-    bodies: Arc<Semaphore>,
+    turns: Turns,
 }
 
 #[derive(Clone, Debug)]
@@ -157,7 +158,7 @@ impl Blobs {
     }
 
     fn new(place: Place) -> Self {
-        Self { place, saves: false, known: Arc::default(), bodies: Arc::new(Semaphore::new(BODIES)) }
+        Self { place, saves: false, known: Arc::default(), turns: Turns::default() }
     }
 
     /// The part of the store that saves lie in, named as other objects are and taken away when nobody needs them.
@@ -166,12 +167,12 @@ impl Blobs {
             Place::Directory(directory) => Place::Directory(directory.below(SAVES)),
             Place::Remote(remote) => Place::Remote(remote.below(SAVES)),
         };
-        Self { place, saves: true, known: Arc::clone(&self.known), bodies: Arc::clone(&self.bodies) }
+        Self { place, saves: true, known: Arc::clone(&self.known), turns: self.turns.clone() }
     }
 
-    /// Waits for a turn to take a body in parts.
-    pub async fn turn(&self) -> SemaphorePermit<'_> {
-        self.bodies.acquire().await.expect("nobody closes it")
+    /// Waits for a turn to take a body of a user's in parts.
+    pub async fn turn(&self, user: UserId) -> Turn {
+        self.turns.take(user).await
     }
 
     /// Takes an object away that nothing was written to since `since`; true where it is gone then.

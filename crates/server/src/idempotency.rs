@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::body::Body;
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
@@ -22,7 +22,7 @@ use counterfoil_format::secret::Secret;
 use serde::Serialize;
 
 use crate::app::App;
-use crate::auth::Caller;
+use crate::auth::{Caller, bearer};
 use crate::db::Tx;
 use crate::problem::{ApiCode, Problem};
 use crate::store::request::{self, Recorded};
@@ -219,9 +219,7 @@ async fn bind(app: &App, request: &mut Request) -> Result<Option<Keyed>, Problem
     let key = key.ok_or_else(|| Problem::with(ApiCode::InvalidRequest, "Idempotency-Key is 1 to 255 visible characters"))?;
     let missing = || Problem::internal("the layer of idempotency lies outside of authentication");
     let caller = request.extensions().get::<Caller>().ok_or_else(missing)?.clone();
-    // The token alone: the scheme before it may be written one way now and another way when the request is repeated.
-    let header = request.headers().get(AUTHORIZATION).and_then(|header| header.to_str().ok());
-    let bearer = header.and_then(|header| header.split_once(' ')).ok_or_else(missing)?.1.trim();
+    let bearer = bearer(request.headers()).ok_or_else(missing)?;
     let secret = Secret::new(blake3::derive_key("counterfoil 2026-01 recorded answer of the HTTP API", bearer.as_bytes()));
     let method = request.method().as_str().to_owned();
     let route = request.extensions().get::<MatchedPath>().map_or_else(|| request.uri().path().to_owned(), |path| path.as_str().to_owned());

@@ -7,7 +7,7 @@ use counterfoil_core::Timestamp;
 use counterfoil_core::wire::{AuthorityKeys, KEYS_TYP, KeysStatement, SealingKeyDocument};
 use counterfoil_format::hpke::SealingKey;
 use counterfoil_format::jws;
-use counterfoil_format::jwt::{KeyList, ListedKey};
+use counterfoil_format::jwt::{KeyList, ListedKey, MAX_KEYS};
 use counterfoil_format::secret::{Random, Secret, SystemRandom};
 use counterfoil_format::sign::{SigningKey, VerifyingKey};
 use counterfoil_format::wrap::{self, Kek, RowId, WrapError};
@@ -234,10 +234,10 @@ impl Keys {
         }
     }
 
-    /// Signing keys for others to verify by, retired ones included.
+    /// Signing keys for others to verify by, retired ones included: as many as a list may have, the ones retired last.
     pub fn key_list(&self) -> KeyList {
         let listed = |key: &Signing| ListedKey::new(&key.kid, &key.key.verifying_key(), key.retired_at.map(Timestamp::seconds));
-        KeyList { keys: self.ring().signing.iter().map(listed).collect() }
+        KeyList { keys: self.ring().signing.iter().take(MAX_KEYS).map(listed).collect() }
     }
 
     /// Signs what the keys are from an epoch on with the key of that name; nothing where it is not known here.

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::HeaderMap;
-use axum::http::header::AUTHORIZATION;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use counterfoil_core::Code;
@@ -15,6 +14,7 @@ use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota};
 use ipnet::IpNet;
 
+use crate::auth::bearer;
 use crate::problem::Problem;
 
 pub mod crowd;
@@ -68,7 +68,7 @@ impl Limits {
     }
 
     /// Counts one request; where it is one too many, says for how many seconds to wait.
-    fn admit(&self, address: IpAddr, token: Option<&[u8]>) -> Result<(), u32> {
+    fn admit(&self, address: IpAddr, token: Option<&str>) -> Result<(), u32> {
         let Counters { addresses, tokens, clock, seen, .. } = &*self.0;
         if seen.fetch_add(1, Ordering::Relaxed) % SWEEP == SWEEP - 1 {
             addresses.iter().for_each(DefaultKeyedRateLimiter::retain_recent);
@@ -79,7 +79,7 @@ impl Limits {
         }
         if let (Some(tokens), Some(token)) = (tokens, token) {
             let mut key = [0; 16];
-            key.copy_from_slice(&blake3::hash(token).as_bytes()[..16]);
+            key.copy_from_slice(&blake3::hash(token.as_bytes()).as_bytes()[..16]);
             tokens.check_key(&key).map_err(|not| seconds(not.wait_time_from(clock.now())))?;
         }
         Ok(())
@@ -122,8 +122,7 @@ pub async fn layer(State(limits): State<Limits>, request: Request, next: Next) -
     // Where the listener does not say, all callers count as one.
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map_or(Ipv4Addr::UNSPECIFIED.into(), |from| from.0.ip());
     let address = origin(peer, request.headers(), &limits.0.proxies);
-    let token = request.headers().get(AUTHORIZATION).map(|value| value.as_bytes());
-    match limits.admit(address, token) {
+    match limits.admit(address, bearer(request.headers())) {
         Ok(()) => next.run(request).await,
         Err(wait) => {
             metrics::counter!("counterfoil_rate_limited_total").increment(1);
@@ -173,13 +172,25 @@ mod tests {
     }
 
     #[test]
+    fn a_token_is_the_same_however_its_header_is_written() {
+        let token = |header: &str| {
+            let headers: HeaderMap = [(axum::http::header::AUTHORIZATION, header.parse().unwrap())].into_iter().collect();
+            bearer(&headers).map(str::to_owned)
+        };
+        for same in ["Bearer a", "bearer a", "BEARER     a", "Bearer \ta  "] {
+            assert_eq!(token(same).as_deref(), Some("a"), "{same:?}");
+        }
+        assert_eq!((token("Basic a"), token("Bearer")), (None, None));
+    }
+
+    #[test]
     fn a_token_is_counted_across_addresses() {
         let limits = Limits::new(NONE, THREE, vec![]);
         for last in 0..3 {
-            assert_eq!(limits.admit(address(last), Some(b"Bearer a")), Ok(()));
+            assert_eq!(limits.admit(address(last), Some("a")), Ok(()));
         }
-        assert!(limits.admit(address(9), Some(b"Bearer a")).is_err());
-        assert_eq!(limits.admit(address(9), Some(b"Bearer b")), Ok(()));
+        assert!(limits.admit(address(9), Some("a")).is_err());
+        assert_eq!(limits.admit(address(9), Some("b")), Ok(()));
         assert_eq!(limits.admit(address(9), None), Ok(()));
     }
 
@@ -187,7 +198,7 @@ mod tests {
     fn zero_is_no_limit_and_the_neighbours_of_an_ipv6_address_count_as_one() {
         let limits = Limits::new(NONE, NONE, vec![]);
         for _ in 0..10_000 {
-            assert_eq!(limits.admit(address(1), Some(b"Bearer a")), Ok(()));
+            assert_eq!(limits.admit(address(1), Some("a")), Ok(()));
         }
         let limits = Limits::new(THREE, NONE, vec![]);
         for host in 0..3u16 {

@@ -13,8 +13,8 @@ use utoipa_axum::routes;
 
 use crate::api::{
     audit, batches, cards, contents, contents_servers, deltas, entries, export, feeds, gateways, health, home, inbox, listings, media,
-    notices, openapi as description, orders, patches, people, pictures, providers, publishers, reissues, releases, rights, selection, shop,
-    staff, store, store_release, terminal, titles, tokens, uploads, users, verify, webhooks, well_known, whoami,
+    notices, openapi as description, orders, patches, people, pictures, providers, publishers, reference, reissues, releases, rights,
+    selection, shop, staff, store, store_release, terminal, titles, tokens, uploads, users, verify, webhooks, well_known, whoami,
 };
 use crate::app::App;
 use crate::auth::{self, Admit};
@@ -275,7 +275,7 @@ pub fn router(app: App) -> Router {
     let routes = routes
         .layer(Extension(description::Description::of(&described::complete(&openapi))))
         .layer(Extension(home::Counted::default()))
-        .merge(description::reference())
+        .merge(reference::reference())
         .with_state(app.clone());
     layers::around(routes, &app.config.limits)
         .layer(from_fn_with_state(app, problem::render::<App>))

@@ -202,7 +202,7 @@ pub(crate) fn tls(cert: &Path, key: &Path) -> Result<ServerConfig, StartError> {
 }
 
 impl Running {
-    /// Whether it serves HTTPS.
+    /// Where terminals reach it.
     pub fn url(&self) -> String {
         let scheme = if self.app.config.has_tls() { "https" } else { "http" };
         format!("{scheme}://{}", self.address)

@@ -222,25 +222,36 @@ pub struct CardGrant {
 /// Makes a card. Its key never leaves the file.
 ///
 /// # Errors
-/// `exists` where the file is there already; what the system said.
+/// `exists` where the file is there already; code `busy`; what the system said.
 pub fn card_new(terminal: &Terminal, out: Option<&Path>) -> Result<CardInfo> {
-    let path = match (out, terminal.default_card()) {
-        (Some(out), _) => out.to_owned(),
-        (None, default) => default,
-    };
-    create_dirs(&**terminal.io(), parent(&path), 0o700)?;
-    let card = terminal.with_random(|random| FileHolder::create(terminal.io().clone(), &path, HolderKind::Card, random))?;
-    Ok(card.info())
+    let _home = terminal.home().lock()?;
+    Ok(make_card(terminal, &out.map_or_else(|| terminal.default_card(), Path::to_owned))?.info())
+}
+
+/// The same for who has the home's lock already.
+pub(crate) fn make_card(terminal: &Terminal, path: &Path) -> Result<FileHolder> {
+    create_dirs(&**terminal.io(), parent(path), 0o700)?;
+    terminal.with_random(|random| FileHolder::create(terminal.io().clone(), path, HolderKind::Card, random))
 }
 
 /// Makes a card whose keys are made in a token or TPM and never leave it; the file says where they are.
 ///
 /// # Errors
-/// `exists` where the file is there already; [`TokenError`]; what the system said.
+/// `exists` where the file is there already; code `busy`; [`TokenError`]; what the system said.
 pub fn card_new_elsewhere(terminal: &Terminal, out: Option<&Path>, keys: &NewKeys) -> Result<CardInfo> {
+    let _home = terminal.home().lock()?;
     let path = out.map_or_else(|| terminal.default_card(), Path::to_owned);
     create_dirs(&**terminal.io(), parent(&path), 0o700)?;
-    Ok(FileHolder::create_elsewhere(terminal.io().clone(), &path, keys, terminal.pins())?.info())
+    Ok(FileHolder::create_elsewhere(terminal.io().clone(), &path, keys, &terminal.means())?.info())
+}
+
+/// Takes a token's driver as one that the person trusts: cards may name it from now on.
+///
+/// # Errors
+/// [`TokenError::Module`]: it is not there, or none.
+pub fn trust_module(terminal: &Terminal, module: &Path) -> Result<()> {
+    pkcs11::introduce(terminal.home(), module).map_err(HolderError::from)?;
+    Ok(())
 }
 
 /// What a card holds.

@@ -1,11 +1,17 @@
 //! The time of day as an argument, and the latest time that is known to have passed.
 
 use counterfoil_core::Timestamp;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 /// Tells the time.
 pub trait Clock: Send + Sync {
     /// Now, as this device believes.
     fn now(&self) -> Timestamp;
+
+    /// Since some moment of this program's life, which setting the clock does not change.
+    fn passed(&self) -> Duration;
 }
 
 /// The device's own clock.
@@ -22,27 +28,46 @@ impl Clock for SystemClock {
             Err(_) => Timestamp(0),
         }
     }
+
+    fn passed(&self) -> Duration {
+        static BEGUN: OnceLock<Instant> = OnceLock::new();
+        #[expect(clippy::disallowed_methods, reason = "the one place where the terminal asks the system how time passes")]
+        let now = Instant::now();
+        now.duration_since(*BEGUN.get_or_init(|| now))
+    }
 }
 
 /// A clock that stands where it is put, for tests and for replaying what happened at a certain time.
 #[derive(Debug)]
-pub struct FixedClock(std::sync::atomic::AtomicI64);
+pub struct FixedClock {
+    now: AtomicI64,
+    passed: AtomicU64,
+}
 
 impl FixedClock {
     /// Stands at `now`.
     pub fn at(now: Timestamp) -> Self {
-        Self(now.0.into())
+        Self { now: now.0.into(), passed: 0.into() }
+    }
+
+    /// Lets that much time pass, which it does not show.
+    pub fn pass(&self, time: Duration) {
+        self.passed.fetch_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX), Ordering::SeqCst);
     }
 
     /// Moves to `now`, forward or back.
     pub fn set(&self, now: Timestamp) {
-        self.0.store(now.0, std::sync::atomic::Ordering::SeqCst);
+        self.now.store(now.0, Ordering::SeqCst);
     }
 }
 
 impl Clock for FixedClock {
     fn now(&self) -> Timestamp {
-        Timestamp(self.0.load(std::sync::atomic::Ordering::SeqCst))
+        Timestamp(self.now.load(Ordering::SeqCst))
+    }
+
+    fn passed(&self) -> Duration {
+        Duration::from_millis(self.passed.load(Ordering::SeqCst))
     }
 }
 

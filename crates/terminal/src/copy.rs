@@ -17,6 +17,7 @@ use crate::inspect::check_authority;
 use crate::library::{Library, Listed};
 use crate::medium::refresh::Presented;
 use crate::medium::{Medium, MediumError};
+use crate::publisher;
 use crate::terminal::Terminal;
 use counterfoil_core::rules::binding::Purpose;
 use counterfoil_core::wire::{Claim, ClaimResult, Confirm, ConfirmResult, HolderKind, Operation, TitleOnMedium};
@@ -62,7 +63,7 @@ struct Source<'m> {
 /// Copies every title of a medium into a library.
 ///
 /// # Errors
-/// The refusals of `claim`, [`counterfoil_core::Code::CopyNotPermitted`] (C10); [`CopyError`]; [`crate::medium::MediumError`]; what the system said.
+/// The refusals of `claim`, [`counterfoil_core::Code::CopyNotPermitted`] (C10), [`counterfoil_core::Code::UpdateNotAuthentic`]; [`CopyError`]; [`crate::medium::MediumError`]; what the system said.
 pub fn copy(
     terminal: &Terminal,
     medium: &Medium,
@@ -76,6 +77,9 @@ pub fn copy(
     let sources = sources(medium)?;
     let authority = terminal.meet_by(&medium.area().authority)?;
     check_authority(medium, &authority.document.name)?;
+    for Source { on_medium, .. } in &sources {
+        publisher::check(terminal, library, &on_medium.title, &on_medium.publisher)?;
+    }
     let mut holder = terminal.holder(&options.card, Some(library.path()))?;
 
     // An earlier attempt may have brought the keys onto the holder. Whose hardware they are for is asked before anything else (C10).

@@ -46,7 +46,8 @@ impl<T> Accepted<'_, T> {
 /// authority has changed its keys meanwhile, they are renewed once.
 ///
 /// # Errors
-/// The refusal; [`ExchangeError`]; [`crate::transport::TransportError`]: then the request stays, and a repeat gets the same answer.
+/// The refusal, signed; [`ExchangeError`]; [`crate::transport::TransportError`], which a refusal is too that nobody has signed: then the request
+/// stays, and a repeat gets the same answer.
 pub(crate) fn exchange<T: DeserializeOwned>(
     terminal: &Terminal,
     authority: &Authority,
@@ -131,6 +132,10 @@ fn stored_at(terminal: &Terminal, operation: &Operation, presented: Option<&Pres
     // What is agreed to is no part of what is asked: the same command after a crash goes on with the request that says it.
     let mut named = operation.clone();
     paying::strip(&mut named);
+    // Nor is what has been heard meanwhile.
+    if let Operation::License(ask) = &mut named {
+        ask.feed = 0;
+    }
     let mut content = Zeroizing::new(serde_json::to_vec(&named).expect("operations are strings and numbers"));
     if let Some(epoch) = presented.map(Presented::epoch).filter(|epoch| *epoch > 1) {
         content.extend_from_slice(&epoch.to_be_bytes());
@@ -196,7 +201,7 @@ pub(crate) fn listen<T: DeserializeOwned>(
 ) -> Result<()> {
     let request = Stored::seal(terminal, authority, operation, proofs, None)?;
     let transport = terminal.transport(&authority.document.urls_for(operation))?;
-    let mut events = transport.listen(&request.envelope.to_json())?;
+    let mut events = transport.listen(&request.envelope.to_json()).map_err(crate::Error::Transport)?;
     while let Some(event) = events.next()? {
         let answered = match event {
             Event::Heartbeat => None,
@@ -226,7 +231,9 @@ pub(crate) fn poll<T: DeserializeOwned>(
     known: Option<&str>,
 ) -> Result<(T, String)> {
     let request = Stored::seal(terminal, authority, operation, proofs, None)?;
-    let polled = terminal.transport(&authority.document.urls_for(operation))?.poll(&request.envelope.to_json(), known)?;
+    let transport = terminal.transport(&authority.document.urls_for(operation))?;
+    // Refused without a signature, as everywhere: not the authority's word.
+    let polled = transport.poll(&request.envelope.to_json(), known).map_err(crate::Error::Transport)?;
     let answer = request.answer(authority, &polled.answer)?;
     note_lazily(terminal, answer.server_time)?;
     Ok((answer.outcome.into_result().map_err(|error| ExchangeError::Shape(error.to_string()))??, polled.id))
@@ -321,8 +328,10 @@ fn send(
     };
     match answered {
         Ok(token) => Ok(Ok(token)),
-        Err(TransportError::Refused(refusal)) => Ok(Err(refusal)),
-        Err(error) => Err(error.into()),
+        // What is said without being signed, because nothing was opened, or decided.
+        Err(TransportError::Refused(refusal)) if matches!(refusal.code, Code::EnvelopeInvalid | Code::RateLimited) => Ok(Err(refusal)),
+        // All other refusals the authority signs; this one anybody in between may have written, and the request stays.
+        Err(error) => Err(crate::Error::Transport(error)),
     }
 }
 

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! feeds/<title>/<key>/<number>.jws       as the publisher signed it; <key> is the beginning of the publisher's key's hash
+//! feeds/<title>/publisher.json           who signs the title's releases, see [`crate::publisher`]
 //! ```
 //!
 //! The number is in the name and older ones are removed last, so that two commands at once cannot put an older one in place of a newer.
@@ -20,6 +21,9 @@ use counterfoil_format::jws::JwsError;
 use counterfoil_format::sign::VerifyingKey;
 use std::io;
 use std::path::PathBuf;
+
+/// Digits of a key's hash that name the directory of its feeds.
+const KEY_DIGITS: usize = 16;
 
 /// What is handed over for a title: by an authority with its plan, or by a medium.
 #[derive(Clone, Copy, Debug, Default)]
@@ -92,6 +96,57 @@ pub fn accept(
         kept.keep(feed.sequence, token)?;
     }
     Ok(Accepted { feed: Some(feed) })
+}
+
+/// The same for what is gone by only as far as it is good: an installation, which would do without a feed where none was ever seen, and a
+/// title that is as it should be. What was handed over is kept, or said why not.
+///
+/// # Errors
+/// What the system said.
+pub(crate) fn take(
+    terminal: &Terminal,
+    authority: &Authority,
+    title: &TitleId,
+    publisher: &PublisherOnMedium,
+    handed: Handed<'_>,
+) -> Result<Option<crate::Error>> {
+    match accept(terminal, Some(authority), title, publisher, handed) {
+        Ok(_) => Ok(None),
+        Err(error) if error.refusal().is_some() => Ok(Some(error)),
+        Err(error) => Err(error),
+    }
+}
+
+/// The newest feed that was ever accepted here, over or not: what it says of releases holds until there is a newer one.
+///
+/// # Errors
+/// What the system said.
+pub(crate) fn kept(terminal: &Terminal, title: &TitleId, publisher: &PublisherOnMedium) -> Result<Accepted> {
+    let newest = Kept::of(terminal, title, publisher).newest()?;
+    Ok(Accepted { feed: newest.map(|(feed, _)| feed) })
+}
+
+/// Whether feeds of a title are kept here, and none that this publisher has signed.
+///
+/// # Errors
+/// What the system said.
+pub(crate) fn is_strange(terminal: &Terminal, title: &TitleId, publisher: &PublisherOnMedium) -> Result<bool> {
+    let directory = directory(terminal, title);
+    let own = Kept::of(terminal, title, publisher).directory;
+    let names = match terminal.io().list(&directory) {
+        Ok(names) => names,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(IoFailure::at("read", &directory)(error).into()),
+    };
+    // What is made for a key is made when something was verified by it.
+    let is_key = |name: &&str| name.len() == KEY_DIGITS && name.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let mut keys = names.iter().filter_map(|name| name.to_str()).filter(is_key).map(|name| directory.join(name)).peekable();
+    Ok(keys.peek().is_some() && keys.all(|key| key != own))
+}
+
+/// What is known of a title's feeds and publisher.
+pub(crate) fn directory(terminal: &Terminal, title: &TitleId) -> PathBuf {
+    terminal.home().path().join("feeds").join(title.as_str())
 }
 
 /// The newest feed that is known here, as the publisher signed it.
@@ -174,8 +229,8 @@ struct Kept<'a> {
 
 impl<'a> Kept<'a> {
     fn of(terminal: &'a Terminal, title: &TitleId, publisher: &'a PublisherOnMedium) -> Self {
-        let key = &ObjectName::of(format!("{}\n{}", publisher.id, publisher.key).as_bytes()).to_string()[..16];
-        let directory = terminal.home().path().join("feeds").join(title.as_str()).join(key);
+        let key = &ObjectName::of(format!("{}\n{}", publisher.id, publisher.key).as_bytes()).to_string()[..KEY_DIGITS];
+        let directory = directory(terminal, title).join(key);
         Self { io: &**terminal.io(), directory, publisher }
     }
 

@@ -205,6 +205,6 @@ pub(crate) fn listed(terminal: &Terminal, on_medium: &TitleOnMedium, release: &R
 /// Whether the drive that a directory lies on has room for so many bytes more.
 pub(crate) fn check_space(terminal: &Terminal, path: &Path, bytes: u64) -> Result<()> {
     let free = terminal.io().free_space(path).map_err(IoFailure::at("look at", path))?;
-    let needed = bytes + SLACK;
+    let needed = bytes.saturating_add(SLACK);
     if free < needed { Err(CopyError::Space { needed, free }.into()) } else { Ok(()) }
 }

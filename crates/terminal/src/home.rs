@@ -49,6 +49,9 @@ pub struct Profile {
     /// Drives registered from this home.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub drives: Vec<DriveId>,
+    /// Drivers of tokens that the person has named, where the system does not vouch for them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub modules: Vec<PathBuf>,
     /// The library that was last registered or copied to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub library: Option<PathBuf>,
@@ -117,7 +120,21 @@ pub enum HomeError {
         /// What was found instead, as a clause.
         found: String,
     },
-    /// A gateway shows keys of the authority that nobody here knows.
+    /// Who answers is not the authority that a medium at hand knows.
+    #[error(
+        "the medium is of the authority `{name}`, and does not vouch for the keys that {at} shows for `{shown}`; their fingerprint is {fingerprint}"
+    )]
+    NotByMedium {
+        /// The medium's authority.
+        name: String,
+        /// Who answers: its address.
+        at: String,
+        /// What it calls itself.
+        shown: String,
+        /// Of the document that it shows.
+        fingerprint: String,
+    },
+    /// A gateway, or whoever answers at an address that is not guarded, shows keys of the authority that nobody here knows.
     #[error("{gateway} shows keys of the authority that are not known here; their fingerprint is {fingerprint}")]
     KeysUnproven {
         /// Its address.
@@ -147,7 +164,8 @@ impl HomeError {
         match self {
             HomeError::Profile { .. } => "bad_profile",
             HomeError::OtherAuthority { .. } => "other_authority",
-            HomeError::KeysUnproven { .. } => "keys_unproven",
+            HomeError::NotByMedium { name, shown, .. } if name != shown => "other_authority",
+            HomeError::KeysUnproven { .. } | HomeError::NotByMedium { .. } => "keys_unproven",
             HomeError::KeysOutdated { .. } => "keys_outdated",
             HomeError::InUse { .. } => "profile_in_use",
         }
@@ -159,6 +177,9 @@ impl HomeError {
             HomeError::Profile { .. } => "Restore the file from a backup, or move it away: it is made again at the next contact.",
             HomeError::KeysUnproven { .. } => {
                 "Compare it with what the operator says, or with `counterfoil authority show` on a device that speaks with the authority directly. Where it is the same: `counterfoil authority refresh --fingerprint FINGERPRINT`."
+            }
+            HomeError::NotByMedium { .. } => {
+                "Name the authority's address with TLS: `--server https://…`. Where it has none, compare the fingerprint with what the operator says; where it is the same: `counterfoil --server http://… authority refresh --fingerprint FINGERPRINT`."
             }
             HomeError::KeysOutdated { .. } => {
                 "Try again in five minutes: not every server may have heard of the newest keys yet. If it stays so, whoever is between shows old ones; tell the operator. After a restored backup of the authority: `counterfoil authority refresh --fingerprint FINGERPRINT`, as the operator tells it."

@@ -46,7 +46,7 @@ pub(crate) fn header(path: &str, length: u64) -> io::Result<[u8; BLOCK as usize]
 
 /// Bytes of zeros behind a file of that length.
 pub(crate) fn padding(length: u64) -> u64 {
-    length.next_multiple_of(BLOCK) - length
+    (BLOCK - length % BLOCK) % BLOCK
 }
 
 /// An installation file whose parts have been found. What is in them is verified when they are used.

@@ -12,10 +12,12 @@ use crate::claimant::{Claimant, open_and_check};
 use crate::copy::CopyError;
 use crate::error::{Error, Result};
 use crate::exchange::{exchange, refused};
+use crate::feed::{self, Going, Handed};
 use crate::fill::{CopiedTitle, Donor, Filling, Step, listed};
 use crate::home::Authority;
 use crate::library::{Library, Record};
 use crate::license::{LicenseFile, verify_by};
+use crate::publisher;
 use crate::source::Source;
 use crate::source::network::Network;
 use crate::source::offered::Offered;
@@ -72,7 +74,7 @@ pub struct Installed {
 /// Installs a title that was bought for this device, or moved to it.
 ///
 /// # Errors
-/// The refusals of `license` and `redeem`; [`Code::CopyNotPermitted`] (C10); [`CopyError`]; [`InstallError`]; [`crate::transport::TransportError`];
+/// The refusals of `license` and `redeem`; [`Code::CopyNotPermitted`] (C10); [`Code::UpdateNotAuthentic`]; [`CopyError`]; [`InstallError`]; [`crate::transport::TransportError`];
 /// what the system said.
 pub fn install(
     terminal: &Terminal,
@@ -177,6 +179,11 @@ impl Installer<'_> {
                 release: record.listed.release.clone(),
                 publisher: record.publisher.clone(),
             };
+            match self.permit(&title, &token, true, None) {
+                // Withdrawn meanwhile: what is to be installed in its place is asked for.
+                Err(error) if error.refusal().is_some() => continue,
+                permitted => permitted?,
+            }
             return Ok(Some(Due { grant: grant.clone(), title, token, release, license }));
         }
         Ok(None)
@@ -194,11 +201,18 @@ impl Installer<'_> {
             release: wanted.cloned(),
             channel: options.channel.clone(),
             again: options.again,
+            feed: self.known_feed(title)?,
         };
         let proofs = self.claimant.proofs(holder, &device_name);
         let asked = exchange::<LicenseResult>(self.terminal, self.authority, Operation::License(ask), &proofs)?;
-        let LicenseResult { transaction_id, license_id, title: on_medium, release: token } = &asked.result;
-        let release = verified(on_medium, token, title, wanted)?;
+        let release = match self.check(&asked.result, title, wanted, options) {
+            Ok(release) => release,
+            Err(error) => {
+                asked.applied(self.terminal);
+                return Err(error);
+            }
+        };
+        let LicenseResult { transaction_id, license_id, title: on_medium, release: token, .. } = &asked.result;
         let redeem = Redeem { user_id, device_id, drive_id: self.claimant.drive, transaction_id: *transaction_id };
         let redeemed = match exchange::<RedeemResult>(self.terminal, self.authority, Operation::Redeem(redeem), &proofs) {
             Ok(redeemed) => redeemed,
@@ -225,6 +239,38 @@ impl Installer<'_> {
         asked.applied(self.terminal);
         redeemed.applied(self.terminal);
         Ok(due)
+    }
+
+    /// The release, if it is its publisher's, and the publisher is who it was before and stands behind it: whom to believe is the authority's
+    /// word as long as nobody is known, and never again.
+    fn check(
+        &self,
+        answered: &LicenseResult,
+        title: &TitleId,
+        wanted: Option<&ReleaseVersion>,
+        options: &InstallOptions,
+    ) -> Result<Release> {
+        let LicenseResult { title: on_medium, release: token, feed, fresh, .. } = answered;
+        let release = verified(on_medium, token, title, wanted)?;
+        publisher::check(self.terminal, self.library, title, &on_medium.publisher)?;
+        let handed = Handed { feed: feed.as_deref(), fresh: fresh.as_deref() };
+        let not_taken = feed::take(self.terminal, self.authority, title, &on_medium.publisher, handed)?;
+        // A release that is too new for what is known here is refused for what was wrong with the feed that lists it.
+        self.permit(on_medium, token, wanted.is_some(), options.channel.as_deref()).map_err(|error| not_taken.unwrap_or(error))?;
+        Ok(release)
+    }
+
+    /// The publisher's own word on the release, where any was ever heard here.
+    fn permit(&self, on_medium: &TitleOnMedium, token: &str, asked_for: bool, channel: Option<&str>) -> Result<()> {
+        let held = self.library.complete(&on_medium.title).ok().and_then(|copy| Some(copy.record().ok()?.listed.release));
+        let channel = channel.and_then(|channel| channel.parse().ok()).unwrap_or_default();
+        let going = Going { held: held.as_ref(), to: &on_medium.release, document: token, channel: &channel, asked_for };
+        feed::kept(self.terminal, &on_medium.title, &on_medium.publisher)?.permit(&going)
+    }
+
+    /// The number of the newest feed, of the publisher that is known.
+    fn known_feed(&self, title: &TitleId) -> Result<u64> {
+        publisher::noted(self.terminal, title)?.map_or(Ok(0), |publisher| feed::known(self.terminal, title, &publisher))
     }
 
     /// Release and license beside the copy to be, then the keys onto the holder: whoever finds those finds the others.

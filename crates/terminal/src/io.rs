@@ -8,9 +8,12 @@ pub(crate) mod real;
 mod sequential;
 
 use counterfoil_format::content::ReadAt;
-use std::ffi::OsString;
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 pub use real::RealIo;
@@ -46,6 +49,8 @@ pub struct Metadata {
     pub directory: bool,
     /// Permission bits.
     pub mode: u32,
+    /// Whether it belongs to the user whom this program runs as.
+    pub own: bool,
 }
 
 /// An exclusive lock, let go when dropped.
@@ -53,9 +58,9 @@ pub trait Lock: Send + Sync {}
 
 /// The file system, as much of it as terminal and library use.
 pub trait Io: Send + Sync {
-    /// Opens a file for reading.
+    /// Opens a file for reading, and nothing that a reader would have to wait for.
     fn open(&self, path: &Path) -> io::Result<Box<dyn File>>;
-    /// Opens a file for reading and writing; `mode` counts where it is made.
+    /// Opens a file for reading and writing, and no link to one; `mode` counts where it is made.
     fn create(&self, path: &Path, how: Create, mode: u32) -> io::Result<Box<dyn File>>;
     /// What is there; `NotFound` where nothing is.
     fn metadata(&self, path: &Path) -> io::Result<Metadata>;
@@ -208,25 +213,61 @@ pub fn replace(io: &dyn Io, path: &Path, bytes: &[u8], mode: u32) -> Result<(), 
 }
 
 fn write_as(io: &dyn Io, path: &Path, bytes: &[u8], mode: u32, put: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), IoFailure> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let temporary = path.with_file_name(name);
     let write = || -> io::Result<()> {
-        // Left behind by a process that was killed.
-        match io.remove_file(&temporary) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+        sweep_beside(io, path)?;
+        let (temporary, file) = create_beside(io, path, mode)?;
+        let put = file.write_all_at(bytes, 0).and_then(|()| file.sync()).and_then(|()| put(&temporary));
+        if let Err(error) = put {
+            let _ = io.remove_file(&temporary);
+            return Err(error);
         }
-        let file = io.create(&temporary, Create::New, mode)?;
-        file.write_all_at(bytes, 0)?;
-        file.sync()?;
-        put(&temporary)?;
         io.sync_dir(parent(path))
     };
-    write().map_err(|error| {
-        let _ = io.remove_file(&temporary);
-        IoFailure::at("write", path)(error)
-    })
+    write().map_err(IoFailure::at("write", path))
+}
+
+/// A file `<name>.<process>-<number>.new` beside `path`, which nobody else writes: two that write the same file at once each put their own
+/// in its place, and never half of the other's.
+fn create_beside(io: &dyn Io, path: &Path, mode: u32) -> io::Result<(PathBuf, Box<dyn File>)> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    loop {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}-{}.new", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
+        let temporary = path.with_file_name(name);
+        match io.create(&temporary, Create::New, mode) {
+            // Of a process that had this number before.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => return Ok((temporary, made?)),
+        }
+    }
+}
+
+/// Removes what was left beside `path` by processes that were killed while they wrote it.
+fn sweep_beside(io: &dyn Io, path: &Path) -> io::Result<()> {
+    let name = path.file_name().unwrap_or_default();
+    for found in io.list(parent(path))? {
+        if is_left_over(name, &found) {
+            match io.remove_file(&path.with_file_name(found)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether `found` is what nobody is writing any more that was to be called `name`. Before, all wrote `<name>.new`.
+fn is_left_over(name: &OsStr, found: &OsStr) -> bool {
+    let rest = found.as_encoded_bytes().strip_prefix(name.as_encoded_bytes()).and_then(|rest| rest.strip_suffix(b".new"));
+    let Some(rest) = rest.and_then(|rest| str::from_utf8(rest).ok()) else { return false };
+    let process = rest.strip_prefix('.').and_then(|rest| rest.split_once('-'));
+    let process = process.filter(|(_, number)| number.parse::<u64>().is_ok()).and_then(|(process, _)| process.parse().ok());
+    rest.is_empty() || process.is_some_and(|process| !is_running(process))
+}
+
+/// Whether there is a process of this number. What is none has none.
+pub fn is_running(process: i32) -> bool {
+    Pid::from_raw(process).is_none_or(|process| test_kill_process(process) != Err(Errno::SRCH))
 }
 
 /// Makes a directory and those above it, durable.
@@ -246,28 +287,58 @@ pub fn create_dirs(io: &dyn Io, path: &Path, mode: u32) -> Result<(), IoFailure>
     io.sync_dir(parent(path)).map_err(IoFailure::at("make directory", path))
 }
 
-/// Removes a directory with all that is in it; returns the bytes of the files. Nothing there is nothing to do.
+/// Makes the directory `below` in `root` and those between, durable, where no link stands on the way.
+///
+/// # Errors
+/// As [`no_links`]; what the system said.
+pub(crate) fn create_dirs_in(io: &dyn Io, root: &Path, below: &Path, mode: u32) -> Result<(), IoFailure> {
+    no_links(io, root, below)?;
+    create_dirs(io, &root.join(below), mode)
+}
+
+/// Refuses a way down from `root` that a link stands on: a medium or drive may have been prepared to lead anywhere. What is not there is no link.
+///
+/// # Errors
+/// Which part of the way is one; what the system said.
+pub(crate) fn no_links(io: &dyn Io, root: &Path, below: &Path) -> Result<(), IoFailure> {
+    let mut path = root.to_owned();
+    for part in below.components() {
+        path.push(part);
+        match io.is_plain(&path) {
+            Ok(true) => {}
+            Ok(false) => {
+                return Err(IoFailure::at("write to", &path)(io::Error::other("it is a link to somewhere else, which is not followed")));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(IoFailure::at("read", &path)(error)),
+        }
+    }
+    Ok(())
+}
+
+/// Removes what is there, a directory with all that is in it; returns the bytes of the files. Of a link only the link: what it leads to is
+/// somebody else's. Nothing there is nothing to do.
 ///
 /// # Errors
 /// What the system said.
 pub fn remove_all(io: &dyn Io, path: &Path) -> Result<u64, IoFailure> {
-    let names = match io.list(path) {
-        Ok(names) => names,
+    let fail = || IoFailure::at("remove", path);
+    let plain = match io.is_plain(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
-        Err(error) => return Err(IoFailure::at("remove", path)(error)),
+        found => found.map_err(fail())?,
     };
-    let mut freed = 0;
-    for name in names {
-        let inner = path.join(name);
-        let metadata = io.metadata(&inner).map_err(IoFailure::at("remove", &inner))?;
-        if metadata.directory {
-            freed += remove_all(io, &inner)?;
-        } else {
-            freed += metadata.length;
-            io.remove_file(&inner).map_err(IoFailure::at("remove", &inner))?;
-        }
+    if !plain {
+        return io.remove_file(path).map(|()| 0).map_err(fail());
     }
-    io.remove_dir(path).map_err(IoFailure::at("remove", path))?;
+    let found = io.metadata(path).map_err(fail())?;
+    if !found.directory {
+        return io.remove_file(path).map(|()| found.length).map_err(fail());
+    }
+    let mut freed = 0;
+    for name in io.list(path).map_err(fail())? {
+        freed += remove_all(io, &path.join(name))?;
+    }
+    io.remove_dir(path).map_err(fail())?;
     Ok(freed)
 }
 

@@ -33,6 +33,7 @@ mod origin;
 mod play;
 pub mod present;
 mod price;
+mod publisher;
 pub mod received;
 mod recovery;
 mod register;
@@ -54,7 +55,7 @@ mod verify;
 pub use agent::{Carried, carry_out, renew_all, renew_due, update_all};
 pub use card::{
     AskPin, CardChoice, CardGrant, CardInfo, NewKeys, Pin, PinWanted, TokenError, card_new, card_new_elsewhere, card_show, held_grants,
-    registered_user,
+    registered_user, trust_module,
 };
 pub use collect::{Collected, collect};
 pub use copy::{Copied, CopyError, CopyOptions, copy};
@@ -69,7 +70,7 @@ pub use inbox::{acknowledge, listen, poll, tell_progress};
 pub use inspect::inspect;
 pub use install::{Control, Downloaded, InstallError, InstallOptions, Installed, download, install, uninstall_control};
 pub use library::{Library, LibraryError, Listed, default_library};
-pub use license::{LicenseFile, Permitted, note_run, permitted, verify_license};
+pub use license::{LicenseFile, Permitted, Running, note_run, permitted, verify_license};
 pub use medium::refresh::Refreshing;
 pub use medium::{IDENTITY_TYP, Medium, MediumError, NOTICE_TYP, Opened, Signature, WithoutIdentity, layout};
 pub use medium_update::{FromMedium, MediumUpdated, update_from_medium, update_medium};

@@ -14,9 +14,10 @@ mod copy;
 mod releases;
 
 use crate::error::Result;
-use crate::io::{IoFailure, Lock, create_dirs, read_small, remove_all, replace, wait_for_lock};
+use crate::io::{IoFailure, Lock, create_dirs, no_links, read_small, remove_all, replace, wait_for_lock};
 use crate::origin::Origin;
 use crate::terminal::{Terminal, absolute};
+use counterfoil_core::wire::PublisherOnMedium;
 use counterfoil_core::{GrantId, Kind, ReleaseVersion, Timestamp, TitleId};
 use counterfoil_format::encoding::parse_strict;
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,7 @@ pub(crate) use copy::{Copy, Record};
 pub(crate) use releases::{KnownDamage, Pointer};
 
 const VERSION: u32 = 1;
+const TITLES: &str = "titles";
 /// Longest of the small files, in bytes.
 const LONGEST_RECORD: u64 = 256 * 1024;
 /// Longest manifest that is read, in bytes.
@@ -86,6 +88,7 @@ impl LibraryError {
 }
 
 /// A library on a drive.
+#[derive(Clone)]
 pub struct Library {
     io: Arc<dyn crate::io::Io>,
     path: PathBuf,
@@ -196,7 +199,7 @@ impl Library {
     /// [`LibraryError::Damaged`]; what the system said.
     pub fn list(&self) -> Result<Vec<Listed>> {
         let mut all = Vec::new();
-        for name in self.names(&self.path.join("titles"))? {
+        for name in self.names(&self.path.join(TITLES))? {
             let Some(title) = name.to_str().and_then(|name| name.parse::<TitleId>().ok()) else { continue };
             let current = self.current(&title)?;
             if let Some(grant) = current {
@@ -222,9 +225,15 @@ impl Library {
     pub fn remove(&self, title: &TitleId) -> Result<u64> {
         let _lock = self.lock()?;
         let directory = self.title_dir(title);
-        if matches!(self.io.metadata(&directory), Err(error) if error.kind() == io::ErrorKind::NotFound) {
-            return Err(LibraryError::NoTitle { path: self.path.clone(), title: title.clone() }.into());
-        }
+        no_links(&*self.io, &self.path, Path::new(TITLES))?;
+        match self.io.is_plain(&directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(LibraryError::NoTitle { path: self.path.clone(), title: title.clone() }.into());
+            }
+            // Of a link nothing is here but the link.
+            Ok(false) => return Ok(remove_all(&*self.io, &directory)?),
+            found => found.map_err(IoFailure::at("remove", &directory))?,
+        };
         // The pointer goes first: whatever happens after that, the title is gone and not half there.
         let current = directory.join("current");
         match self.io.remove_file(&current) {
@@ -232,6 +241,12 @@ impl Library {
             _ => self.io.sync_dir(&directory).map_err(IoFailure::at("remove", &directory))?,
         }
         Ok(remove_all(&*self.io, &directory)?)
+    }
+
+    /// Who has published what there is of a title, finished or not, and where that is said. What cannot be read says nothing.
+    pub(crate) fn publishers(&self, title: &TitleId) -> Vec<(PathBuf, PublisherOnMedium)> {
+        let copies = self.grants(title).unwrap_or_default().into_iter().map(|grant| self.copy(title, grant));
+        copies.filter_map(|copy| Some((copy.directory.clone(), copy.record().ok()?.publisher))).collect()
     }
 
     /// The complete copy of a title.
@@ -250,6 +265,7 @@ impl Library {
 
     /// Makes a copy the one that counts; returns grants whose copies were removed for it.
     pub(crate) fn set_current(&self, title: &TitleId, grant: GrantId) -> Result<Vec<GrantId>> {
+        self.copy(title, grant).no_links()?;
         let bytes = serde_json::to_vec(&Current { grant_id: grant }).expect("an ID");
         replace(&*self.io, &self.title_dir(title).join("current"), &bytes, 0o644)?;
         let mut gone = Vec::new();
@@ -273,7 +289,7 @@ impl Library {
     }
 
     fn title_dir(&self, title: &TitleId) -> PathBuf {
-        self.path.join("titles").join(title.as_str())
+        self.path.join(TITLES).join(title.as_str())
     }
 
     fn names(&self, path: &Path) -> Result<Vec<std::ffi::OsString>> {

@@ -1,11 +1,13 @@
 //! The license of an installed title, beside its copy in the library: read, verified with the pinned authority's keys, and judged (D6, D7).
 
+use crate::clock::Clock;
 use crate::error::Result;
 use crate::exchange::refused;
 use crate::home::Authority;
 use crate::io::{IoFailure, read_small, replace, wait_for_lock};
 use crate::library::{Copy, Library, Listed, damaged};
 use crate::origin::Origin;
+use crate::play::Title;
 use crate::terminal::{Terminal, key_list};
 use counterfoil_core::license::LICENSE_TYP;
 use counterfoil_core::rules::binding::Binding;
@@ -16,6 +18,8 @@ use counterfoil_format::jws::JwsError;
 use counterfoil_format::jwt::{JwtError, KeyList, verify_signature};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// Longest license file that is read, in bytes.
 const LONGEST: u64 = 128 * 1024;
@@ -177,7 +181,8 @@ impl Held {
     }
 }
 
-/// Whether a copy may be used here: that of a medium by its keys alone (C12), that of a license while the license is good (D7).
+/// Whether a copy may be used here: that of a medium by its keys alone (C12), that of a license while the license is good (D7). Which of both it
+/// is, the library says, and the card where its keys are opened.
 ///
 /// # Errors
 /// As [`Held::read`] and [`Held::judge`].
@@ -209,7 +214,53 @@ pub(crate) fn end(terminal: &Terminal, library: &Library, ended: &[LicenseId]) -
     Ok(())
 }
 
-/// Remembers that a title has run for `elapsed` milliseconds by the clock since it was permitted, so that a clock turned back stretches no lease.
+/// How often it is noted of a running title how long it has run: so much is lost at most when it is killed.
+const NOTED_EVERY: Duration = Duration::from_secs(60);
+
+/// A licensed title in use. How long, by time that no clock turns back, is noted once a minute where somebody looks, and when it is dropped.
+pub struct Running {
+    library: Library,
+    title: TitleId,
+    permitted: Permitted,
+    clock: Arc<dyn Clock>,
+    begun: Duration,
+    noted: Mutex<Duration>,
+}
+
+impl Running {
+    /// From now on; none where it was copied from a medium.
+    pub fn begin(terminal: &Terminal, library: &Library, title: &Title) -> Option<Self> {
+        let permitted = title.permitted()?.clone();
+        let clock = terminal.clock_to_keep();
+        let begun = clock.passed();
+        Some(Self { library: library.clone(), title: title.listed().title.clone(), permitted, clock, begun, noted: Mutex::new(begun) })
+    }
+
+    /// Notes it, where that is due.
+    pub fn look(&self) {
+        // Who finds somebody at it has nothing to do.
+        let Ok(mut noted) = self.noted.try_lock() else { return };
+        let now = self.clock.passed();
+        if now.saturating_sub(*noted) >= NOTED_EVERY {
+            *noted = now;
+            self.note(now);
+        }
+    }
+
+    fn note(&self, now: Duration) {
+        let elapsed = i64::try_from(now.saturating_sub(self.begun).as_millis()).unwrap_or(i64::MAX);
+        // Of a library that cannot be written, nothing is noted.
+        let _ = note_run(&self.library, &self.title, &self.permitted, elapsed);
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.note(self.clock.passed());
+    }
+}
+
+/// Remembers that a title has run for `elapsed` milliseconds since it was permitted, so that a clock turned back stretches no lease.
 ///
 /// # Errors
 /// What the system said: of a library that cannot be written, for one.
@@ -231,6 +282,6 @@ fn reason(error: JwtError) -> String {
     }
 }
 
-fn invalid(reason: &str) -> crate::Error {
+pub(crate) fn invalid(reason: &str) -> crate::Error {
     refused(Code::LicenseInvalid, reason)
 }

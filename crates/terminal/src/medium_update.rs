@@ -23,7 +23,7 @@ use crate::fill::{Step, check_space};
 use crate::home::Authority;
 use crate::inspect::check_authority;
 use crate::install::InstallError;
-use crate::io::{IoFailure, Lock, read_small, replace};
+use crate::io::{IoFailure, Lock, no_links, read_small, replace};
 use crate::library::{Library, Listed};
 use crate::medium::refresh::{LOCK, Presented};
 use crate::medium::{Medium, layout};
@@ -201,7 +201,7 @@ impl Updating<'_> {
         let Some(to) = plan.to.as_ref().filter(|_| plan.refused.is_none()) else { return Ok(updated) };
         let (content, release) = self.offered(plan, &to.version)?;
         let objects = self.objects(content, &release)?;
-        let writing = Writing::new(self.terminal, self.authority, self.directory(), objects)?;
+        let writing = Writing::new(self.terminal, self.authority, self.root, &self.below(), objects)?;
         check_space(self.terminal, self.root, writing.missing()?)?;
         (self.progress)(Step::Title { title: updated.title.clone(), release: to.version.clone(), resumed: writing.is_begun()? });
         let done = writing.run(self.progress)?;
@@ -266,6 +266,7 @@ impl Updating<'_> {
         carried.retain(|known| known.grant_id != listed.grant_id);
         carried.push(CarriedKeys { grant_id: listed.grant_id, keys });
         let bytes = serde_json::to_vec(&carried).expect("documents and sealed boxes are JSON");
+        no_links(&**self.terminal.io(), self.root, &self.below())?;
         replace(&**self.terminal.io(), &path, &bytes, 0o644)?;
         Ok(true)
     }
@@ -277,7 +278,11 @@ impl Updating<'_> {
     }
 
     fn directory(&self) -> PathBuf {
-        self.root.join(layout::title(&self.title.title))
+        self.root.join(self.below())
+    }
+
+    fn below(&self) -> PathBuf {
+        layout::title(&self.title.title).into()
     }
 
     fn not(&self, reason: &str) -> Error {

@@ -1,6 +1,7 @@
 //! A title as a read-only directory (FUSE): decrypted into the page cache as it is read, nothing in plain on disk.
 
 use crate::error::Result;
+use crate::io::is_running;
 use crate::play::{FileInfo, PlayError, Title, name_of};
 use crate::terminal::Terminal;
 use counterfoil_format::content::{Entry, EntryKind};
@@ -12,6 +13,7 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -21,6 +23,8 @@ const FOREVER: Duration = Duration::from_secs(24 * 60 * 60);
 /// What the kernel reads ahead, in bytes: a few chunks, so that several threads have something to do.
 const READ_AHEAD: u32 = 1 << 20;
 const BLOCK: u32 = 4096;
+/// What private views are called, with the process that shows them.
+const PREFIX: &str = "counterfoil-";
 
 /// A view that is mounted; unmounted when dropped.
 pub struct Mounted {
@@ -45,10 +49,32 @@ pub fn mount_private(title: Arc<Title>, terminal: &Terminal) -> Result<Mounted> 
     // The runtime directory is private and in memory; where there is none, the home is private at least.
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_dir());
     let parent = runtime.unwrap_or_else(|| terminal.home().path().to_owned());
-    let directory = tempfile::Builder::new().prefix("counterfoil-").tempdir_in(&parent);
+    sweep(&parent);
+    let directory = tempfile::Builder::new().prefix(&format!("{PREFIX}{}-", std::process::id())).tempdir_in(&parent);
     let directory = directory.map_err(|error| PlayError::Mount { path: parent, reason: error.to_string() })?;
     let path = directory.path().to_owned();
     Ok(Mounted { session: Some(spawn(title, &path)?), path, private: Some(directory) })
+}
+
+/// Unmounts private views whose terminal was killed: nobody answers there any more, and the system would keep them. What cannot be done now is
+/// no reason not to play.
+fn sweep(parent: &Path) {
+    for item in std::fs::read_dir(parent).into_iter().flatten().flatten() {
+        let name = item.file_name();
+        let process = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split_once('-')?.0.parse().ok());
+        // Only of a process that is gone is it asked whether anybody answers: of one that was stopped, the question would wait.
+        if process.is_none_or(is_running)
+            || !matches!(std::fs::metadata(item.path()), Err(error) if error.kind() == io::ErrorKind::NotConnected)
+        {
+            continue;
+        }
+        let unmount = |program: &&str| {
+            Command::new(program).args(["-u", "-q", "-z", "--"]).arg(item.path()).status().is_ok_and(|status| status.success())
+        };
+        if ["fusermount3", "fusermount"].iter().any(unmount) {
+            let _ = std::fs::remove_dir(item.path());
+        }
+    }
 }
 
 fn spawn(title: Arc<Title>, at: &Path) -> Result<BackgroundSession> {

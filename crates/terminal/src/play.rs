@@ -4,7 +4,7 @@ use crate::card::{CardChoice, FileHolder};
 use crate::claimant::open_and_check;
 use crate::error::Result;
 use crate::library::{Copy, Library, Listed, Record};
-use crate::license::{Permitted, permit};
+use crate::license::{Permitted, invalid, permit};
 use crate::terminal::Terminal;
 use counterfoil_core::rules::binding::Purpose;
 use counterfoil_core::{Code, Refusal, TitleId};
@@ -98,12 +98,16 @@ pub(crate) struct Unsealed {
     pub holder: FileHolder,
 }
 
-/// Unseals the library key with the holder, and compares the hardware (C12).
+/// Unseals the library key with the holder, and compares the hardware (C12) and where the copy came from (D7).
 pub(crate) fn unseal(terminal: &Terminal, library: &Library, title: &TitleId, card: &CardChoice) -> Result<Unsealed> {
     let copy = library.complete(title)?;
     let record = copy.record()?;
     let holder = terminal.holder(card, Some(library.path()))?;
     let grant = holder.sealed().grant(record.listed.grant_id).ok_or_else(|| no_keys(&record.listed))?;
+    // The library's own word is anybody's who can write there, and a copy that is said to be a medium's has no license to be judged by.
+    if grant.origin.license() != record.listed.origin.license() {
+        return Err(invalid("the library says that it came from elsewhere, and not what the card says"));
+    }
     let (library_key, _) = open_and_check(terminal, &holder, grant, library.path(), Purpose::Play)?;
     let release = copy.release(&record)?;
     let library_key = LibraryKey::new(library_key);

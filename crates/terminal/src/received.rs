@@ -11,7 +11,7 @@ mod receiving;
 
 use crate::card::CardChoice;
 use crate::error::Result;
-use crate::io::{Io, IoFailure, Lock, Sequential, create_dirs, remove_all};
+use crate::io::{Io, IoFailure, Lock, Sequential, create_dirs_in, no_links, remove_all};
 use crate::library::Library;
 use crate::medium::refresh::LOCK;
 use crate::medium::{Medium, layout};
@@ -131,21 +131,8 @@ impl Place {
 
     /// Begins to receive something, or goes on where an earlier attempt broke off.
     pub(crate) fn receive<'a>(&'a self, terminal: &'a Terminal, provider: &str, name: &str, fresh: bool) -> Result<Receiving<'a>> {
-        self.make_directory(provider)?;
+        create_dirs_in(&*self.io, &self.root, &self.directory.join(provider), 0o755)?;
         Receiving::open(self, terminal, provider, name, fresh)
-    }
-
-    /// Makes the directory for a provider. No part of the way is a link: a medium may have been prepared to lead anywhere.
-    fn make_directory(&self, provider: &str) -> Result<()> {
-        let mut path = self.root.clone();
-        for part in self.directory.join(provider).components() {
-            path.push(part);
-            create_dirs(&*self.io, &path, 0o755)?;
-            if !self.io.is_plain(&path).map_err(IoFailure::at("read", &path))? {
-                return Err(IoFailure::at("write to", &path)(io::Error::other("it is a link to somewhere else")).into());
-            }
-        }
-        Ok(())
     }
 
     /// Writes out what is called so; returns how many bytes. What is sealed and was changed ends in an error, with its beginning written.
@@ -252,16 +239,20 @@ impl Keeper<'_> {
     /// # Errors
     /// Code `busy`; what the system said.
     pub fn remove(&self, terminal: &Terminal, which: &Received) -> Result<u64> {
-        let (directory, lock) = match self {
+        let (root, directory, lock) = match self {
             Keeper::Medium(medium) => {
                 let place = Place::on_medium(terminal, medium, &which.title)?;
-                (place.root.join(&place.directory), place.lock)
+                (place.root.clone(), place.root.join(&place.directory), place.lock)
             }
-            Keeper::Library(library, _) => (library.complete(&which.title)?.directory.join(RECEIVED), library.path().join("lock")),
+            Keeper::Library(library, _) => {
+                let root = library.path().to_owned();
+                (root.clone(), library.complete(&which.title)?.directory.join(RECEIVED), root.join("lock"))
+            }
         };
         let io = terminal.io();
         let _lock = io.lock(&lock).map_err(IoFailure::at("write to", &lock))?;
         let below = directory.join(which.provider.to_string());
+        no_links(&**io, &root, below.strip_prefix(&root).unwrap_or(&below))?;
         let path = below.join(&which.name);
         let freed = io.metadata(&path).map_err(IoFailure::at("remove", &path))?.length;
         io.remove_file(&path).and_then(|()| io.sync_dir(&below)).map_err(IoFailure::at("remove", &path))?;

@@ -3,7 +3,7 @@
 //! The same command again goes on wherever it was interrupted: the card and what it asks for are on disk before anything is sent, the card
 //! names nobody before its entry is this card's, and it is filled in one write.
 
-use crate::card::{CardChoice, CardInfo, FileHolder, HolderError, Sealed, card_new};
+use crate::card::{CardChoice, CardInfo, FileHolder, HolderError, Sealed, card_new, make_card};
 use crate::collect::{Collected, collect_onto, open_card};
 use crate::error::{Error, Result};
 use crate::exchange::ask;
@@ -168,10 +168,7 @@ pub fn card_to_issue(terminal: &Terminal, path: &Path) -> Result<(CardInfo, Hold
 
 fn open_or_make(terminal: &Terminal, choice: &CardChoice, written: Option<&WrittenDown>) -> Result<FileHolder> {
     match (open_card(terminal, choice), written) {
-        (Err(Error::Holder(HolderError::Missing { path, .. })), Some(_)) => {
-            card_new(terminal, Some(&path))?;
-            open_card(terminal, choice)
-        }
+        (Err(Error::Holder(HolderError::Missing { path, .. })), Some(_)) => make_card(terminal, &path),
         (Err(Error::Holder(HolderError::Missing { path, .. })), None) => Err(ReissueError::NotAsked(path).into()),
         (opened, _) => opened,
     }

@@ -7,7 +7,7 @@
 //! ```
 
 use crate::error::Result;
-use crate::io::{Io, IoFailure, Lock, read_small, replace, wait_for_lock};
+use crate::io::{Io, IoFailure, Lock, no_links, read_small, replace, wait_for_lock};
 use crate::library::{Library, damaged};
 use crate::medium::{Medium, MediumError, layout};
 use crate::terminal::Terminal;
@@ -16,7 +16,7 @@ use counterfoil_core::wire::{Variable, Variables};
 use counterfoil_core::{MediumId, TitleId};
 use counterfoil_format::encoding::parse_strict;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 mod contents;
@@ -146,13 +146,16 @@ pub fn write_value(value: &Variable) -> String {
 /// Where the variables of one title are kept.
 struct Kept {
     io: Arc<dyn Io>,
-    directory: PathBuf,
+    /// The library or medium, and what of it is the title's.
+    root: PathBuf,
+    below: PathBuf,
     medium: Option<MediumId>,
 }
 
 impl Kept {
     fn in_library(terminal: &Terminal, library: &Library, title: &TitleId) -> Self {
-        Self { io: terminal.io().clone(), directory: library.path().join("titles").join(title.as_str()), medium: None }
+        let below = Path::new("titles").join(title.as_str());
+        Self { io: terminal.io().clone(), root: library.path().to_owned(), below, medium: None }
     }
 
     fn on_medium(terminal: &Terminal, medium: &Medium, title: &TitleId) -> Result<Self> {
@@ -161,15 +164,15 @@ impl Kept {
         if !io.metadata(root).map_err(IoFailure::at("read", root))?.directory {
             return Err(StatusError::NotWritable(path.to_owned()).into());
         }
-        let directory = root.join(layout::title(title));
-        if !medium.identity().titles.iter().any(|on| on.title == *title) || !terminal.exists(&directory)? {
+        let below = PathBuf::from(layout::title(title));
+        if !medium.identity().titles.iter().any(|on| on.title == *title) || !terminal.exists(&root.join(&below))? {
             return Err(MediumError::NoContent(title.clone()).into());
         }
-        Ok(Self { io, directory, medium: Some(medium.identity().medium_id.clone()) })
+        Ok(Self { io, root: root.to_owned(), below, medium: Some(medium.identity().medium_id.clone()) })
     }
 
     fn path(&self) -> PathBuf {
-        self.directory.join(layout::STATUS)
+        self.root.join(&self.below).join(layout::STATUS)
     }
 
     fn read(&self) -> Result<Variables> {
@@ -210,7 +213,8 @@ impl Kept {
     }
 
     fn lock(&self) -> Result<Box<dyn Lock>> {
-        let path = self.directory.join("status.lock");
+        no_links(&*self.io, &self.root, &self.below)?;
+        let path = self.root.join(&self.below).join("status.lock");
         Ok(wait_for_lock(&*self.io, &path).map_err(IoFailure::at("write to", &path))?)
     }
 }

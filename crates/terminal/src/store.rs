@@ -83,10 +83,11 @@ pub fn search(terminal: &Terminal, words: &str, most: usize) -> Result<(Vec<Shel
     loop {
         let limit = PAGE.min(most - found.len());
         let page: Page = ask(terminal, &format!("/v1/store/titles?q={words}&limit={limit}{after}"))?;
+        let nothing = page.items.is_empty();
         found.extend(page.items.into_iter().take(limit));
         match page.next {
-            Some(next) if found.len() < most => after = format!("&after={next}"),
-            next => return Ok((found, next.is_some())),
+            Some(next) if !nothing && found.len() < most => after = format!("&after={next}"),
+            next => return Ok((found, next.is_some() && !nothing)),
         }
     }
 }
@@ -110,7 +111,7 @@ fn ask<T: DeserializeOwned>(terminal: &Terminal, path: &str) -> Result<T> {
 }
 
 /// As a part of an address (RFC 3986 §2.1).
-pub(crate) fn escaped(text: &str) -> String {
+pub fn escaped(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
@@ -122,6 +123,7 @@ mod tests {
     #[test]
     fn words_cannot_leave_their_place_in_the_address() {
         assert_eq!(escaped("Sky Raider"), "Sky%20Raider");
+        assert_eq!(escaped("A & B?"), "A%20%26%20B%3F");
         assert_eq!(escaped("a&limit=1#é"), "a%26limit%3D1%23%C3%A9");
     }
 }

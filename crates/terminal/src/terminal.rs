@@ -1,6 +1,7 @@
 //! A terminal: home, hardware, clock, randomness, and the way to the authority; what every operation hangs from.
 
 use crate::card::pin::Pins;
+use crate::card::token::Means;
 use crate::card::{AskPin, CardChoice, FileHolder};
 use crate::clock::{Clock, SystemClock};
 use crate::error::Result;
@@ -146,8 +147,9 @@ impl Terminal {
         self.pins = Pins::new(ask);
     }
 
-    pub(crate) fn pins(&self) -> &Pins {
-        &self.pins
+    /// What tokens and TPMs are reached with.
+    pub(crate) fn means(&self) -> Means<'_> {
+        Means { pins: &self.pins, home: &self.home }
     }
 
     /// Opens a holder of this kind in a file.
@@ -155,7 +157,7 @@ impl Terminal {
     /// # Errors
     /// [`crate::card::HolderError`]; what the system said.
     pub(crate) fn open_holder(&self, path: &Path, kind: HolderKind) -> Result<FileHolder> {
-        FileHolder::open(self.io.clone(), path, kind, &self.pins)
+        FileHolder::open(self.io.clone(), path, kind, &self.means())
     }
 
     /// State of this device.
@@ -176,6 +178,11 @@ impl Terminal {
     /// Time.
     pub fn clock(&self) -> &dyn Clock {
         &*self.clock
+    }
+
+    /// The same, for what outlives the terminal.
+    pub(crate) fn clock_to_keep(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.clock)
     }
 
     /// Runs something that needs randomness.

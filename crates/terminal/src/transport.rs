@@ -34,6 +34,8 @@ const LONGEST_ANSWER: u64 = MAX_SEALED_ANSWER as u64 + 4096;
 /// Longest public document that is read, in bytes: a release of some terabytes with the names of its packs.
 const LONGEST_DOCUMENT: u64 = 16 << 20;
 
+/// Longest explanation of a "no" that is read, in bytes.
+const LONGEST_PROBLEM: u64 = 16 << 10;
 /// Longest answer of a contents server of somebody else's, in bytes, so that it can be handed in sealed; and longest that it is waited for.
 const LONGEST_SELECTION: u64 = 16 << 10;
 const STRANGERS: Duration = Duration::from_secs(10);
@@ -148,6 +150,11 @@ impl HttpTransport {
 
     /// Tries address after address while nobody answers there at all.
     fn first<T>(&self, path: &str, ask: impl Fn(&str) -> Result<T, TransportError>) -> Result<T, TransportError> {
+        // Behind an address, `@` or `.` would make another host of it.
+        if !path.starts_with('/') {
+            let (url, reason) = (self.urls.join(" "), "it names a path that is none".to_owned());
+            return Err(TransportError::NotAnAuthority { url, reason });
+        }
         let mut last = TransportError::NoAddress;
         for base in &self.urls {
             match ask(&format!("{}{path}", base.trim_end_matches('/'))) {
@@ -206,8 +213,7 @@ impl Transport for HttpTransport {
             let (end, answer) = download(&self.agent, url, part, self.elsewhere)?;
             let status = answer.status().as_u16();
             if status != if part.is_whole() { 200 } else { 206 } {
-                let body = answer.into_body().with_config().limit(LONGEST_ANSWER).read_to_vec().unwrap_or_default();
-                return Err(problem(&end, status, &body));
+                return Err(problem(&end, status, &explanation(answer, self.timeouts.exchange)));
             }
             Ok(Box::new(resuming(&self.agent, url, part, self.elsewhere, answer)) as Box<dyn io::Read + Send>)
         })
@@ -261,11 +267,28 @@ impl Transport for HttpTransport {
 }
 
 /// Whether it is `https:`, or stays on this computer.
-pub(crate) fn is_guarded(url: &str) -> bool {
+pub fn is_guarded(url: &str) -> bool {
     let Ok(url) = url.parse::<ureq::http::Uri>() else { return false };
     let host = url.host().unwrap_or_default();
     let address: Option<std::net::IpAddr> = host.trim_matches(['[', ']']).parse().ok();
     url.scheme_str() == Some("https") || host == "localhost" || address.is_some_and(|address| address.is_loopback())
+}
+
+/// What an answer says of why it is a "no", as far as it has come after `within`: content takes as long as it takes, and a reason why there is
+/// none does not. The request itself has to end a read that nothing comes in.
+pub fn explanation(answer: ureq::http::Response<ureq::Body>, within: Duration) -> Vec<u8> {
+    use io::Read as _;
+    let mut body = answer.into_body().into_with_config().limit(LONGEST_PROBLEM).reader();
+    let (begun, mut said, mut buffer) = (pace::instant(), Vec::new(), [0; 4096]);
+    while pace::instant() - begun < within {
+        match body.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => said.extend_from_slice(&buffer[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => break,
+        }
+    }
+    said
 }
 
 fn unreachable(url: &str, error: &ureq::Error) -> TransportError {
@@ -313,6 +336,16 @@ pub(crate) fn problem(url: &str, status: u16, body: &[u8]) -> TransportError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_that_a_server_names_stays_behind_its_address() {
+        let way = HttpTransport::new(vec!["http://127.0.0.1:9".into()], None, Timeouts::default()).unwrap();
+        for path in ["@127.0.0.1:8/v1/uploads", ".example/v1/uploads", "0/x", ""] {
+            assert!(matches!(way.take_back(path), Err(TransportError::NotAnAuthority { .. })), "{path}");
+            let sent = way.upload(path, &vec![1_u8; 9], 9, &|_| panic!("nothing is sent")).unwrap_err();
+            assert_eq!(sent.code(), "not_an_authority", "{path}");
+        }
+    }
 
     #[test]
     fn what_anybody_may_have_written_moves_no_cursor_and_sends_nobody_around() {

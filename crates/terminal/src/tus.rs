@@ -5,22 +5,20 @@
 
 use crate::error::Result;
 use crate::io::IoFailure;
-use crate::transport::{TransportError, problem, reason};
+use crate::transport::{TransportError, explanation, problem, reason};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use counterfoil_format::content::ReadAt;
 use std::path::Path;
 use std::time::Duration;
 use ureq::http::{Response, Uri};
-use ureq::{Agent, Body};
+use ureq::{Agent, Body, RequestBuilder};
 
 const VERSION: &str = "1.0.0";
 /// Bytes of one request, and so the most that are kept in memory.
 const SEGMENT: u64 = 8 << 20;
 /// Requests in a row that bring nothing before it is given up.
 const TRIES: u32 = 3;
-/// Longest explanation that is read, in bytes.
-const LONGEST_PROBLEM: u64 = 64 * 1024;
 /// Longest address of an upload, in bytes.
 const LONGEST_ADDRESS: usize = 4096;
 /// Slowest line that is waited for, in bytes a second, and how long besides.
@@ -56,10 +54,7 @@ impl<'a> TusUpload<'a> {
         length: u64,
         metadata: &[(&str, &str)],
     ) -> std::result::Result<Self, TransportError> {
-        let mut request = agent.post(endpoint).header("tus-resumable", VERSION).header("upload-length", length.to_string());
-        if let Some(token) = bearer {
-            request = request.header("authorization", format!("Bearer {token}"));
-        }
+        let mut request = asked(agent, agent.post(endpoint), bearer).header("upload-length", length.to_string());
         if !metadata.is_empty() {
             let pairs: Vec<String> = metadata.iter().map(|(key, value)| format!("{key} {}", STANDARD.encode(value))).collect();
             request = request.header("upload-metadata", pairs.join(","));
@@ -79,11 +74,7 @@ impl<'a> TusUpload<'a> {
     /// # Errors
     /// [`TransportError`]; a status of 404 or 410 where it is over.
     pub fn offset(&self) -> std::result::Result<u64, TransportError> {
-        let mut request = self.agent.head(&self.url).header("tus-resumable", VERSION);
-        if let Some(token) = self.bearer {
-            request = request.header("authorization", format!("Bearer {token}"));
-        }
-        let answer = request.call().map_err(|error| unreachable(&self.url, &error))?;
+        let answer = asked(self.agent, self.agent.head(&self.url), self.bearer).call().map_err(|error| unreachable(&self.url, &error))?;
         match answer.status().as_u16() {
             200 | 204 => offset_of(&self.url, &answer),
             status => Err(TransportError::Status { url: shown(&self.url), status, detail: "the upload is not there any more".into() }),
@@ -125,10 +116,7 @@ impl<'a> TusUpload<'a> {
 
     /// Sends bytes that belong at `offset`; answers with how many the server has then.
     fn patch(&self, bytes: &[u8], offset: u64) -> std::result::Result<u64, TransportError> {
-        let mut request = self.agent.patch(&self.url).header("tus-resumable", VERSION).header("upload-offset", offset.to_string());
-        if let Some(token) = self.bearer {
-            request = request.header("authorization", format!("Bearer {token}"));
-        }
+        let request = asked(self.agent, self.agent.patch(&self.url), self.bearer).header("upload-offset", offset.to_string());
         let request = request.content_type("application/offset+octet-stream");
         let request = request.config().timeout_send_body(Some(patience(bytes.len() as u64))).build();
         let answer = request.send(bytes).map_err(|error| unreachable(&self.url, &error))?;
@@ -148,16 +136,22 @@ impl<'a> TusUpload<'a> {
     /// # Errors
     /// [`TransportError`]; a status of 404 or 410 where it is over.
     pub fn take_back(&self) -> std::result::Result<(), TransportError> {
-        let mut request = self.agent.delete(&self.url).header("tus-resumable", VERSION);
-        if let Some(token) = self.bearer {
-            request = request.header("authorization", format!("Bearer {token}"));
-        }
-        let answer = request.call().map_err(|error| unreachable(&self.url, &error))?;
+        let answer = asked(self.agent, self.agent.delete(&self.url), self.bearer).call().map_err(|error| unreachable(&self.url, &error))?;
         if answer.status().is_success() { Ok(()) } else { Err(refused(&self.url, answer)) }
     }
 
     fn within(&self, offset: u64, length: u64) -> std::result::Result<u64, TransportError> {
         if offset > length { Err(strange(&self.url, "it says that it has more than there is")) } else { Ok(offset) }
+    }
+}
+
+/// A request of the protocol. What it is answered has no body, or a short one.
+fn asked<B>(agent: &Agent, request: RequestBuilder<B>, bearer: Option<&str>) -> RequestBuilder<B> {
+    let waited = agent.config().timeouts().recv_response.unwrap_or(BESIDES);
+    let request = request.header("tus-resumable", VERSION).config().timeout_recv_body(Some(waited)).build();
+    match bearer {
+        Some(token) => request.header("authorization", format!("Bearer {token}")),
+        None => request,
     }
 }
 
@@ -184,8 +178,7 @@ fn beside(endpoint: &str, location: &str) -> Option<String> {
 
 fn refused(url: &str, answer: Response<Body>) -> TransportError {
     let status = answer.status().as_u16();
-    let body = answer.into_body().with_config().limit(LONGEST_PROBLEM).read_to_vec().unwrap_or_default();
-    problem(&shown(url), status, &body)
+    problem(&shown(url), status, &explanation(answer, BESIDES))
 }
 
 fn strange(url: &str, reason: &str) -> TransportError {

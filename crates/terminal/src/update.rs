@@ -219,11 +219,11 @@ pub fn finish(terminal: &Terminal, library: &Library, listed: &Listed, card: &Ca
     Ok(())
 }
 
-/// Goes back to the release that was played before the last update, which is here as a whole: nobody is asked. Going back once more goes
-/// forward again.
+/// Goes back to the release that was played before the last update, which is here as a whole: nobody is asked, and the newest feed that is
+/// known has to allow it. Going back once more goes forward again.
 ///
 /// # Errors
-/// [`UpdateError::NothingBefore`]; [`Code::ReleaseWithdrawn`]; as [`crate::open_title`]; what the system said.
+/// [`UpdateError::NothingBefore`]; [`Code::ReleaseWithdrawn`], and [`Code::UpdateNotAuthentic`] where its publisher lets nobody go back to it; as [`crate::open_title`]; what the system said.
 pub fn rollback(terminal: &Terminal, library: &Library, title: &TitleId, card: &CardChoice) -> Result<Listed> {
     let _library = library.lock()?;
     let unsealed = unseal(terminal, library, title, card)?;
@@ -235,10 +235,15 @@ pub fn rollback(terminal: &Terminal, library: &Library, title: &TitleId, card: &
     if !copy.has_all(&base.manifest)? {
         return Err(UpdateError::NothingBefore(title.clone()).into());
     }
-    if feed::withdrawn(terminal, title, &base.record.publisher, &before)? {
+    let publisher = &base.record.publisher;
+    if feed::withdrawn(terminal, title, publisher, &before)? {
         return Err(refused(Code::ReleaseWithdrawn, format!("{title} {before}")));
     }
     let now = unsealed.record.listed.release.clone();
+    let (document, _) = copy.release_document(&base.record)?;
+    let channel = report::channel(copy)?.unwrap_or_default();
+    let going = Going { held: Some(&now), to: &before, document: &document, channel: &channel, asked_for: true };
+    feed::kept(terminal, title, publisher)?.permit(&going)?;
     copy.forget("damaged.json")?;
     copy.forget("offer.json")?;
     copy.point(&Pointer { release: before, previous: Some(now.clone()) })?;

@@ -62,7 +62,7 @@ impl TopUp {
         }
         if context.output.json {
             // The one document comes at the end, and somebody has to know where to go until then.
-            eprintln!("{}", begun.page);
+            eprintln!("{}", crate::output::shown(&begun.page));
         }
         context.output.note(&format!("enter the card at {}\nwaiting for {}; interrupt (Ctrl-C) to wait no more", begun.page, begun.money));
         let came = wait(context, terminal, &gateway, begun)?;

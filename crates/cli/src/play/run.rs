@@ -1,23 +1,27 @@
 //! `play --run`: starts a program inside a private view of its title, and ends as it ends.
 
 use std::ffi::OsString;
+use std::fs;
 use std::io::IsTerminal as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
-use counterfoil_terminal::io::create_dirs;
+use counterfoil_terminal::io::{create_dirs, is_running};
 use counterfoil_terminal::status::{ProgramStatus, STATUS_FILE};
-use counterfoil_terminal::{Library, Permitted, Terminal, Title, mount_private, note_run, save};
-use rustix::process::{Pid, Signal, kill_process};
+use counterfoil_terminal::{Library, Permitted, Running, Terminal, Title, mount_private, save};
+use rustix::process::{Pid, Signal, getuid, kill_process};
 use signal_hook::consts::SIGINT;
 use signal_hook::iterator::Signals;
 
 use super::signals;
+use crate::context::SECRETS;
 use crate::failure::Failure;
+use crate::output::shown;
 
 /// Starts `path`, or the entry, with `arguments`.
 pub fn run(terminal: &Terminal, library: &Library, title: Arc<Title>, path: Option<&str>, arguments: &[OsString]) -> Result<(), Failure> {
@@ -33,34 +37,39 @@ pub fn run(terminal: &Terminal, library: &Library, title: Arc<Title>, path: Opti
             .hint("Play it to standard output, with `--serve`, or from a view with `--mount`."));
     }
     let signals = signals()?;
-    let license = title.permitted().map(license_file).transpose()?;
     let directory = private_directory()?;
+    let license = title.permitted().map(|permitted| license_file(directory.path(), permitted)).transpose()?;
     let status_file = directory.path().join("status");
     let mut status = ProgramStatus::begin(terminal, library, &title.listed().title, &status_file)?;
-    let begun = terminal.clock().now();
+    let running = Running::begin(terminal, library, &title);
     let mounted = mount_private(title.clone(), terminal)?;
-    let mut command = Command::new(mounted.path().join(&program));
+    let mut command = without_secrets(Command::new(mounted.path().join(&program)));
     command.args(arguments).current_dir(mounted.path()).env_remove(LICENSE);
     command.env(TITLE, title.listed().title.as_str()).env(LIBRARY, library.path()).env(STATUS_FILE, &status_file);
     command.env(HOME, terminal.home().path());
-    command.envs(license.as_ref().map(|license| (LICENSE, license.path())));
+    command.envs(license.map(|license| (LICENSE, license)));
     command.env_remove(SAVES).envs(save_directory(terminal, &title).map(|path| (SAVES, path)));
     let status = match command.spawn() {
-        Ok(child) => while_taking_in(&mut status, || wait(child, signals)),
+        Ok(child) => while_taking_in(&mut status, running.as_ref(), || wait(child, signals)),
         Err(error) => Err(Failure::operation("not_started", format!("cannot start {program}: {error}"))),
     };
     // Whatever came of the program, the view goes.
     let unmounted = mounted.unmount();
-    if let Some(permitted) = title.permitted() {
-        // Of a library that cannot be written, nothing is noted.
-        let _ = note_run(library, &title.listed().title, permitted, terminal.clock().now().0 - begun.0);
-    }
+    drop(running);
     let status = status?;
     unmounted?;
     match exit_code(status) {
         0 => Ok(()),
         code => Err(Failure::status(code)),
     }
+}
+
+/// The title's program is its publisher's: what its user tells us is not for it.
+fn without_secrets(mut command: Command) -> Command {
+    for name in SECRETS {
+        command.env_remove(name);
+    }
+    command
 }
 
 /// Where the program finds its license.
@@ -75,9 +84,28 @@ const SAVES: &str = "COUNTERFOIL_SAVE_DIR";
 /// How often it is looked whether the program has noted something.
 const EVERY: Duration = Duration::from_secs(1);
 
+/// For what goes with the run: what the program notes, and its license.
 fn private_directory() -> Result<tempfile::TempDir, Failure> {
-    let made = tempfile::Builder::new().prefix("counterfoil-status-").tempdir();
+    let among = std::env::temp_dir();
+    sweep(&among);
+    let made = tempfile::Builder::new().prefix(&format!("{PREFIX}{}-", std::process::id())).tempdir_in(among);
     made.map_err(|error| Failure::operation("io", format!("cannot make a directory for what the program notes: {error}")))
+}
+
+/// What such a directory is called, with the process that has made it.
+const PREFIX: &str = "counterfoil-status-";
+
+/// Removes this user's directories of runs that were killed.
+fn sweep(among: &Path) {
+    for item in fs::read_dir(among).into_iter().flatten().flatten() {
+        let name = item.file_name();
+        let process = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split_once('-')?.0.parse().ok());
+        let ours = || item.metadata().is_ok_and(|found| found.is_dir() && found.uid() == getuid().as_raw());
+        if process.is_some_and(|process| !is_running(process)) && ours() {
+            // What is left now is tried again the next time.
+            let _ = fs::remove_dir_all(item.path());
+        }
+    }
 }
 
 /// Made for the program, which need not save anything; none where it cannot be made.
@@ -86,21 +114,22 @@ fn save_directory(terminal: &Terminal, title: &Title) -> Option<PathBuf> {
     create_dirs(&**terminal.io(), &path, 0o700).ok().map(|()| path)
 }
 
-/// Takes in what the program notes while it runs, and the rest when it has ended.
-fn while_taking_in<T>(status: &mut ProgramStatus<'_>, run: impl FnOnce() -> T) -> T {
+/// Takes in what the program notes while it runs, and the rest when it has ended; and notes itself how long it runs.
+fn while_taking_in<T>(status: &mut ProgramStatus<'_>, running: Option<&Running>, run: impl FnOnce() -> T) -> T {
     let (ended, waiting) = mpsc::channel::<()>();
     std::thread::scope(|scope| {
         scope.spawn(move || {
             // What cannot be kept now may be later.
             while let Err(RecvTimeoutError::Timeout) = waiting.recv_timeout(EVERY) {
                 let _ = status.take_in();
+                running.into_iter().for_each(Running::look);
             }
             let rest = std::iter::repeat_with(|| status.take_in()).find(|taken| !matches!(taken, Ok(true)));
             if let Some(Err(error)) = rest {
-                eprintln!("warning: what the program noted was not kept: {error}");
+                eprintln!("warning: what the program noted was not kept: {}", shown(&error.to_string()));
             }
             if let Some(why) = status.refused() {
-                eprintln!("warning: the program noted something that is no status variable: {why}");
+                eprintln!("warning: the program noted something that is no status variable: {}", shown(why));
             }
         });
         let done = run();
@@ -110,11 +139,11 @@ fn while_taking_in<T>(status: &mut ProgramStatus<'_>, run: impl FnOnce() -> T) -
 }
 
 /// The license that it was permitted by, as a file that goes with the run.
-fn license_file(permitted: &Permitted) -> Result<tempfile::NamedTempFile, Failure> {
-    let cannot = |error: std::io::Error| Failure::operation("io", format!("cannot write the license for the program: {error}"));
-    let file = tempfile::Builder::new().prefix("counterfoil-license-").suffix(".jwt").tempfile().map_err(cannot)?;
-    std::fs::write(file.path(), &permitted.token).map_err(cannot)?;
-    Ok(file)
+fn license_file(directory: &Path, permitted: &Permitted) -> Result<PathBuf, Failure> {
+    let path = directory.join("license.jwt");
+    let written = fs::write(&path, &permitted.token);
+    written.map_err(|error| Failure::operation("io", format!("cannot write the license for the program: {error}")))?;
+    Ok(path)
 }
 
 /// Waits for the program, and hands on to it what is sent to us.
@@ -155,6 +184,14 @@ mod tests {
     }
 
     #[test]
+    fn d7_the_program_inherits_no_secret() {
+        let mut command = Command::new("env");
+        command.envs(SECRETS.map(|name| (name, "123456")));
+        let said = without_secrets(command).output().expect("it runs");
+        assert!(!String::from_utf8_lossy(&said.stdout).contains("123456"), "{said:?}");
+    }
+
+    #[test]
     fn signals_are_handed_on_to_the_program() {
         // The shell ends by itself only if nobody interrupts it, and says so by another status.
         let mut shell = Command::new("sh");
@@ -168,5 +205,23 @@ mod tests {
         let status = wait(child, signals).expect("waited");
         sender.join().expect("sent");
         assert_eq!(status.code(), Some(9));
+    }
+
+    #[test]
+    fn what_a_run_that_was_killed_has_left_is_removed_and_nothing_else() {
+        let among = tempfile::tempdir().expect("a directory");
+        let mut ended = Command::new("true").spawn().expect("it starts");
+        ended.wait().expect("it ends");
+        let path = |name: String| among.path().join(name);
+        let left = path(format!("{PREFIX}{}-x", ended.id()));
+        let kept = [path(format!("{PREFIX}{}-x", std::process::id())), path(format!("{PREFIX}x")), path(format!("other-{}-x", ended.id()))];
+        for directory in kept.iter().chain([&left]) {
+            fs::create_dir(directory).expect("made");
+            fs::write(directory.join("status"), "chapter=1").expect("written");
+        }
+        let link = path(format!("{PREFIX}{}-y", ended.id()));
+        std::os::unix::fs::symlink(&kept[0], &link).expect("made");
+        sweep(among.path());
+        assert!(!left.exists() && link.exists() && kept.iter().all(|directory| directory.join("status").exists()));
     }
 }

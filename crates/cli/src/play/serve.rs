@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -11,7 +12,7 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use counterfoil_format::encoding::to_base64url;
 use counterfoil_format::secret::{Random as _, SystemRandom};
-use counterfoil_terminal::{FileInfo, Title};
+use counterfoil_terminal::{FileInfo, Running, Title};
 use serde_json::json;
 
 use super::range::ByteRange;
@@ -31,6 +32,9 @@ struct Served {
     hosts: Arc<[String]>,
 }
 
+/// How often it is looked whether it is to be noted that the title is in use.
+const LOOK: Duration = Duration::from_secs(10);
+
 /// Only this computer may be served: what is served is in plain.
 pub fn check(address: SocketAddr) -> Result<(), Failure> {
     if !address.ip().is_loopback() {
@@ -41,7 +45,7 @@ pub fn check(address: SocketAddr) -> Result<(), Failure> {
 }
 
 /// Serves until interrupted.
-pub fn serve(context: &Context, title: Arc<Title>, address: SocketAddr, secret: bool) -> Result<(), Failure> {
+pub fn serve(context: &Context, running: Option<Running>, title: Arc<Title>, address: SocketAddr, secret: bool) -> Result<(), Failure> {
     let mut signals = signals()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|error| Failure::operation("io", format!("cannot serve: {error}")))?;
@@ -60,10 +64,18 @@ pub fn serve(context: &Context, title: Arc<Title>, address: SocketAddr, secret: 
             let _ = stop.send(());
         });
         let end = async { drop(stopped.await) };
+        let looking = async {
+            let mut often = tokio::time::interval(LOOK);
+            loop {
+                often.tick().await;
+                running.iter().for_each(Running::look);
+            }
+        };
         // Not graceful: a player that keeps its connection open would keep us.
         tokio::select! {
             result = axum::serve(listener, router(served)) => result.map_err(cannot),
             () = end => Ok(()),
+            () = looking => Ok(()),
         }
     })
 }

@@ -75,7 +75,8 @@ impl State {
     /// # Errors
     /// `other_press`: `out` holds another one.
     pub fn begin(out: &Path, order: Order, batch: Option<BatchId>) -> Result<Self, Failure> {
-        files::create_directory(out)?;
+        // Until they are handed out, what media prove themselves by is nobody else's.
+        files::create_private_directory(out)?;
         let path = out.join(STATE);
         let record = match fs::read(&path) {
             Ok(bytes) => {
@@ -243,6 +244,21 @@ mod tests {
         assert_eq!((state.done(), &state.record.key), (1, &key));
         state.list().expect("cut back").settle().expect("settled");
         assert_eq!(fs::read_to_string(out.path().join(LIST)).expect("there"), format!("{HEADING}1,DISC-0001,0001\n"));
+    }
+
+    #[test]
+    fn b1_what_is_pressed_is_its_owners_until_it_is_handed_out() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
+        let place = tempfile::tempdir().expect("a directory");
+        let (new, shared) = (place.path().join("a/new"), place.path().join("shared"));
+        State::begin(&new, order(2), None).expect("begun");
+        assert_eq!(mode(&new), 0o700);
+        // A directory that somebody has made is as they want it.
+        fs::create_dir(&shared).expect("made");
+        fs::set_permissions(&shared, fs::Permissions::from_mode(0o755)).expect("chmod");
+        State::begin(&shared, order(2), None).expect("begun");
+        assert_eq!(mode(&shared), 0o755);
     }
 
     #[test]

@@ -4,9 +4,10 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use counterfoil_core::wire::AuthorityDocument;
-use counterfoil_terminal::transport::{Elsewhere, Part, TransportError, download, reason, resuming};
+use counterfoil_terminal::transport::{Elsewhere, Part, TransportError, download, explanation, is_guarded, reason, resuming};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::Body;
@@ -19,6 +20,8 @@ use crate::failure::Failure;
 
 /// Longest answer that is held in memory, in bytes.
 const MAX_ANSWER: u64 = 4 * 1024 * 1024;
+/// How long such an answer may take to come, over a line that is slow, and one that is read as it comes may stand still.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// One authority, spoken to with one token. Cheap to share between threads.
 #[derive(Clone)]
@@ -27,6 +30,7 @@ pub struct Api {
     server: String,
     token: Zeroizing<String>,
     ca: Option<PathBuf>,
+    patience: Duration,
     /// Where contents are fetched, best first; asked for at first use.
     contents: Arc<OnceLock<Vec<String>>>,
 }
@@ -45,12 +49,12 @@ impl Api {
     /// As the profile and the command line say.
     pub fn connect(context: &Context) -> Result<(Self, Profile), Failure> {
         let mut profile = Profile::load(&context.home)?;
+        let server = context.server.clone().or_else(|| profile.as_ref().map(|profile| profile.server.clone())).ok_or_else(not_logged_in)?;
         let token = match (context.environment_token(), &profile) {
             (Some(token), _) => token,
-            (None, Some(profile)) => profile.token.clone(),
+            (None, Some(profile)) => profile.token_for(&server)?,
             (None, None) => return Err(not_logged_in()),
         };
-        let server = context.server.clone().or_else(|| profile.as_ref().map(|profile| profile.server.clone())).ok_or_else(not_logged_in)?;
         let ca = context.ca.clone().or_else(|| profile.as_ref().and_then(|profile| profile.ca.clone()));
         let api = Self::new(&server, &token, ca.as_deref())?;
         let publisher = profile.as_mut().and_then(|profile| profile.publisher.take());
@@ -58,13 +62,21 @@ impl Api {
     }
 
     /// With everything said.
+    ///
+    /// # Errors
+    /// `usage`: no address; `not_guarded`: one where others would hear the token.
     pub fn new(server: &str, token: &str, ca: Option<&Path>) -> Result<Self, Failure> {
         let server = server.trim_end_matches('/').to_owned();
         if !server.starts_with("https://") && !server.starts_with("http://") {
             return Err(Failure::usage(format!("{server} is not an address: it begins with neither https:// nor http://")));
         }
+        if !is_guarded(&server) {
+            let unguarded = TransportError::Unguarded { url: server };
+            return Err(Failure::operation(unguarded.code(), unguarded.to_string()).hint(unguarded.hint()));
+        }
         let token = Zeroizing::new(token.to_owned());
-        Ok(Self { agent: crate::context::agent(ca)?, server, token, ca: ca.map(Path::to_owned), contents: Arc::default() })
+        let (agent, ca) = (crate::context::agent(ca)?, ca.map(Path::to_owned));
+        Ok(Self { agent, server, token, ca, patience: PATIENCE, contents: Arc::default() })
     }
 
     /// The address, as in the profile.
@@ -180,7 +192,8 @@ impl Api {
 
     /// An answer of any length, read as it comes.
     pub fn stream(&self, path: &str) -> Result<Box<dyn Read + Send>, Failure> {
-        let response = self.answered(self.authorized(self.agent.get(self.url(path))).call())?;
+        let request = self.agent.get(self.url(path)).config().timeout_per_read(Some(self.patience)).build();
+        let response = self.answered(self.shown(request).call())?;
         Ok(Box::new(response.into_body().into_reader()))
     }
 
@@ -189,17 +202,21 @@ impl Api {
     }
 
     fn authorized<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
+        self.shown(request.config().timeout_recv_body(Some(self.patience)).build())
+    }
+
+    fn shown<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
         request.header("authorization", format!("Bearer {}", *self.token)).header("accept", "application/json")
     }
 
     /// The answer, if it is one that says yes.
     fn answered(&self, response: Result<Response<Body>, ureq::Error>) -> Result<Response<Body>, Failure> {
-        let mut response = response.map_err(|error| unreachable(&self.server, &error))?;
+        let response = response.map_err(|error| unreachable(&self.server, &error))?;
         let status = response.status();
         if status.is_success() {
             return Ok(response);
         }
-        let problem = response.body_mut().with_config().limit(MAX_ANSWER).read_json::<Problem>().ok();
+        let problem = serde_json::from_slice::<Problem>(&explanation(response, self.patience)).ok();
         Err(failed(&self.server, status.as_u16(), problem))
     }
 
@@ -278,5 +295,63 @@ mod tests {
     #[test]
     fn an_address_without_a_scheme_is_wrong_usage() {
         assert_eq!(Api::new("example.org", "t", None).map(|_| ()).expect_err("no scheme").code, "usage");
+    }
+
+    #[test]
+    fn an_answer_that_comes_for_ever_is_not_waited_for() {
+        use std::io::{BufRead as _, BufReader, Write as _};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("bound"));
+        std::thread::spawn(move || {
+            for (number, stream) in listener.incoming().enumerate() {
+                let mut stream = stream.expect("somebody asks");
+                let lines = BufReader::new(stream.try_clone().expect("a stream")).lines().map_while(Result::ok);
+                lines.take_while(|line| !line.is_empty()).for_each(drop);
+                let status = ["200 OK", "500 Internal Server Error"][number % 2];
+                let head = format!("HTTP/1.1 {status}\r\ncontent-length: 1000000\r\n\r\n");
+                stream.write_all(head.as_bytes()).expect("still there");
+                // A byte now and then, until nobody listens any more.
+                while stream.write_all(b" ").is_ok() {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+            }
+        });
+        let api = Api { patience: Duration::from_millis(300), ..Api::new(&url, "t", None).expect("an address") };
+        for code in ["answer_invalid", "http_500"] {
+            assert_eq!(api.get::<serde_json::Value>("/v1/titles").expect_err("it never ends").code, code);
+        }
+    }
+
+    #[test]
+    fn no_token_goes_where_others_listen() {
+        for heard in ["http://example.org", "http://10.0.0.1:7480", "http://127.0.0.1.example.org"] {
+            assert_eq!(Api::new(heard, "t", None).map(|_| ()).expect_err("in the clear").code, "not_guarded", "{heard}");
+        }
+        for guarded in ["https://example.org", "http://127.0.0.1:7480", "http://localhost:7480", "http://[::1]:7480/"] {
+            Api::new(guarded, "t", None).map(|_| ()).expect("TLS, or this computer");
+        }
+    }
+
+    #[test]
+    fn a_token_that_is_known_is_not_sent_elsewhere() {
+        let home = tempfile::tempdir().expect("a directory");
+        let profile = Profile { server: "https://a.example".into(), token: "cft_x".into(), publisher: None, ca: None };
+        profile.save(home.path()).expect("saved");
+        profile.save_to(home.path(), crate::publisher::profile::SHOP).expect("saved");
+        let context = |server: Option<&str>| Context {
+            home: home.path().to_owned(),
+            card: None,
+            pin_file: None,
+            server: server.map(str::to_owned),
+            via: None,
+            ca: None,
+            output: crate::output::Output { json: false, quiet: true },
+        };
+        let desk = crate::desk::Desk { profile: crate::publisher::profile::SHOP, whose: "the shop's", roles: &["shop"], otherwise: "" };
+        let other = context(Some("https://b.example"));
+        assert_eq!(Api::connect(&other).map(|_| ()).expect_err("another").code, "other_server");
+        assert_eq!(desk.connect(&other, None).map(|_| ()).expect_err("another").code, "other_server");
+        Api::connect(&context(None)).map(|_| ()).expect("the one that it is for");
+        desk.connect(&context(Some("https://a.example/")), None).map(|_| ()).expect("the same, named");
     }
 }

@@ -10,6 +10,7 @@ use super::api::Api;
 use super::profile::{self, Profile};
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::files;
 
 /// Remember the authority and the token, and make the publisher's signing key
 ///
@@ -63,13 +64,18 @@ impl Login {
         let known = Profile::load(&context.home)?;
         let server = context.server.clone().or_else(|| known.as_ref().map(|profile| profile.server.clone()));
         let server = server.ok_or_else(|| Failure::usage("the address of the authority is missing").hint("Give `--server URL`."))?;
-        let token = self.token()?.or_else(|| known.as_ref().map(|profile| profile.token.clone()));
-        let token = token.ok_or_else(|| Failure::usage("the token is missing").hint("Give `--token-file FILE` or COUNTERFOIL_TOKEN."))?;
+        let missing = || Failure::usage("the token is missing").hint("Give `--token-file FILE` or COUNTERFOIL_TOKEN.");
+        let token = match self.token()? {
+            Some(token) => token,
+            None => known.as_ref().ok_or_else(missing)?.token_for(&server)?,
+        };
         let ca = context.absolute_ca()?;
         let api = Api::new(&server, &token, ca.as_deref())?;
 
         let me: WhoAmI = api.get("/v1/whoami")?;
-        let publisher = self.publisher(&me)?;
+        // Where none is named, it is the one that was named before.
+        let before = known.filter(|known| known.server == api.server()).and_then(|known| known.publisher.clone());
+        let publisher = self.publisher(&me, before)?;
         let mut done =
             LoggedIn { server: api.server().to_owned(), role: me.role.clone(), publisher, key: None, key_made: false, created: false };
         if let Some(publisher) = done.publisher.clone() {
@@ -83,18 +89,19 @@ impl Login {
     }
 
     fn token(&self) -> Result<Option<String>, Failure> {
-        let Some(path) = &self.token_file else { return Ok(self.token.clone()) };
-        let text = std::fs::read_to_string(path).map_err(|error| Failure::file("read", path, &error))?;
-        Ok(Some(text.trim().to_owned()))
+        match &self.token_file {
+            Some(path) => files::read_token(path).map(Some),
+            None => Ok(self.token.clone()),
+        }
     }
 
-    fn publisher(&self, me: &WhoAmI) -> Result<Option<String>, Failure> {
+    fn publisher(&self, me: &WhoAmI, before: Option<String>) -> Result<Option<String>, Failure> {
         match (me.role.as_str(), &me.tenant, &self.publisher) {
             ("publisher", Some(tenant), Some(asked)) if tenant != asked => {
                 Err(Failure::refused("forbidden", format!("this token is for the publisher {tenant}, not {asked}")))
             }
             ("publisher", Some(tenant), _) => Ok(Some(tenant.clone())),
-            ("operator", _, asked) => Ok(asked.clone()),
+            ("operator", _, asked) => Ok(asked.clone().or(before)),
             (role, ..) => Err(Failure::refused("forbidden", format!("a token of role {role} publishes nothing"))
                 .hint("Ask the operator for a token of role publisher.")),
         }

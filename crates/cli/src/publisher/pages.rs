@@ -52,10 +52,38 @@ impl<T: DeserializeOwned> Iterator for Pages<'_, T> {
             match page {
                 Ok(page) => {
                     let Page { items, next } = page?;
-                    (self.items, self.after) = (items.into_iter(), next);
+                    // A page with nothing on it is the last, whatever it says: nobody is sent on and on.
+                    (self.after, self.items) = (next.filter(|_| !items.is_empty()), items.into_iter());
                 }
                 Err(failure) => return Some(Err(failure)),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn a_list_that_has_nothing_and_more_of_it_is_asked_for_once() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("bound"));
+        let asked = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("somebody asks");
+            let lines = BufReader::new(stream.try_clone().expect("a stream")).lines().map_while(Result::ok);
+            lines.take_while(|line| !line.is_empty()).for_each(drop);
+            let body = r#"{"items":[],"next":"x"}"#;
+            let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+            // Whoever asks once more finds nobody.
+            drop(listener);
+            stream.write_all(format!("{head}{body}").as_bytes()).expect("still there");
+        });
+        let api = Api::new(&url, "token", None).expect("an address");
+        assert_eq!(api.all::<u8>("/v1/titles").map(|item| item.map_err(|failure| failure.code)).collect::<Vec<_>>(), []);
+        asked.join().expect("asked");
     }
 }

@@ -42,6 +42,22 @@ impl Drop for Profile {
 }
 
 impl Profile {
+    /// The token, for the authority that it was stored with and for no other.
+    ///
+    /// # Errors
+    /// `other_server`.
+    pub fn token_for(&self, server: &str) -> Result<String, Failure> {
+        let bare = |server: &str| server.trim_end_matches('/').to_owned();
+        match bare(server) == bare(&self.server) {
+            true => Ok(self.token.clone()),
+            false => Err(Failure::operation(
+                "other_server",
+                format!("the token that is known is for {}, and is not sent to {server}", self.server),
+            )
+            .hint("Give the token that is for this one: `--token-file FILE` where the command takes it, or COUNTERFOIL_TOKEN.")),
+        }
+    }
+
     /// The publisher's in `home`, if there is one.
     pub fn load(home: &Path) -> Result<Option<Self>, Failure> {
         Self::load_from(home, PROFILE)
@@ -116,6 +132,17 @@ mod tests {
         std::fs::write(home.path().join(PROFILE), "token = cft_secret_without_quotes").expect("overwritten");
         let failure = Profile::load(home.path()).map(|_| ()).expect_err("not TOML");
         assert!(!failure.message.contains("cft_secret"), "{}", failure.message);
+    }
+
+    #[test]
+    fn a_token_is_for_the_authority_that_it_was_stored_with() {
+        let profile = Profile { server: "https://a.example".into(), token: "cft_x".into(), publisher: None, ca: None };
+        for same in ["https://a.example", "https://a.example/"] {
+            assert_eq!(profile.token_for(same).expect("the same"), "cft_x");
+        }
+        for other in ["http://a.example", "https://a.example:444", "https://a.example.org", "https://b.example", ""] {
+            assert_eq!(profile.token_for(other).expect_err("another").code, "other_server", "{other}");
+        }
     }
 
     #[test]

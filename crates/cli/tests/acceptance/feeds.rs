@@ -36,7 +36,7 @@ scenario!(a5_a_feed_is_signed_with_every_release_and_devices_remember_the_newest
     assert_eq!((&second["sequence"], versions(&second)), (&2.into(), vec!["1.0.0".to_owned(), "1.1.0".to_owned()]));
     ben.run(["update", "sky-raider"]).done();
     let kept = || -> Vec<String> {
-        let files = files_below(&ben.home.join("feeds")).into_iter().filter(|path| path.extension().is_some());
+        let files = files_below(&ben.home.join("feeds")).into_iter().filter(|path| path.extension().is_some_and(|kind| kind == "jws"));
         files.map(|path| path.file_name().expect("a name").to_string_lossy().into_owned()).collect()
     };
     assert_eq!(kept(), ["2.jws"]);

@@ -6,7 +6,7 @@ use std::path::Path;
 use counterfoil_core::Code;
 use serde_json::{Value, json};
 
-use crate::world::{Device, Outcome, World, copy_tree, outcome, scenario, write};
+use crate::world::{Device, Outcome, World, copy_tree, outcome, scenario, set_mode, write};
 
 /// A repair centre with its token.
 pub struct Centre {
@@ -20,6 +20,7 @@ impl Centre {
         assert_eq!(status, 201, "{made}");
         let token = world.path("repair-token.txt");
         write(&token, made["token"].as_str().expect("a token").as_bytes());
+        set_mode(&token, 0o600);
         Self { device: world.device("centre"), token }
     }
 

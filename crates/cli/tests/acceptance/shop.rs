@@ -9,7 +9,7 @@ use std::process::Stdio;
 use counterfoil_core::Code;
 use serde_json::{Value, json};
 
-use crate::world::{Device, World, files_below, outcome, scenario, wait_until, write};
+use crate::world::{Device, World, files_below, outcome, scenario, set_mode, wait_until, write};
 
 /// A shop's token, in a file as it was handed out.
 fn token(world: &World) -> PathBuf {
@@ -17,6 +17,7 @@ fn token(world: &World) -> PathBuf {
     assert_eq!(status, 201, "{made}");
     let path = world.path("shop-token.txt");
     write(&path, format!("{}\n", made["token"].as_str().expect("a token")).as_bytes());
+    set_mode(&path, 0o600);
     path
 }
 

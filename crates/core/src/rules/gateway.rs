@@ -163,16 +163,6 @@ pub fn undo(state: State) -> Result<bool, Refusal> {
     }
 }
 
-/// Every way that an exchange can go. One that may have been carried out ends by what came of that, and by nothing else.
-pub fn may_become(from: State, to: State) -> bool {
-    matches!(
-        (from, to),
-        (State::Prepared, State::Committing | State::Aborted)
-            | (State::Committing, State::Committed | State::Refused)
-            | (State::Committed, State::Refunded)
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,6 +170,16 @@ mod tests {
 
     const ALL: [State; 7] =
         [State::Free, State::Prepared, State::Committing, State::Committed, State::Refused, State::Aborted, State::Refunded];
+
+    /// Every way that an exchange can go. One that may have been carried out ends by what came of that, and by nothing else.
+    fn may_become(from: State, to: State) -> bool {
+        matches!(
+            (from, to),
+            (State::Prepared, State::Committing | State::Aborted)
+                | (State::Committing, State::Committed | State::Refused)
+                | (State::Committed, State::Refunded)
+        )
+    }
 
     fn money(text: &str) -> Money {
         text.parse().expect("money")

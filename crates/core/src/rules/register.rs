@@ -172,7 +172,10 @@ pub fn decide_entry(
         return Err(Refusal::with(Code::UserInvalid, "this device was taken out of the entry, and must be announced again"));
     }
     if facts.holder.is_some() && adds && !user_id_given {
-        return Err(Refusal::with(Code::UserInvalid, "this card is registered with other devices; adding one takes the user ID"));
+        return Err(Refusal::with(
+            Code::UserInvalid,
+            "this card's user has other devices or drives; adding one takes the user ID: `--user`",
+        ));
     }
     if !facts.established {
         decide_newcomer(facts, holder, add_device.is_some())?;

@@ -94,8 +94,8 @@ fn expired(license: &License, end: Timestamp, now: Timestamp) -> Refusal {
     Refusal { hint: hint.map_or(refusal.hint, str::to_owned), ..refusal }
 }
 
-/// What to remember as [`Known::seen`] when a title that was permitted at `begun` (as [`trusted`] has it) has run for `elapsed` milliseconds
-/// by the clock. A clock that is turned back between two runs, or while one lasts, does not undo it: the time of running counts.
+/// What to remember as [`Known::seen`] when a title that was permitted at `begun` (as [`trusted`] has it) has run for `elapsed` milliseconds,
+/// whatever the clock says meanwhile. A clock that is turned back between two runs, or while one lasts, does not undo it: the time of running counts.
 ///
 /// Never later than the license allows, so that a clock that was far ahead once costs this license its lease at most, and nothing from the
 /// moment when the authority is reached again and renews it. None where the license has no end.

@@ -22,6 +22,9 @@ pub struct AskLicense {
     /// The license that was fetched is lost, with its library: asks for a new grant to the same device.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub again: bool,
+    /// Sequence of the newest feed of the title that is known here; 0 for none.
+    #[serde(default)]
+    pub feed: u64,
 }
 
 /// D6. Signed by the device.
@@ -109,6 +112,12 @@ pub struct LicenseResult {
     pub title: TitleOnMedium,
     /// The release document, a compact JWS by the publisher; the objects that it names are at the contents servers.
     pub release: String,
+    /// The publisher's feed, a compact JWS; absent where the one that is known is the newest.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub feed: Option<String>,
+    /// The authority's word that this feed is the newest, a compact JWS; absent where the title has none.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub fresh: Option<String>,
 }
 
 /// D6: the license with its keys.

@@ -214,6 +214,27 @@ fn after_a_failure_nothing_more_is_sealed() {
     assert!(sealing.finish().is_err());
 }
 
+/// A reader that gives a byte at a time, and is interrupted before each.
+#[test]
+fn a_signal_in_the_middle_of_reading_loses_nothing() {
+    struct Interrupted<'a>(&'a [u8], bool);
+    impl Read for Interrupted<'_> {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            self.1 = !self.1;
+            if self.1 {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            let most = into.len().min(1);
+            self.0.read(&mut into[..most])
+        }
+    }
+    let plain = pattern(3 * CHUNK + 5);
+    let sealed = seal(&save(), &plain);
+    let mut opened = Vec::new();
+    Opening::new(Interrupted(&sealed, false), &save()).unwrap().read_to_end(&mut opened).unwrap();
+    assert!(opened == plain);
+}
+
 /// A reader that fails once in a chunk: nothing is opened at the wrong place afterwards.
 #[test]
 fn after_a_failure_nothing_more_is_read() {
@@ -288,27 +309,4 @@ fn write_corpus() {
     write("bad-appended", &[&two[..], &two[HEAD..]].concat());
     write("bad-other-name", &seal(&save(), b"x"));
     write("bad-nothing", b"");
-}
-
-/// Reads a byte at a time, and is interrupted before each.
-struct Interrupted<'a>(&'a [u8], bool);
-
-impl Read for Interrupted<'_> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        self.1 = !self.1;
-        if self.1 {
-            return Err(io::ErrorKind::Interrupted.into());
-        }
-        let most = into.len().min(1);
-        self.0.read(&mut into[..most])
-    }
-}
-
-#[test]
-fn a_signal_in_the_middle_of_reading_loses_nothing() {
-    let (container, plain) = (save(), pattern(3 * CHUNK + 5));
-    let sealed = seal(&container, &plain);
-    let mut opened = Vec::new();
-    Opening::new(Interrupted(&sealed, false), &container).unwrap().read_to_end(&mut opened).unwrap();
-    assert!(opened == plain);
 }

@@ -29,6 +29,7 @@ impl Household {
             release: None,
             channel: None,
             again,
+            feed: 0,
         });
         let got = self.asked::<LicenseResult>(link, device, operation)?;
         let (Some(result), Ok(plan)) = (self.agree("license", want, got)?, plan) else { return Ok(()) };

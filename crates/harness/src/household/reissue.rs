@@ -32,7 +32,9 @@ impl Household {
         self.tally.reissued += 1;
         // What the old card has signed is not answered again, whatever it was answered before.
         self.told.clear();
-        self.freeing |= self.copy.as_ref().is_some_and(|copy| !copy.confirmed);
+        if self.copy.as_ref().is_some_and(|copy| !copy.confirmed) {
+            self.freed();
+        }
         let device = self.registered_device();
         self.is_dead(link, &lost[device])?;
         self.fill(link, device)

@@ -6,7 +6,7 @@ use counterfoil_core::{
     Code, GrantId,
     wire::{self, AddDeviceResult, ClaimResult, ConfirmResult, Operation},
 };
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The one copy that there is of the household's medium.
 #[derive(Clone, Debug)]
@@ -20,8 +20,6 @@ pub(super) struct LiveCopy {
 /// How long a copy that was taken back may keep its medium from being copied again: as long as the jobs of a killed process need to be
 /// taken over by another one. While processes are killed faster than a lease runs out, that is as long as they are.
 const FREE_WITHIN: Duration = Duration::from_secs(300);
-/// How often that is tried.
-const EVERY: Duration = Duration::from_millis(100);
 
 impl Household {
     /// Copies the medium at a device, or completes the copy.
@@ -40,18 +38,14 @@ impl Household {
             Some(copy) if copy.device == device && !copy.confirmed => self.is_registered(device),
             Some(_) => self.is_registered(device).and(Err(Code::MediumSpent)),
         };
-        let mut tries = if self.freeing && want.is_ok() { FREE_WITHIN.as_millis() / EVERY.as_millis() } else { 0 };
-        let medium = medium.clone();
-        let got = loop {
-            let envelope = self.devices[device].terminal.claim(&self.authority, &medium, &mut self.dice);
-            let answer = self.twice(link, &envelope)?;
-            match definite::<ClaimResult>(answer)? {
-                // What was exchanged is told to the medium after the commit: by the process that did it, or by whoever takes over.
-                Err(Code::MediumSpent) if tries > 0 => tries -= 1,
-                got => break got,
-            }
-            std::thread::sleep(EVERY);
-        };
+        let freeing = self.freed_at.is_some_and(|freed_at| freed_at.elapsed() < FREE_WITHIN) && want.is_ok();
+        let envelope = self.devices[device].terminal.claim(&self.authority, &medium.clone(), &mut self.dice);
+        let got = definite::<ClaimResult>(self.twice(link, &envelope)?)?;
+        // What was exchanged is told to the medium after the commit: by the process that did it, or by whoever takes over. Until then the
+        // household does something else: one that only asked again would keep its worker from all other work.
+        if freeing && matches!(got, Err(Code::MediumSpent)) {
+            return Ok(());
+        }
         let Some(result) = self.agree("claim", want, got)? else { return Ok(()) };
         let opened = self.devices[device].terminal.granted(&result);
         let grants = opened.map_err(|error| Failure::Broken(format!("a grant that does not open: {error}")))?;
@@ -61,7 +55,7 @@ impl Household {
             None if !grants.iter().all(|grant| self.grants.insert(*grant)) => return Err(self.wrong("claim", &"new grants", &grants)),
             None => self.tally.copied += 1,
         }
-        self.freeing = false;
+        self.freed_at = None;
         self.copy = Some(LiveCopy { device, grants, confirmed: false });
         Ok(())
     }
@@ -74,6 +68,12 @@ impl Household {
         self.agree("confirm a copy", Ok(()), got)?;
         self.copy = Some(LiveCopy { confirmed: true, ..copy });
         Ok(())
+    }
+
+    /// From now on its medium may be copied again, as soon as it has heard so.
+    #[expect(clippy::disallowed_methods, reason = "nobody waits for ever")]
+    pub(super) fn freed(&mut self) {
+        self.freed_at = Some(Instant::now());
     }
 
     /// C14: a new device in place of one; or an old one turns up.
@@ -105,7 +105,8 @@ impl Household {
         let device = &mut self.devices[old];
         (device.registered, device.exchanged) = (false, true);
         if self.copy.as_ref().is_some_and(|copy| copy.device == old) {
-            (self.copy, self.freeing) = (None, true);
+            self.copy = None;
+            self.freed();
         }
         self.tally.exchanged += 1;
         self.register(link, new, Ok(()))

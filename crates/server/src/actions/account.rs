@@ -78,9 +78,6 @@ pub enum Why {
     /// Staff would be left with a password alone.
     #[error("This is the only second step that you have. Set up another one before you remove it.")]
     OnlyStep,
-    /// One-time codes are on, or off, already.
-    #[error("This has been done already.")]
-    Done,
 }
 
 /// Not done.

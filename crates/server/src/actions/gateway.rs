@@ -21,7 +21,7 @@ use crate::store::audit;
 use crate::store::gateway_exchange::{self as store, Exchange, Subject};
 use price::Foreseen;
 
-pub use changes::{by_id, changes};
+pub use changes::{by_id, changes, refunds};
 pub use commit::commit;
 pub use sweep::sweep;
 pub use undo::undo;

@@ -21,7 +21,7 @@ use crate::keys::Place;
 use crate::problem::Problem;
 use crate::store::license::{self, LicenseRow};
 use crate::store::user::Recipient;
-use crate::store::{content_key, inbox};
+use crate::store::{audit, content_key, inbox};
 
 /// Settles the licenses whose grants are named: from then on nobody fetches them again. A repeat changes nothing and gets the same answer.
 ///
@@ -104,11 +104,24 @@ pub async fn heal(app: &App, asked: &Asked, ask: &Heal, now: Timestamp) -> Resul
         .map_err(Problem::internal)?;
     let result = HealResult { keys: serde_json::to_value(&sealed).map_err(Problem::internal)? };
 
-    let detail = json!({ "grant": ask.grant_id, "chunks": ask.chunks.len(), "device": device });
-    let family = turn.family.clone();
     // Durable before any key leaves.
-    app.db.write("heal", family, async move |tx: &mut Tx| turn.note(tx, "library.healed", &detail).await).await?;
-    Ok(Ok(serde_json::to_value(result).map_err(Problem::internal)?))
+    let (family, told) = (turn.family.clone(), ask.clone());
+    match app.db.write("heal", family, async move |tx: &mut Tx| record(tx, &turn, &told, device).await).await? {
+        Some(refusal) => Ok(Err(refusal)),
+        None => Ok(Ok(serde_json::to_value(result).map_err(Problem::internal)?)),
+    }
+}
+
+/// Records it, unless the license was ended or moved since it was looked at: why not, then.
+async fn record(tx: &mut Tx, turn: &Turn, ask: &Heal, device: DeviceId) -> Result<Option<Refusal>, DbError> {
+    audit::hold(tx, &turn.family).await?;
+    let rows = license::at_device(tx, turn.user, device).await?;
+    let row = rows.iter().find(|row| row.grant.as_ref().is_some_and(|of| of.grant == ask.grant_id));
+    if let Err(refusal) = rules::renew(row.map(LicenseRow::facts).as_ref(), device, turn.now) {
+        return turn.refuse(tx, refusal).await.map(Some);
+    }
+    turn.note(tx, "library.healed", &json!({ "grant": ask.grant_id, "chunks": ask.chunks.len(), "device": device })).await?;
+    Ok(None)
 }
 
 /// The license that was fetched as this grant, with the content key that it opens.

@@ -9,16 +9,18 @@ use serde_json::json;
 
 use super::asked::{self, Asked, Decided};
 use super::by_device::{Begun, Turn};
+use super::feed::{self, Told};
 use super::licensed;
 use super::signed::{self, Besides};
 use crate::app::App;
 use crate::auth::Scope;
 use crate::db::{DbError, Tx};
 use crate::problem::Problem;
-use crate::store::entitlement;
+use crate::store::feed::Feed;
 use crate::store::license::{self, LicenseRow};
 use crate::store::release::{self, Release};
 use crate::store::title;
+use crate::store::{self, entitlement};
 
 /// Decides the request and carries it out. A repeat gets the same transaction ID.
 ///
@@ -48,8 +50,9 @@ pub async fn run(app: &App, asked: &Asked, ask: &AskLicense, now: Timestamp) -> 
     let issued = app.db.write("license", family, async move |tx: &mut Tx| issue(tx, &turn, &fresh).await).await?;
     match (issued, offered) {
         (Err(refusal), _) => Ok(Err(*refusal)),
-        (Ok(Issued { license_id, transaction_id }), Some(Offered { title, release })) => {
-            let result = LicenseResult { transaction_id, license_id, title, release: release.document };
+        (Ok(Issued { license_id, transaction_id }), Some(Offered { title, release, feed })) => {
+            let Told { feed, fresh } = feed::tell(app, &ask.title, feed, ask.feed, &mut { feed::ROOM }, now)?;
+            let result = LicenseResult { transaction_id, license_id, title, release: release.document, feed, fresh };
             Ok(Ok(serde_json::to_value(result).map_err(Problem::internal)?))
         }
         (Ok(_), None) => Err(Problem::internal("a license was issued without a release")),
@@ -64,6 +67,8 @@ fn stranger(ask: &AskLicense) -> String {
 struct Offered {
     title: TitleOnMedium,
     release: Release,
+    /// The newest one: where it lists no such release, the terminal refuses it.
+    feed: Option<Feed>,
 }
 
 /// The release that was asked for, or the newest on the channel; nothing where there is none.
@@ -82,7 +87,8 @@ async fn offered(app: &App, ask: &AskLicense) -> Result<Option<Offered>, Problem
             };
             let Some(release) = release else { return Ok(None) };
             let title = licensed::on_medium(tx, title, &release.version).await?;
-            Ok(Some(Offered { title, release }))
+            let feed = store::feed::get(tx, &id).await?;
+            Ok(Some(Offered { title, release, feed }))
         })
         .await
 }

@@ -77,6 +77,20 @@ pub async fn changes(State(app): State<App>, caller: Caller, Query(query): Query
     gateway::changes(&app, &caller, query.after.as_deref()).await.map(Json)
 }
 
+/// Since when.
+#[derive(Deserialize)]
+pub struct Since {
+    /// From then on.
+    since: Timestamp,
+    /// `next` of the page before.
+    after: Option<String>,
+}
+
+/// What was given back of the gateway's exchanges.
+pub async fn refunds(State(app): State<App>, caller: Caller, Query(query): Query<Since>) -> Result<Json<ExchangeRecords>, Problem> {
+    gateway::refunds(&app, &caller, query.since, query.after.as_deref()).await.map(Json)
+}
+
 /// Which exchanges are compared.
 #[derive(Deserialize)]
 pub struct Compared {

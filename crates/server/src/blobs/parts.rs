@@ -1,4 +1,4 @@
-//! Parts of uploads that are not complete, each upload's by themselves: `parts/{upload}/{hash}`.
+//! Parts of uploads that are not complete, each upload's by themselves: `parts/{upload}/{name}`.
 //!
 //! Nobody else's bytes lie there, so all of an upload's parts go at once when it is over.
 
@@ -19,12 +19,11 @@ use super::{BlobError, Blobs, Place};
 const PARTS: &str = "parts";
 
 impl Blobs {
-    /// Keeps a part, durably, and names it. Parts of one upload with the same bytes are one.
+    /// Keeps a part, durably, under a name that no other part has.
     ///
     /// # Errors
     /// `Full`, `Io`, `Away`.
-    pub async fn put_part(&self, upload: UploadId, bytes: Bytes) -> Result<ObjectName, BlobError> {
-        let name = ObjectName::of(&bytes);
+    pub async fn put_part(&self, upload: UploadId, name: ObjectName, bytes: Bytes) -> Result<(), BlobError> {
         match self.place.clone() {
             Place::Directory(directory) => {
                 let write = move || directory.put_part(upload, name, &bytes);
@@ -34,7 +33,21 @@ impl Blobs {
                 remote.store.put(&remote.part(upload, name), PutPayload::from(bytes)).await?;
             }
         }
-        Ok(name)
+        Ok(())
+    }
+
+    /// Takes one part away, if it is there.
+    ///
+    /// # Errors
+    /// `Io`, `Away`.
+    pub async fn remove_part(&self, upload: UploadId, name: ObjectName) -> Result<(), BlobError> {
+        match self.place.clone() {
+            Place::Directory(directory) => match tokio::fs::remove_file(directory.part(upload, name)).await {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
+                _ => Ok(()),
+            },
+            Place::Remote(remote) => found(quickly(remote.store.delete(&remote.part(upload, name))).await).map(drop),
+        }
     }
 
     /// A part; `None` where it is not there.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::ConfigError;
+use super::contents::read_private;
 use crate::mail::Relay;
 
 /// `[accounts]`
@@ -59,9 +60,7 @@ impl Mail {
     pub fn relay(&self) -> Result<Option<Relay>, ConfigError> {
         let wrong = |key, reason: String| ConfigError::Value { key, reason };
         let url = match (&self.smtp_url, &self.smtp_url_file) {
-            (_, Some(path)) => Zeroizing::new(
-                std::fs::read_to_string(path).map_err(|error| wrong("mail.smtp_url_file", format!("{}: {error}", path.display())))?,
-            ),
+            (_, Some(path)) => read_private(path).map_err(|reason| wrong("mail.smtp_url_file", format!("{}: {reason}", path.display())))?,
             (Some(url), None) => url.clone(),
             (None, None) => return Ok(None),
         };

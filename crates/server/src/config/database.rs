@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::ConfigError;
+use super::contents::read_private;
 use crate::db::{DbError, DbUrl};
 
 /// `[database]`
@@ -56,7 +57,7 @@ impl std::fmt::Debug for Database {
 pub(crate) fn address(url: &str, file: Option<&Path>, key: &'static str) -> Result<DbUrl, ConfigError> {
     let wrong = |reason: String| ConfigError::Value { key, reason };
     let text = match file {
-        Some(path) => Zeroizing::new(std::fs::read_to_string(path).map_err(|error| wrong(format!("{}: {error}", path.display())))?),
+        Some(path) => read_private(path).map_err(|reason| wrong(format!("{}: {reason}", path.display())))?,
         None => Zeroizing::new(url.to_owned()),
     };
     text.trim().parse().map_err(|error: DbError| wrong(error.to_string()))

@@ -1,9 +1,9 @@
 //! Whom a gateway's route admits, and who asks.
 
 use axum::extract::{FromRequestParts, Request, State};
+use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use counterfoil_core::{Code, Refusal};
@@ -11,6 +11,7 @@ use counterfoil_core::{Code, Refusal};
 use super::accounts;
 use super::app::App;
 use super::store::account::{AccountRow, Token};
+use crate::auth::bearer;
 use crate::problem::Problem;
 
 /// Whom a route admits.
@@ -48,15 +49,12 @@ pub async fn require(State(app): State<App>, mut request: Request, next: Next) -
 /// # Errors
 /// `account_needed`: a token that is not good.
 pub async fn presented(app: &App, headers: &HeaderMap) -> Result<Option<Caller>, Problem> {
-    let Some(header) = headers.get(AUTHORIZATION) else { return Ok(None) };
+    if !headers.contains_key(AUTHORIZATION) {
+        return Ok(None);
+    }
     let unknown = || Problem::from(Refusal::with(Code::AccountNeeded, "this is no token of an account here"));
-    let token = bearer(header).and_then(Token::parse).ok_or_else(unknown)?;
+    let token = bearer(headers).and_then(Token::parse).ok_or_else(unknown)?;
     Ok(Some(Caller { account: accounts::who(app, &token).await?, token }))
-}
-
-fn bearer(header: &HeaderValue) -> Option<&str> {
-    let (scheme, token) = header.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 impl FromRequestParts<App> for Caller {

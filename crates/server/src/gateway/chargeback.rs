@@ -1,18 +1,21 @@
 //! A top-up that the bank has taken back ends exactly what it paid for (C17): written down first, and driven to its end after that.
 
 use counterfoil_core::wire::UndoReason;
-use counterfoil_core::{AccountId, Money, PostingId, RequestId};
+use counterfoil_core::{AccountId, Money, PostingId, RequestId, Timestamp};
 use serde::Serialize;
 
 use super::app::App;
 use super::exchange::{self, Undoing};
 use super::ledger::posting::Exchange;
 use super::ledger::{self, Taken};
+use super::store::exchange as store;
 use crate::db::{DbError, Tx};
 use crate::problem::{ApiCode, Problem};
 
 /// Exchanges that are ended in one turn.
 const TURN: i64 = 100;
+/// How long one waits that could not be ended.
+const LATER: i64 = 5 * 60 * 1000;
 
 /// How far a chargeback has come.
 #[derive(Debug, Default, Serialize)]
@@ -65,24 +68,30 @@ async fn end(app: &App, exchange: RequestId, note: &str, came: &mut Ended) {
 }
 
 /// Ends what was charged and paid from a top-up that the bank has taken back, as a process that was killed left it, or as it was charged since.
+/// What cannot be ended now waits a while, and keeps nothing else from its turn.
 ///
 /// # Errors
 /// A failure of the database.
 pub async fn finish(app: &App) -> Result<(), DbError> {
-    let left: Vec<(Exchange, String)> = app
+    let now = app.clock.now();
+    let left: Vec<(AccountId, Exchange, String)> = app
         .db
         .read("chargebacks to carry on", async move |tx: &mut Tx| -> Result<_, DbError> {
-            let sql = "SELECT x.exchange_id, t.note FROM lot l JOIN funding f ON f.account_id = l.account_id AND f.lot_id = l.lot_id
+            let sql = "SELECT x.account_id, x.exchange_id, t.note FROM lot l
+                         JOIN funding f ON f.account_id = l.account_id AND f.lot_id = l.lot_id
                          JOIN posting r ON r.account_id = f.account_id AND r.posting_id = f.posting_id
                          JOIN exchange x ON x.account_id = r.account_id AND x.exchange_id = r.exchange_id AND x.state = 'charged'
                          JOIN posting t ON t.account_id = l.account_id AND t.refers_to = l.lot_id
-                       WHERE l.ended_at IS NOT NULL LIMIT $1";
-            tx.query(sql).bind(TURN).all().await
+                       WHERE l.ended_at IS NOT NULL AND x.next_at <= $1 ORDER BY x.next_at, x.exchange_id LIMIT $2";
+            tx.query(sql).bind(now.0).bind(TURN).all().await
         })
         .await?;
-    for (Exchange(exchange), note) in left {
+    for (account, Exchange(exchange), note) in left {
         if let Err(problem) = exchange::undo(app, exchange, UndoReason::Chargeback, &note).await {
             tracing::warn!(%exchange, %problem, "a chargeback could not be carried on");
+            let (trouble, next_at) = (problem.to_string(), Timestamp(now.0 + LATER));
+            let put_off = async move |tx: &mut Tx| store::put_off(tx, (account, exchange), &trouble, next_at).await;
+            app.db.write("put chargeback off", account.to_string(), put_off).await?;
         }
     }
     Ok(())

@@ -157,6 +157,15 @@ impl Authority {
         self.get(&format!("/v1/gateway/exchanges{}", after.unwrap_or_default())).await
     }
 
+    /// A page of what was given back since then, in the order that it was; every page that holds any says where to go on.
+    ///
+    /// # Errors
+    /// As [`Failed`] says; `Unknown` where the authority is from before it knew how.
+    pub async fn refunds(&self, since: Timestamp, after: Option<&str>) -> Result<ExchangeRecords, Failed> {
+        let after = after.map(|after| format!("&after={after}")).unwrap_or_default();
+        self.get(&format!("/v1/gateway/refunds?since={}{after}", since.0)).await
+    }
+
     /// A page of all exchanges of this gateway that were prepared within a time, in the order of their IDs.
     ///
     /// # Errors

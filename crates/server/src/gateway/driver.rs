@@ -30,6 +30,10 @@ const TURN: (i64, usize) = (200, 8);
 const LONGEST: i64 = 5 * 60 * 1000;
 /// How far the list of changes was read.
 const CURSOR: &str = "changes_cursor";
+/// When it was looked last whether anything was missed in it.
+const LOOKED: &str = "refunds_looked_at";
+/// How often that is, and how far it looks behind the time before: farther than a clock is wrong that nobody mends.
+const LOOK: (i64, i64) = (10 * 60 * 1000, Timestamp::DAY);
 /// Family of the gateway's settings.
 const FAMILY: &str = "/gateway";
 
@@ -120,7 +124,7 @@ pub enum Learned {
     Db(#[from] DbError),
 }
 
-/// Reads the authority's list of changes from where it was left, and books what it has ended.
+/// Reads the authority's list of changes from where it was left, and books what it has ended; now and then, also what is dated before that.
 ///
 /// # Errors
 /// What kept it from being read to its end; it goes on from there.
@@ -131,11 +135,38 @@ pub async fn learn(app: &App) -> Result<(), Learned> {
         for record in page.exchanges.iter().filter(|record| record.state == ExchangeState::Refunded) {
             steps::refunded(app, record.exchange_id).await?;
         }
-        let Some(next) = page.next.filter(|_| !page.exchanges.is_empty()) else { return Ok(()) };
+        let Some(next) = page.next.filter(|_| !page.exchanges.is_empty()) else { return look_again(app).await };
         let value = next.clone();
         app.db.write("note changes", FAMILY, async move |tx: &mut Tx| setting::put(tx, CURSOR, &value).await).await?;
         cursor = Some(next);
     }
+}
+
+/// The list goes by the authority's clock: what it dates before what was read, because its clock was set back or a process of it is behind, would never
+/// be seen, and somebody's money not be given back.
+async fn look_again(app: &App) -> Result<(), Learned> {
+    let now = app.clock.now();
+    let looked = app.db.read("refunds looked at", async |tx: &mut Tx| setting::find(tx, LOOKED).await).await?;
+    let looked = looked.and_then(|text| text.parse().ok()).filter(|looked| *looked <= now.0);
+    if looked.is_some_and(|looked| now.0 - looked < LOOK.0) {
+        return Ok(());
+    }
+    let (since, mut after) = (Timestamp(looked.unwrap_or(now.0) - LOOK.1), None);
+    loop {
+        let page = match app.authority.refunds(since, after.as_deref()).await {
+            Err(Failed::Unknown) => return Ok(()),
+            page => page?,
+        };
+        for record in &page.exchanges {
+            steps::refunded(app, record.exchange_id).await?;
+        }
+        after = page.next.filter(|_| !page.exchanges.is_empty());
+        if after.is_none() {
+            break;
+        }
+    }
+    let value = now.0.to_string();
+    Ok(app.db.write("note refunds", FAMILY, async move |tx: &mut Tx| setting::put(tx, LOOKED, &value).await).await?)
 }
 
 #[cfg(test)]

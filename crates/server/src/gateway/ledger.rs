@@ -91,6 +91,8 @@ pub enum ToppedUp {
     Done,
     /// More than a balance holds, or nothing, or more fee than money; nothing was written.
     Unfit,
+    /// Something else was booked by that posting earlier: so much, or with another fee. Nothing was written.
+    Other(Money),
 }
 
 /// Adds to an account's balance: customer against cash (and fees), against what a payment provider holds, or against vouchers. It becomes a lot, which charges are paid from, oldest first.
@@ -98,9 +100,6 @@ pub enum ToppedUp {
 /// # Errors
 /// A failure of the database; an account that there is not is `Constraint`.
 pub async fn top_up(tx: &mut Tx, account: AccountId, top_up: &TopUp, now: Timestamp) -> Result<ToppedUp, DbError> {
-    if posting::exists(tx, account, top_up.posting).await? {
-        return Ok(ToppedUp::Done);
-    }
     let Some(amount) = minor(top_up.money.amount).filter(|amount| *amount > 0) else { return Ok(ToppedUp::Unfit) };
     let (kind, entries) = match top_up.source {
         Source::Voucher => (Kind::Voucher, Entries { customer: amount, vouchers: -amount, ..Entries::default() }),
@@ -111,6 +110,10 @@ pub async fn top_up(tx: &mut Tx, account: AccountId, top_up: &TopUp, now: Timest
         },
     };
     let currency = top_up.money.currency;
+    if let Some(earlier) = posting::money_in(tx, account, top_up.posting).await? {
+        let same = earlier == (currency, entries.customer, entries.fees);
+        return Ok(if same { ToppedUp::Done } else { ToppedUp::Other(Money { amount: earlier.1.unsigned_abs(), currency: earlier.0 }) });
+    }
     let Some(place) = posting::open(tx, account, currency, amount).await? else { return Ok(ToppedUp::Unfit) };
     let booked =
         Posting { entries, note: top_up.note.clone(), actor: top_up.actor.clone(), ..Posting::new(top_up.posting, currency, kind) };

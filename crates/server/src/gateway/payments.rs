@@ -17,6 +17,7 @@ use super::store::account;
 use super::store::payment::{self, PaymentRow, Purpose, State};
 use super::store::payment_card::{self, CardRow};
 use crate::config::ConfigError;
+use crate::config::contents::read_private;
 use crate::db::{DbError, Tx};
 use crate::problem::{ApiCode, Problem};
 use provider::{Failed, Forged, Hint, Provider as _};
@@ -122,7 +123,7 @@ impl Payments {
 /// What is read of a file that holds one secret.
 fn secret(key: &'static str, path: &Path) -> Result<Zeroizing<String>, ConfigError> {
     let wrong = |reason: String| ConfigError::Value { key, reason: format!("{}: {reason}", path.display()) };
-    let text = std::fs::read_to_string(path).map(Zeroizing::new).map_err(|error| wrong(error.to_string()))?;
+    let text = read_private(path).map_err(wrong)?;
     match text.trim() {
         "" => Err(wrong("it is empty".to_owned())),
         text => Ok(Zeroizing::new(text.to_owned())),

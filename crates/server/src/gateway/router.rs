@@ -12,7 +12,7 @@ use super::api::{accounts, exchange, ledger, payments, server};
 use super::app::App;
 use super::auth::{self, Admit};
 use super::{proxy, web};
-use crate::api::openapi as description;
+use crate::api::{openapi as description, reference};
 use crate::limits::{self, Limits, Rate};
 use crate::metrics;
 use crate::problem;
@@ -73,7 +73,7 @@ pub fn router(app: App) -> Router {
         .merge(passed())
         .merge(web::routes(&attempts))
         .layer(Extension(description::Description::of(&described::complete(&openapi))))
-        .merge(description::reference())
+        .merge(reference::reference())
         .with_state(app.clone());
     layers::around(routes, &app.config.limits.layers())
         .layer(from_fn_with_state(app, problem::render::<App>))

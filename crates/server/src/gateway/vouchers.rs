@@ -191,7 +191,7 @@ async fn book(db: &Db, taken: Redeemed, now: Timestamp) -> Result<bool, DbError>
     let Redeemed { hash, account, posting, money, batch } = taken;
     let top_up = TopUp { posting, money, source: Source::Voucher, actor: account.to_string(), note: batch };
     let topped = db.write("book a voucher", account.to_string(), async move |tx| ledger::top_up(tx, account, &top_up, now).await).await?;
-    let fits = topped == ToppedUp::Done;
+    let fits = topped != ToppedUp::Unfit;
     db.write("voucher booked", family(&hash), async move |tx: &mut Tx| -> Result<(), DbError> {
         let sql = if fits {
             "UPDATE voucher SET booked_at = $2 WHERE hash = $1 AND posting_id = $3 AND booked_at IS NULL"

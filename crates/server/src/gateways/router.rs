@@ -27,6 +27,7 @@ fn table(app: &App, live: &Live) -> Router<App> {
         .on("/v1/gateway/exchanges/{exchange}/commit", Admit::Gateway, post(gateway::commit))
         .on("/v1/gateway/exchanges/{exchange}/abort", Admit::Gateway, post(gateway::abort))
         .on("/v1/gateway/exchanges/{exchange}/undo", Admit::Gateway, post(gateway::undo))
+        .on("/v1/gateway/refunds", Admit::Gateway, get(gateway::refunds))
         .on("/v1/gateway/reconcile", Admit::Gateway, get(gateway::compared))
         .on("/.well-known/counterfoil", Admit::Gateway, get(well_known::authority))
         .on("/.well-known/jwks.json", Admit::Gateway, get(well_known::jwks))

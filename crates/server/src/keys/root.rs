@@ -1,6 +1,6 @@
 //! The root key: 32 bytes in a file or in the environment, never in the database.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -106,18 +106,15 @@ pub fn replace(next: &Path, path: &Path) -> io::Result<()> {
     sync_parent(path)
 }
 
-/// Writes a secret to a new file that nobody else can read.
+/// Writes a secret to a new file that nobody else can read. It has its name only when all of it is on the disk: half a key is no key.
 ///
 /// # Errors
 /// Those of the file system; `AlreadyExists` where there is a file.
 pub fn write_private(path: &Path, content: &str) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
+    let mut file = tempfile::Builder::new().prefix(".secret-").tempfile_in(parent(path))?;
     file.write_all(content.as_bytes())?;
-    file.sync_all()?;
+    file.as_file().sync_all()?;
+    file.persist_noclobber(path).map_err(|refused| refused.error)?;
     sync_parent(path)
 }
 

@@ -30,7 +30,7 @@ impl Email {
     pub fn parse_in(realm: Realm, text: &str) -> Option<Self> {
         let text = text.trim().to_lowercase();
         let known: lettre::Address = text.parse().ok()?;
-        (text.len() <= 254 && known.domain().contains('.') || known.domain() == "localhost").then_some(Self { text, realm })
+        (text.len() <= 254 && (known.domain().contains('.') || known.domain() == "localhost")).then_some(Self { text, realm })
     }
 
     /// As it is written.

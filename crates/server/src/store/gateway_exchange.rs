@@ -254,14 +254,17 @@ pub async fn abort(tx: &mut Tx, exchange: RequestId, reason: &str, now: Timestam
     Ok(changed == 1)
 }
 
-/// Notes that what it paid for was ended; false where it is not committed, or that was noted before.
+/// Notes that what it paid for was ended, never before it was decided: another process's clock may be in the month before. False where it is
+/// not committed, or that was noted before.
 ///
 /// # Errors
 /// A failure of the database.
 pub async fn refund(tx: &mut Tx, exchange: RequestId, reason: &str, now: Timestamp) -> Result<bool, DbError> {
     let changed = tx
         .query(
-            "UPDATE gateway_exchange SET state = 'refunded', reason = $2, refunded_at = $3, changed_at = $3
+            "UPDATE gateway_exchange SET state = 'refunded', reason = $2,
+               refunded_at = CASE WHEN decided_at > $3 THEN decided_at ELSE $3 END,
+               changed_at = CASE WHEN decided_at > $3 THEN decided_at ELSE $3 END
              WHERE exchange_id = $1 AND state = 'committed'",
         )
         .bind(exchange.to_string())
@@ -291,6 +294,22 @@ pub async fn changes(
     .bind(after.0.0)
     .bind(&after.1)
     .bind(until.0)
+    .bind(limit)
+    .all()
+    .await
+}
+
+/// Up to `limit` exchanges of a gateway that were given back, in the order that they were, after the one that `after` names.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn refunds(tx: &mut Tx, gateway: GatewayId, after: &(Timestamp, String), limit: i64) -> Result<Vec<Exchange>, DbError> {
+    tx.query(select!(
+        "WHERE gateway_id = $1 AND (changed_at, exchange_id) > ($2, $3) AND state = 'refunded' ORDER BY changed_at, exchange_id LIMIT $4"
+    ))
+    .bind(gateway.to_string())
+    .bind(after.0.0)
+    .bind(&after.1)
     .bind(limit)
     .all()
     .await

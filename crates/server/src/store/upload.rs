@@ -117,7 +117,7 @@ pub struct Part {
     pub position: u64,
     /// In bytes.
     pub length: u64,
-    /// Its name among the parts of its upload.
+    /// Its name among the parts of its upload; drawn, not a hash.
     pub object: ObjectName,
 }
 
@@ -281,6 +281,17 @@ pub async fn advance(tx: &mut Tx, user: UserId, upload: UploadId, part: &Part) -
         .execute()
         .await?;
     Ok(true)
+}
+
+/// Whether an upload has moved on by this part.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn has_part(tx: &mut Tx, user: UserId, upload: UploadId, part: &Part) -> Result<bool, DbError> {
+    let sql = "SELECT object FROM upload_part WHERE user_id = $1 AND upload_id = $2 AND position = $3";
+    let found: Option<(ObjectName,)> =
+        tx.query(sql).bind(user.to_string()).bind(upload.to_string()).bind(signed(part.position)).opt().await?;
+    Ok(found.is_some_and(|(object,)| object == part.object))
 }
 
 /// The parts of an upload from `position` on, in order, at most so many.

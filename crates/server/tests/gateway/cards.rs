@@ -6,6 +6,9 @@ mod giving_back;
 mod topping_up;
 mod unlucky;
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+
 use axum::body::Body;
 use axum::http::Request as HttpRequest;
 use counterfoil_core::{PaymentId, Timestamp};
@@ -36,6 +39,7 @@ impl Till {
         let file = |name: &str, text: &str| {
             let path = secrets.path().join(name);
             std::fs::write(&path, format!("{text}\n")).unwrap();
+            std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
             Some(path)
         };
         let config = &mut rig.config.payments;

@@ -3,9 +3,12 @@
 use crate::support;
 use crate::support::catalogue::{self, NOW, TestServer, publish, publisher_key};
 
+use counterfoil_core::wire::Operation;
 use counterfoil_format::content::{FRESH_TYP, Feed, Fresh, ListedRelease, ObjectName};
 use counterfoil_format::jws::{sign_compact, verify_compact};
 use serde_json::{Value, json};
+use support::sales::sell;
+use support::terminal::Terminal;
 use support::{TestDb, db_test};
 
 const PATH: &str = "/v1/titles/sky-raider/feed";
@@ -161,4 +164,22 @@ db_test!(a5_the_auditor_notices_a_feed_that_was_put_back, async |db: TestDb| {
     }
     db.run("DELETE FROM feed").await;
     assert_eq!(found().await, 1, "taken away");
+});
+
+db_test!(a5_d5_whoever_asks_for_a_license_is_told_of_the_newest_feed, async |db: TestDb| {
+    let server = TestServer::new(&db).await;
+    sell(&server, &db, "sky-raider", &["19.99 EUR"], json!({ "devices": 1 })).await;
+    let anna = Terminal::registered(&server).await;
+    anna.order(&server, "sky-raider", "19.99 EUR").await.unwrap();
+    let none = anna.license(&server, "sky-raider").await.unwrap();
+    assert_eq!((none.feed, none.fresh), (None, None), "its publisher has signed none");
+    hand_in(&server, &feed(3, vec![]), 0).await.expect(200);
+    let told = anna.license(&server, "sky-raider").await.unwrap();
+    assert_eq!(told.feed, Some(signed("blue-fox", &feed(3, vec![]))));
+    assert!(told.fresh.is_some());
+    // Who knows it is told that it is still the newest.
+    let Operation::License(mut ask) = anna.license_operation("sky-raider", false) else { panic!("it asks for a license") };
+    ask.feed = 3;
+    let known = anna.ask(&server, Operation::License(ask), None).await.unwrap();
+    assert!(known.get("feed").is_none() && known["fresh"].is_string(), "{known}");
 });

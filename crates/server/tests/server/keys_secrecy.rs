@@ -12,6 +12,7 @@ use catalogue::{NOW, TestServer};
 use counterfoil_core::Timestamp;
 use counterfoil_core::wire::{ClaimResult, Operation};
 use counterfoil_format::encoding::from_base64url;
+use counterfoil_format::jwt;
 use counterfoil_server::clock::Rng;
 use counterfoil_server::db::{DbError, Fault, Lasting, Tx};
 use counterfoil_server::keys::root::{next_path, write_private};
@@ -175,6 +176,26 @@ db_test!(keys_are_rotated_under_a_running_server, async |db: TestDb| {
     assert_eq!(app.keys.document(app.clock.now()).sealing.len(), 1);
     let mut late = Terminal::new();
     late.register(&server, None).await.unwrap();
+});
+
+// Who meets an authority for the first time reads its list, and who knows it follows it, however often its keys were replaced.
+db_test!(keys_that_were_replaced_often_leave_a_list_that_everybody_reads, async |db: TestDb| {
+    let server = TestServer::new(&db).await;
+    let (db, keys) = (&server.app.db, &server.app.keys);
+    let mut now = NOW;
+    let mut last = String::new();
+    for _ in 0..jwt::MAX_KEYS + 2 {
+        now = Timestamp(now.0 + Timestamp::DAY);
+        last = rotate::authority_key(db, keys, "test-authority", rotate::Kind::Signing, now, &Rng::System).await.unwrap();
+    }
+    let list = serde_json::to_vec(&keys.with_chain(now).jwks).unwrap();
+    let list = jwt::KeyList::parse(&list).expect("a list that terminals of every version read");
+    assert_eq!((list.keys.len(), list.keys[0].kid.as_str()), (jwt::MAX_KEYS, last.as_str()));
+    // Left out are the oldest, and no one that is still in use while the newest is handed over to.
+    let oldest = list.keys.iter().filter_map(|key| key.retired_at).min();
+    assert_eq!(oldest, Some(Timestamp(NOW.0 + 4 * Timestamp::DAY + rotate::HANDOVER).seconds()));
+    keys.with_signing_key(now, |kid, _| assert!(list.find(kid).is_some())).unwrap();
+    keys.with_signing_key(Timestamp(now.0 + Timestamp::DAY), |kid, _| assert_eq!(kid, last)).unwrap();
 });
 
 fn app_root(server: &TestServer) -> RootSource {

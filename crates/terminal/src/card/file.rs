@@ -1,7 +1,6 @@
 //! A holder that is one file: keys, or where they are, and what was sealed to them, 0600, replaced as a whole.
 
-use super::pin::Pins;
-use super::token::{self, Hardware, KeysElsewhere, NewKeys, TokenError};
+use super::token::{self, Hardware, KeysElsewhere, Means, NewKeys, TokenError};
 use super::{CardInfo, Sealed, SealedGrant};
 use crate::error::Result;
 use crate::io::{Io, IoFailure, read_small, replace, write_private};
@@ -43,6 +42,12 @@ pub enum HolderError {
         /// Its mode.
         mode: u32,
     },
+    /// It is somebody else's.
+    #[error("{} belongs to another user", path.display())]
+    Owner {
+        /// Which file.
+        path: PathBuf,
+    },
     /// Not such a file.
     #[error("{} is not a {what}: {reason}", path.display())]
     Shape {
@@ -73,6 +78,7 @@ impl HolderError {
         match self {
             HolderError::Missing { .. } => "no_keys",
             HolderError::Mode { .. } => "loose_mode",
+            HolderError::Owner { .. } => "other_owner",
             HolderError::Shape { .. } => "bad_key_file",
             HolderError::NotOpened => "keys_do_not_fit",
             HolderError::Token(error) => error.code(),
@@ -85,6 +91,12 @@ impl HolderError {
             HolderError::Missing { what: "card", .. } => "Make one with `counterfoil card new`, or name it: `--card FILE`.".into(),
             HolderError::Missing { .. } => "Run `counterfoil register`.".into(),
             HolderError::Mode { path, .. } => format!("Keys belong to you alone: `chmod 600 {}`.", path.display()),
+            HolderError::Owner { path } => {
+                format!(
+                    "Run the command as whom it belongs to; or, where the card is handed to you, make it yours: `chown $USER {}`.",
+                    path.display()
+                )
+            }
             HolderError::Shape { .. } => "Name the right file, or restore it from a backup.".into(),
             HolderError::NotOpened => "Use the card and the device that they were sealed to.".into(),
             HolderError::Token(error) => error.hint().into(),
@@ -113,13 +125,13 @@ impl Keys {
     }
 
     /// Reads the member `keys`, and reaches the token or TPM where they are in one.
-    fn read(json: &str, kind: HolderKind, pins: &Pins, shape: &dyn Fn(String) -> HolderError) -> Result<Self> {
+    fn read(json: &str, kind: HolderKind, means: &Means<'_>, shape: &dyn Fn(String) -> HolderError) -> Result<Self> {
         if let Some(elsewhere) = KeysElsewhere::parse(json) {
             let file = elsewhere.map_err(shape)?;
             if kind != HolderKind::Card {
                 return Err(shape("it belongs to a card".to_owned()).into());
             }
-            let hardware = file.reach(pins).map_err(HolderError::from)?;
+            let hardware = file.reach(means).map_err(HolderError::from)?;
             return Ok(Self::Elsewhere { file, hardware });
         }
         let keys = HolderKeys::parse(json.as_bytes()).map_err(|error: KeyFileError| shape(error.to_string()))?;
@@ -164,11 +176,11 @@ impl FileHolder {
     ///
     /// # Errors
     /// `exists` where the file is there already: then nothing is made; [`TokenError`]; what the system said.
-    pub(crate) fn create_elsewhere(io: Arc<dyn Io>, path: &Path, new: &NewKeys, pins: &Pins) -> Result<Self> {
+    pub(crate) fn create_elsewhere(io: Arc<dyn Io>, path: &Path, new: &NewKeys, means: &Means<'_>) -> Result<Self> {
         if io.metadata(path).is_ok() {
             return Err(IoFailure::at("make", path)(std::io::ErrorKind::AlreadyExists.into()).into());
         }
-        let (file, hardware) = token::make(new, pins).map_err(HolderError::from)?;
+        let (file, hardware) = token::make(new, means).map_err(HolderError::from)?;
         let keys = Keys::Elsewhere { file, hardware };
         let holder = Self { io, path: path.to_owned(), kind: HolderKind::Card, keys, sealed: Sealed::default() };
         write_private(&*holder.io, path, &holder.to_bytes(&holder.sealed))?;
@@ -179,11 +191,15 @@ impl FileHolder {
     ///
     /// # Errors
     /// [`HolderError`]; what the system said.
-    pub(crate) fn open(io: Arc<dyn Io>, path: &Path, kind: HolderKind, pins: &Pins) -> Result<Self> {
+    pub(crate) fn open(io: Arc<dyn Io>, path: &Path, kind: HolderKind, means: &Means<'_>) -> Result<Self> {
         let what = what(kind);
         match io.metadata(path) {
             Ok(metadata) if metadata.mode & 0o077 != 0 => {
                 return Err(HolderError::Mode { path: path.to_owned(), mode: metadata.mode }.into());
+            }
+            // What a card says decides what is loaded and whom is spoken with, so nobody else may have written it.
+            Ok(metadata) if kind == HolderKind::Card && !metadata.own => {
+                return Err(HolderError::Owner { path: path.to_owned() }.into());
             }
             Ok(_) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -200,7 +216,7 @@ impl FileHolder {
         if document.counterfoil_holder != VERSION {
             return Err(shape(format!("version {} is not known", document.counterfoil_holder)).into());
         }
-        let keys = Keys::read(document.keys.get(), kind, pins, &shape)?;
+        let keys = Keys::read(document.keys.get(), kind, means, &shape)?;
         Ok(Self { io, path: path.to_owned(), kind, keys, sealed: document.sealed })
     }
 
@@ -350,5 +366,33 @@ impl std::io::Write for Counter {
 
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::card::pin::Pins;
+    use crate::home::Home;
+    use crate::io::RealIo;
+
+    /// proves: C2
+    #[test]
+    fn c2_a_card_of_another_user_is_not_opened() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mine = directory.path().join("card.json");
+        let io: Arc<dyn Io> = Arc::new(RealIo);
+        FileHolder::create(io.clone(), &mine, HolderKind::Card, &mut counterfoil_format::secret::SystemRandom).expect("made");
+        let (pins, home) = (Pins::default(), Home::open(io.clone(), directory.path()).expect("a home"));
+        let means = Means { pins: &pins, home: &home };
+        let open = |path: &Path| FileHolder::open(io.clone(), path, HolderKind::Card, &means);
+        open(&mine).expect("one's own");
+        // Root can give a file away; everybody else finds one of root's that is as private.
+        let others = match std::os::unix::fs::chown(&mine, Some(65_534), None) {
+            Ok(()) => mine,
+            Err(_) => PathBuf::from("/proc/1/environ"),
+        };
+        let refused = open(&others).err().expect("another user's");
+        assert_eq!(refused.code(), "other_owner", "{refused}");
     }
 }

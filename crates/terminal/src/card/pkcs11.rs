@@ -1,6 +1,7 @@
 //! A card whose keys are in a PKCS#11 token: one pair of P-256 keys that signs, one that does the Diffie-Hellman.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -20,7 +21,8 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::pin::Pins;
-use super::token::{Hardware, TokenError};
+use super::token::{Hardware, Means, TokenError};
+use crate::home::Home;
 use crate::terminal::absolute;
 
 /// The object identifier of P-256 in DER (RFC 5480 §2.1.1.1).
@@ -70,11 +72,11 @@ impl Token {
     ///
     /// # Errors
     /// [`TokenError`].
-    pub fn reach(place: &Place, public: &HolderPublic, pins: &Pins) -> Result<Self, TokenError> {
+    pub fn reach(place: &Place, public: &HolderPublic, means: &Means<'_>) -> Result<Self, TokenError> {
         let what = place.words();
-        let pkcs11 = load(&place.module)?;
+        let pkcs11 = load(&trusted(means.home, &place.module)?)?;
         let (slot, _) = find(&pkcs11, &what, |label, serial| label == place.token && serial == place.serial)?;
-        let session = login(&pkcs11, slot, &what, pins, false)?;
+        let session = login(&pkcs11, slot, &what, means.pins, false)?;
         let other = || TokenError::OtherKeys { what: what.clone() };
         let key = |id: &str, public: &[u8]| -> Result<ObjectHandle, TokenError> {
             let id = unhex(id).ok_or_else(other)?;
@@ -142,12 +144,12 @@ impl DiffieHellman for Token {
 ///
 /// # Errors
 /// [`TokenError`].
-pub(crate) fn make(module: &Path, label: &str, pins: &Pins) -> Result<(HolderPublic, Place), TokenError> {
+pub(crate) fn make(module: &Path, label: &str, means: &Means<'_>) -> Result<(HolderPublic, Place), TokenError> {
     // By its full name, as a card is used from everywhere; with its links, which survive an update of the driver.
     let (module, what) = (absolute(module), words(label));
-    let pkcs11 = load(&module)?;
+    let pkcs11 = introduce(means.home, &module)?;
     let (slot, serial) = find(&pkcs11, &what, |found, _| found == label)?;
-    let session = login(&pkcs11, slot, &what, pins, true)?;
+    let session = login(&pkcs11, slot, &what, means.pins, true)?;
     let first = pair(&session, &what, "counterfoil card, signs", Attribute::Sign(true), Attribute::Verify(true))?;
     let second = pair(&session, &what, "counterfoil card, opens", Attribute::Derive(true), Attribute::Derive(true));
     // One pair alone is no card, and is not left behind.
@@ -229,6 +231,55 @@ fn point(session: &Session, public: ObjectHandle) -> Result<Option<Vec<u8>>, Err
         },
         _ => None,
     }))
+}
+
+/// Loads a module that the person has named, and remembers that where the system does not vouch for it.
+///
+/// # Errors
+/// [`TokenError::Module`].
+pub(crate) fn introduce(home: &Home, module: &Path) -> Result<Pkcs11, TokenError> {
+    // By its full name, as a card's file has it.
+    let module = absolute(module);
+    let real = real(&module)?;
+    let loaded = load(&real)?;
+    if !is_the_systems(&real) {
+        let remembered = home.remember(|profile| {
+            if !profile.modules.contains(&module) {
+                profile.modules.push(module.clone());
+            }
+        });
+        remembered.map_err(|error| TokenError::Module { module: module.clone(), reason: error.to_string() })?;
+    }
+    Ok(loaded)
+}
+
+/// Where the module lies that a card's file names: to load it is to run it, so the file's word is not enough. The system's administrator vouches
+/// for it, or the person has named it before.
+fn trusted(home: &Home, module: &Path) -> Result<PathBuf, TokenError> {
+    let real = real(module)?;
+    if is_the_systems(&real) {
+        return Ok(real);
+    }
+    let profile = home.profile().map_err(|error| TokenError::Module { module: module.to_owned(), reason: error.to_string() })?;
+    match profile.modules.iter().any(|named| named == module) {
+        true => Ok(real),
+        false => Err(TokenError::ModuleUntrusted { module: module.to_owned() }),
+    }
+}
+
+/// Links followed, so that what is looked at is what is loaded.
+fn real(module: &Path) -> Result<PathBuf, TokenError> {
+    module.canonicalize().map_err(|error| TokenError::Module { module: module.to_owned(), reason: crate::io::words(&error) })
+}
+
+/// Where systems have their libraries.
+const SYSTEM: &[&str] =
+    if cfg!(target_os = "macos") { &["/usr", "/Library", "/usr/local", "/opt/homebrew"] } else { &["/usr", "/lib", "/lib64", "/opt"] };
+
+/// Whether a module lies among the system's own, and nobody but its administrator can have put it there.
+fn is_the_systems(real: &Path) -> bool {
+    let guarded = |part: &Path| part.metadata().is_ok_and(|found| found.uid() == 0 && found.mode() & 0o022 == 0);
+    SYSTEM.iter().any(|root| real.starts_with(root)) && real.ancestors().all(guarded)
 }
 
 fn load(module: &Path) -> Result<Pkcs11, TokenError> {

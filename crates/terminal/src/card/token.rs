@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use super::pin::Pins;
 use super::{pkcs11, tpm};
+use crate::home::Home;
 
 const FORMAT: &str = "counterfoil-token";
 const VERSION: u32 = 1;
@@ -32,6 +33,14 @@ pub enum NewKeys {
         /// Whether a PIN is demanded whenever a key is used.
         pin: bool,
     },
+}
+
+/// What a token or TPM is reached with.
+pub(crate) struct Means<'a> {
+    /// The PINs that are known, and who knows more.
+    pub pins: &'a Pins,
+    /// Which drivers the person has named.
+    pub home: &'a Home,
 }
 
 /// In a card's file, in place of its keys: which these are, and where.
@@ -116,10 +125,10 @@ impl KeysElsewhere {
     ///
     /// # Errors
     /// [`TokenError`].
-    pub fn reach(&self, pins: &Pins) -> Result<Box<dyn Hardware>, TokenError> {
+    pub fn reach(&self, means: &Means<'_>) -> Result<Box<dyn Hardware>, TokenError> {
         match &self.keys_in {
-            Place::Pkcs11(place) => Ok(Box::new(pkcs11::Token::reach(place, &self.public(), pins)?)),
-            Place::Tpm(place) => tpm::reach(place, &self.public(), pins),
+            Place::Pkcs11(place) => Ok(Box::new(pkcs11::Token::reach(place, &self.public(), means)?)),
+            Place::Tpm(place) => tpm::reach(place, &self.public(), means.pins),
         }
     }
 }
@@ -128,19 +137,19 @@ impl KeysElsewhere {
 ///
 /// # Errors
 /// [`TokenError`].
-pub(crate) fn make(new: &NewKeys, pins: &Pins) -> Result<(KeysElsewhere, Box<dyn Hardware>), TokenError> {
+pub(crate) fn make(new: &NewKeys, means: &Means<'_>) -> Result<(KeysElsewhere, Box<dyn Hardware>), TokenError> {
     let (public, place) = match new {
         NewKeys::Pkcs11 { module, token } => {
-            let (public, place) = pkcs11::make(module, token, pins)?;
+            let (public, place) = pkcs11::make(module, token, means)?;
             (public, Place::Pkcs11(place))
         }
         NewKeys::Tpm { tcti, pin } => {
-            let (public, place) = tpm::make(tcti.as_deref(), *pin, pins)?;
+            let (public, place) = tpm::make(tcti.as_deref(), *pin, means.pins)?;
             (public, Place::Tpm(place))
         }
     };
     let keys = KeysElsewhere::new(public, place);
-    let hardware = keys.reach(pins)?;
+    let hardware = keys.reach(means)?;
     Ok((keys, hardware))
 }
 
@@ -155,6 +164,12 @@ pub enum TokenError {
         module: PathBuf,
         /// What the system said.
         reason: String,
+    },
+    /// Nobody but a card's file names the driver.
+    #[error("the card names the PKCS#11 module {}, and a card file is not trusted to name a program", module.display())]
+    ModuleUntrusted {
+        /// Which.
+        module: PathBuf,
     },
     /// Not plugged in, or another.
     #[error("{what} is not there{}", reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default())]
@@ -219,6 +234,7 @@ impl TokenError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Module { .. } => "no_module",
+            Self::ModuleUntrusted { .. } => "module_untrusted",
             Self::Missing { .. } => "no_token",
             Self::OtherKeys { .. } => "other_token_keys",
             Self::PinNeeded { .. } => "pin_needed",
@@ -235,6 +251,10 @@ impl TokenError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Module { .. } => "Install the token's driver; a card's file says which one it needs.",
+            Self::ModuleUntrusted { .. } => {
+                "Where that is the driver of your token, say so once: `counterfoil card show --pkcs11 MODULE`, with the same card. \
+                 Where you do not know it, do not use this card file."
+            }
             Self::Missing { .. } => "Plug it in, or go to the computer that it belongs to, and repeat the command: nothing is lost.",
             Self::OtherKeys { .. } => {
                 "Plug in the token that this card was made in, or name that token's card: `--card FILE`. \

@@ -60,7 +60,7 @@ impl CopyError {
                 "This medium keeps its one copy. To use it up all the same, repeat the command with `--again`; to mend a damaged library: `counterfoil verify --repair-from`.".into()
             }
             CopyError::Damaged { .. } => {
-                "Clean the medium, or ask for another of the same kind, then repeat the command; it goes on where it was.".into()
+                "Clean the medium, then repeat the command with the same one: it goes on where it was. Another one would be used up as well.".into()
             }
             CopyError::NotConfirmed(_) => "Repeat the command when the authority can be reached; nothing is copied again.".into(),
             CopyError::Grant(_) => "Repeat the command. If it stays so, ask the publisher.".into(),

@@ -48,7 +48,9 @@ pub(super) fn send(
                 return Ok(Err(refusal));
             }
             Err(TransportError::Unpaid(unpaid)) => unpaid,
-            Err(error) => return Err(error.into()),
+            Err(TransportError::Refused(refusal)) if is_gateways_own(refusal.code) => return Err(refusal.into()),
+            // What the authority decides it signs.
+            Err(error) => return Err(Error::Transport(error)),
         };
         let asks = matches!(unpaid.refusal.code, Code::ChargeUnconfirmed | Code::PriceChanged);
         let Some(path) = stored_at.filter(|_| asks) else { return Err(unpaid.into()) };
@@ -59,4 +61,17 @@ pub(super) fn send(
     }
     let reason = "it comes with one price after the other".to_owned();
     Err(Error::Transport(TransportError::NotAnAuthority { url: gateway.to_owned(), reason }))
+}
+
+/// Whether a gateway says so of itself: of accounts, of money, and of how it is asked.
+fn is_gateways_own(code: Code) -> bool {
+    matches!(
+        code,
+        Code::AccountNeeded
+            | Code::ChargeUnconfirmed
+            | Code::PriceChanged
+            | Code::PaymentRefused
+            | Code::RateLimited
+            | Code::RequestMismatch
+    )
 }

@@ -81,7 +81,8 @@ pub fn download(
     }
 
     let members = members(title, &signed, &offer)?;
-    let size = members.iter().map(|member| member.span()).sum::<u64>() + END;
+    // What the store says is not signed: longer than any drive is refused below.
+    let size = members.iter().map(Member::span).fold(END, u64::saturating_add);
     let to = absolute(to);
     let done = |reused, written| Downloaded {
         title: title.clone(),
@@ -154,7 +155,7 @@ enum Content {
 impl Member {
     /// Bytes that it takes up in the archive.
     fn span(&self) -> u64 {
-        512 + self.length + padding(self.length)
+        self.length.saturating_add(512 + padding(self.length))
     }
 }
 

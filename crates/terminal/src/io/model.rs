@@ -263,8 +263,8 @@ impl Io for DiskModel {
     fn metadata(&self, path: &Path) -> io::Result<Metadata> {
         let disk = self.lock_disk();
         Ok(match disk.node(path)? {
-            Node::Directory { mode } => Metadata { length: 0, directory: true, mode },
-            Node::File { inode, mode } => Metadata { length: disk.files[inode].content.len() as u64, directory: false, mode },
+            Node::Directory { mode } => Metadata { length: 0, directory: true, mode, own: true },
+            Node::File { inode, mode } => Metadata { length: disk.files[inode].content.len() as u64, directory: false, mode, own: true },
         })
     }
 

@@ -2,11 +2,15 @@
 
 use super::{Create, File, Io, Lock, Metadata};
 use counterfoil_format::content::ReadAt;
+use rustix::fs::OFlags;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
+
+const NOFOLLOW: i32 = OFlags::NOFOLLOW.bits().cast_signed();
+const NONBLOCK: i32 = OFlags::NONBLOCK.bits().cast_signed();
 
 /// The operating system's files.
 #[derive(Clone, Copy, Debug, Default)]
@@ -30,30 +34,58 @@ struct FileLock(#[expect(dead_code, reason = "held for as long as it is open")] 
 
 impl Lock for FileLock {}
 
+fn no_file() -> io::Error {
+    io::Error::other("it is no file")
+}
+
+/// What the system says of a link that it was told not to follow is for those who go in circles.
+fn said_of_links(error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) if code == rustix::io::Errno::LOOP.raw_os_error() => {
+            io::Error::other("it is a link to somewhere else, which is not followed")
+        }
+        _ => error,
+    }
+}
+
 impl Io for RealIo {
     fn open(&self, path: &Path) -> io::Result<Box<dyn File>> {
-        let file = fs::File::open(path)?;
-        // Opening a directory for reading works and reading it does not: say so here, where the path is known.
-        if file.metadata()?.is_dir() {
-            return Err(io::ErrorKind::IsADirectory.into());
+        // A pipe in a file's place would keep whoever opens it waiting for a writer.
+        let file = fs::OpenOptions::new().read(true).custom_flags(NONBLOCK).open(path)?;
+        let found = file.metadata()?.file_type();
+        if found.is_file() {
+            return Ok(Box::new(file));
         }
-        Ok(Box::new(file))
+        if found.is_block_device() {
+            // A disc in its drive, which is waited for.
+            return Ok(Box::new(fs::File::open(path)?));
+        }
+        // Opening a directory for reading works and reading it does not: say so here, where the path is known.
+        Err(if found.is_dir() { io::ErrorKind::IsADirectory.into() } else { no_file() })
     }
 
     fn create(&self, path: &Path, how: Create, mode: u32) -> io::Result<Box<dyn File>> {
         let mut options = fs::OpenOptions::new();
-        options.read(true).write(true).mode(mode);
+        // Whoever has prepared a drive does not say which file of the user's is written.
+        options.read(true).write(true).mode(mode).custom_flags(NOFOLLOW | NONBLOCK);
         match how {
             Create::New => options.create_new(true),
-            Create::Resume => options.create(true).truncate(false),
-            Create::Truncate => options.create(true).truncate(true),
+            Create::Resume | Create::Truncate => options.create(true).truncate(false),
         };
-        Ok(Box::new(options.open(path)?))
+        let file = options.open(path).map_err(said_of_links)?;
+        if !file.metadata()?.is_file() {
+            return Err(no_file());
+        }
+        if how == Create::Truncate {
+            file.set_len(0)?;
+        }
+        Ok(Box::new(file))
     }
 
     fn metadata(&self, path: &Path) -> io::Result<Metadata> {
         let metadata = fs::metadata(path)?;
-        Ok(Metadata { length: metadata.len(), directory: metadata.is_dir(), mode: metadata.mode() & 0o7777 })
+        let own = metadata.uid() == rustix::process::geteuid().as_raw();
+        Ok(Metadata { length: metadata.len(), directory: metadata.is_dir(), mode: metadata.mode() & 0o7777, own })
     }
 
     fn is_plain(&self, path: &Path) -> io::Result<bool> {
@@ -113,7 +145,9 @@ impl Io for RealIo {
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
-        let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        let mut options = fs::OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(NOFOLLOW);
+        let file = options.open(path).map_err(said_of_links)?;
         match file.try_lock() {
             Ok(()) => Ok(Box::new(FileLock(file))),
             Err(fs::TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),

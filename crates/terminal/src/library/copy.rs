@@ -3,7 +3,7 @@
 use super::{LONGEST_MANIFEST, LONGEST_RECORD, Listed, VERSION, damaged};
 use crate::error::Result;
 use crate::exchange::refused;
-use crate::io::{Io, IoFailure, create_dirs, read_small, replace};
+use crate::io::{Io, IoFailure, create_dirs, no_links, read_small, replace};
 use counterfoil_core::wire::PublisherOnMedium;
 use counterfoil_core::{Code, ReleaseVersion};
 use counterfoil_format::content::{ChunkKeys, LibraryKey, Manifest, ObjectName, Release, WRAPPED_ID_KEY_LEN};
@@ -79,8 +79,21 @@ impl Copy {
         self.directory.join("releases").join(name)
     }
 
+    /// Refuses a copy that is reached through links, before anything is written or removed there: a drive may have been prepared to lead
+    /// anywhere.
+    pub fn no_links(&self) -> Result<()> {
+        let library = self.directory.ancestors().nth(3).unwrap_or(&self.directory);
+        let mut inner = vec![self.packs(), self.directory.join("update"), self.directory.join("releases")];
+        inner.extend(self.releases()?.iter().map(|version| self.release_dir(version.as_str())));
+        for path in inner {
+            no_links(&*self.io, library, path.strip_prefix(library).unwrap_or(&path))?;
+        }
+        Ok(())
+    }
+
     /// Writes down what is going to be copied, before the first byte of it.
     pub fn begin(&self, record: &Record, token: &str) -> Result<()> {
+        self.no_links()?;
         create_dirs(&*self.io, &self.packs(), 0o755)?;
         self.begin_release(record, token)?;
         Ok(replace(&*self.io, &self.directory.join("title.json"), &encode(record), 0o644)?)
@@ -88,6 +101,7 @@ impl Copy {
 
     /// The same for another release of it; what is played is not touched.
     pub fn begin_release(&self, record: &Record, token: &str) -> Result<()> {
+        self.no_links()?;
         let directory = self.release_dir(record.listed.release.as_str());
         create_dirs(&*self.io, &directory, 0o755)?;
         replace(&*self.io, &directory.join("release.jws"), token.as_bytes(), 0o644)?;

@@ -145,6 +145,7 @@ impl Copy {
     ///
     /// Where the manifest of a kept release does not open, nothing is removed: it cannot be known what it needs.
     pub fn sweep(&self, kept: &[ReleaseVersion], library_key: &LibraryKey) -> Result<u64> {
+        self.no_links()?;
         let mut needed: HashSet<ObjectName> = HashSet::new();
         for version in kept {
             let Ok((_, manifest)) = self.stored(version, library_key) else { return Ok(0) };

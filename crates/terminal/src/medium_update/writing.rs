@@ -4,13 +4,13 @@ use crate::error::Result;
 use crate::fill::{Progress, Step};
 use crate::home::Authority;
 use crate::install::InstallError;
-use crate::io::{Create, File, IoFailure, create_dirs};
+use crate::io::{Create, File, IoFailure, create_dirs_in};
 use crate::source::network::broken;
 use crate::terminal::Terminal;
 use crate::transport::{Part, Transport};
 use counterfoil_format::content::ObjectName;
 use std::io::{self, Read as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Bytes moved at once.
@@ -26,9 +26,16 @@ pub(super) struct Writing<'a> {
 }
 
 impl<'a> Writing<'a> {
-    pub fn new(terminal: &'a Terminal, authority: &Authority, directory: PathBuf, objects: Vec<(ObjectName, u64, String)>) -> Result<Self> {
-        create_dirs(&**terminal.io(), &directory, 0o755)?;
-        Ok(Self { terminal, contents: terminal.contents(authority)?, directory, objects })
+    /// Into the directory `below` of a medium, no part of which is a link.
+    pub fn new(
+        terminal: &'a Terminal,
+        authority: &Authority,
+        root: &Path,
+        below: &Path,
+        objects: Vec<(ObjectName, u64, String)>,
+    ) -> Result<Self> {
+        create_dirs_in(&**terminal.io(), root, below, 0o755)?;
+        Ok(Self { terminal, contents: terminal.contents(authority)?, directory: root.join(below), objects })
     }
 
     /// Bytes that are still to be fetched.
@@ -36,7 +43,8 @@ impl<'a> Writing<'a> {
         let mut missing = 0;
         for (_, length, file) in &self.objects {
             if !self.is_there(file, *length)? {
-                missing += length.saturating_sub(self.length(&partial(file))?.unwrap_or(0));
+                let there = self.length(&partial(file))?.unwrap_or(0);
+                missing = u64::saturating_add(missing, length.saturating_sub(there));
             }
         }
         Ok(missing)
@@ -54,7 +62,7 @@ impl<'a> Writing<'a> {
 
     /// Brings all of them; durable when it returns.
     pub fn run(&self, progress: &(dyn Fn(Step) + Sync)) -> Result<Progress> {
-        let total = self.objects.iter().map(|(_, length, _)| length).sum();
+        let total = self.objects.iter().map(|(_, length, _)| *length).fold(0, u64::saturating_add);
         let mut state = Progress { total, ..Progress::default() };
         for (name, length, file) in &self.objects {
             if self.is_there(file, *length)? {
@@ -102,6 +110,10 @@ impl<'a> Writing<'a> {
     /// Goes on with what is there of it; where that turns out to be something else, once more from its beginning.
     fn bring(&self, name: &ObjectName, length: u64, file: &str, state: &mut Progress, progress: &(dyn Fn(Step) + Sync)) -> Result<()> {
         let (path, before) = (self.directory.join(partial(file)), *state);
+        // A link by that name is not followed.
+        if matches!(self.terminal.io().is_plain(&path), Ok(false)) {
+            self.terminal.io().remove_file(&path).map_err(IoFailure::at("remove", &path))?;
+        }
         for how in [Create::Resume, Create::Truncate] {
             *state = before;
             let opened = self.terminal.io().create(&path, how, 0o644).map_err(IoFailure::at("write", &path))?;
@@ -123,7 +135,7 @@ impl<'a> Writing<'a> {
         length: u64,
         state: &mut Progress,
         progress: &(dyn Fn(Step) + Sync),
-        path: &std::path::Path,
+        path: &Path,
     ) -> Result<bool> {
         let mut hasher = blake3::Hasher::new();
         let mut buffer = vec![0; BUFFER];

@@ -3,7 +3,7 @@
 
 use super::error::{PresentError, refused};
 use crate::error::Result;
-use crate::transport::{Part, TransportError, is_guarded, problem, reason};
+use crate::transport::{Part, TransportError, explanation, is_guarded, problem, reason};
 use crate::tus::{TusUpload, patience};
 use counterfoil_core::wire::{Challenge, Presentation, ProviderSession};
 use serde::de::DeserializeOwned;
@@ -15,8 +15,6 @@ use ureq::{Agent, Body};
 
 /// Longest answer that is read, in bytes: an offer of some thousand things.
 const LONGEST_ANSWER: u64 = 4 << 20;
-/// Longest explanation that is read, in bytes.
-const LONGEST_PROBLEM: u64 = 64 * 1024;
 /// How long an answer is waited for, its body included. The provider asks the authority meanwhile.
 const ANSWERED: Duration = Duration::from_secs(45);
 
@@ -92,8 +90,7 @@ fn no(url: &str, answer: Response<Body>) -> crate::Error {
     if (300..400).contains(&status) {
         return PresentError::Strange("it sends one elsewhere".into()).into();
     }
-    let body = answer.into_body().with_config().limit(LONGEST_PROBLEM).read_to_vec().unwrap_or_default();
-    refused(problem(url, status, &body).into())
+    refused(problem(url, status, &explanation(answer, ANSWERED)).into())
 }
 
 fn unreachable(url: &str, error: &ureq::Error) -> TransportError {

@@ -5,7 +5,7 @@
 
 use super::bundle::{BLOCK, MOST_ENTRIES, ROOT, headers, padding};
 use crate::error::Result;
-use crate::io::{Create, Io, IoFailure, create_dirs, parent};
+use crate::io::{Create, Io, IoFailure, create_dirs, parent, remove_all};
 use counterfoil_format::container::read_up_to;
 use counterfoil_format::content::{check_path, fold_name};
 use std::collections::HashMap;
@@ -198,7 +198,7 @@ impl Taking<'_> {
 /// # Errors
 /// What the system said.
 pub(super) fn clear(io: &dyn Io, path: &Path) -> Result<()> {
-    remove(io, &beside(path, "new"))
+    Ok(remove_all(io, &beside(path, "new")).map(drop)?)
 }
 
 /// Puts back what a command was killed over that was putting new content in its place.
@@ -212,7 +212,7 @@ pub(super) fn recover(io: &dyn Io, path: &Path) -> Result<()> {
     }
     if exists(io, path)? {
         // The new content is in its place.
-        return remove(io, &old);
+        return Ok(remove_all(io, &old).map(drop)?);
     }
     io.rename(&old, path).map_err(IoFailure::at("write", path))?;
     Ok(io.sync_dir(parent(path)).map_err(IoFailure::at("write", parent(path)))?)
@@ -245,7 +245,7 @@ pub(super) fn put_in_place(io: &dyn Io, path: &Path) -> Result<()> {
         }
     }
     sync()?;
-    remove(io, &old)?;
+    remove_all(io, &old)?;
     sync()
 }
 
@@ -263,20 +263,4 @@ fn exists(io: &dyn Io, path: &Path) -> Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(IoFailure::at("read", path)(error).into()),
     }
-}
-
-/// Removes what lies there, if anything does. Of a link only the link: what it leads to is somebody else's.
-fn remove(io: &dyn Io, path: &Path) -> Result<()> {
-    let removing = IoFailure::at;
-    let plain = match io.is_plain(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => other.map_err(removing("remove", path))?,
-    };
-    if !plain || !io.metadata(path).map_err(removing("remove", path))?.directory {
-        return Ok(io.remove_file(path).map_err(removing("remove", path))?);
-    }
-    for name in io.list(path).map_err(removing("remove", path))? {
-        remove(io, &path.join(name))?;
-    }
-    Ok(io.remove_dir(path).map_err(removing("remove", path))?)
 }

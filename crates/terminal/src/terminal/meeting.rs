@@ -23,22 +23,34 @@ impl Terminal {
         self.pin(document, via, asked.map(KeysBy::Contact))
     }
 
-    /// [`meet`](Self::meet) with a medium at hand, which says where the authority is; and where a gateway answers in its place, what its keys
-    /// are (C16).
+    /// [`meet`](Self::meet) with a medium at hand, which says where the authority is and what its keys are (C16): whoever answers in its place
+    /// cannot make any that follow on them. What the medium does not vouch for is the word of a gateway, or of a server that is proven by its
+    /// certificate, and of nobody else.
     ///
     /// # Errors
-    /// [`HomeError::OtherAuthority`] where the gateway shows another authority, or one none of whose keys the medium knows; as `meet`.
+    /// [`HomeError::NotByMedium`]; through a gateway [`HomeError::OtherAuthority`] where it shows another authority, or one none of whose keys the
+    /// medium knows; as `meet`.
     pub fn meet_by(&self, medium: &AuthorityDocument) -> Result<Authority> {
-        let Some(via) = self.via()? else { return self.meet(&medium.urls) };
         if let Some(known) = self.authority()? {
             return Ok(known);
         }
-        let document = self.transport(&[])?.document()?;
-        check_same(medium, &document)?;
-        // One key in common does not say that the others are good: what the medium's do not vouch for is the gateway's word.
-        let vouched = follow(&medium.name, &medium.keys, &document.keys).is_ok();
-        let keys_by = if vouched { KeysBy::Medium } else { KeysBy::Contact(via.clone()) };
-        self.pin(document, Some(via), Some(keys_by))
+        let via = self.via()?;
+        let way = self.transport(&medium.urls)?;
+        let document = way.document()?;
+        let vouched = document.name == medium.name && follow(&medium.name, &medium.keys, &document.keys).is_ok();
+        if vouched {
+            return self.pin(document, via, Some(KeysBy::Medium));
+        }
+        let asked = via.clone().or_else(|| self.setup.server.clone()).or_else(|| medium.urls.first().cloned()).unwrap_or_default();
+        match check_same(medium, &document) {
+            // One key in common does not say that the others are good.
+            Ok(()) if via.is_some() || way.is_guarded() => self.pin(document, via, Some(KeysBy::Contact(asked))),
+            Err(error) if via.is_some() => Err(error.into()),
+            _ => {
+                let (name, shown) = (medium.name.clone(), document.name.clone());
+                Err(HomeError::NotByMedium { name, at: asked, shown, fingerprint: self.noted(document).fingerprint() }.into())
+            }
+        }
     }
 
     fn pin(&self, document: AuthorityDocument, via: Option<String>, keys_by: Option<KeysBy>) -> Result<Authority> {
@@ -56,16 +68,36 @@ impl Terminal {
 
     /// Asks the authority for its document again: new keys and addresses.
     ///
-    /// A gateway could put keys of its own beside the authority's, and read from then on what is sealed to them. Through one, keys that are
-    /// not known here are believed only where those that are vouch for them (SPEC §9.3), or the document has the `fingerprint` that the operator
-    /// tells. Nobody can go back to keys from before what is known.
+    /// A gateway could put keys of its own beside the authority's, and read from then on what is sealed to them; so could whoever stands between
+    /// where the address is not guarded. By such a way keys that are not known here are believed only where those that are vouch for them
+    /// (SPEC §9.3), or the document has the `fingerprint` that the operator tells. Nobody can go back to keys from before what is known.
+    ///
+    /// Where no authority is known yet, this is the first contact; with a `fingerprint`, the authority has to have that one.
     ///
     /// # Errors
     /// [`HomeError::OtherAuthority`] where name and keys have nothing in common with what is pinned; [`HomeError::KeysUnproven`];
     /// [`HomeError::KeysOutdated`]; [`crate::transport::TransportError`].
     pub fn refresh(&self, fingerprint: Option<&str>) -> Result<Authority> {
-        let Some(known) = self.authority()? else { return self.meet(&[]) };
-        self.adopt(&known, self.transport(&known.document.urls)?.document()?, fingerprint)
+        let Some(known) = self.authority()? else { return self.meet_called(fingerprint) };
+        let way = self.transport(&known.document.urls)?;
+        let between = match self.via()? {
+            None if way.is_guarded() => None,
+            None => Some(self.setup.server.clone().or_else(|| known.document.urls.first().cloned()).unwrap_or_default()),
+            via => via,
+        };
+        self.adopt(&known, way.document()?, fingerprint, between)
+    }
+
+    /// The first contact, with an authority whose fingerprint may have been told.
+    fn meet_called(&self, fingerprint: Option<&str>) -> Result<Authority> {
+        let Some(told) = fingerprint else { return self.meet(&[]) };
+        let via = self.via()?;
+        let document = self.transport(&[])?.document()?;
+        let (shown, asked) = (self.noted(document.clone()), via.clone().or_else(|| self.setup.server.clone()).unwrap_or_default());
+        if !shown.is_called(told) {
+            return Err(HomeError::KeysUnproven { gateway: asked, fingerprint: shown.fingerprint() }.into());
+        }
+        self.pin(document, via, Some(KeysBy::Contact(asked)))
     }
 
     /// [`refresh`](Self::refresh) unasked, where an answer shows that the authority has changed its keys: only at the addresses that are
@@ -77,12 +109,12 @@ impl Terminal {
             None => (self.connect)(&known.document.urls, Elsewhere::Follow).ok().filter(|transport| transport.is_guarded())?,
         };
         // What went wrong with this is beside the point: whoever called has a reason to report already, with `authority refresh` as hint.
-        let renewed = self.adopt(known, transport.document().ok()?, None).ok()?;
+        let renewed = self.adopt(known, transport.document().ok()?, None, self.via().ok()?).ok()?;
         Some(renewed).filter(|renewed| renewed.document != known.document)
     }
 
-    /// Believes a document, where it is of the authority that is known.
-    fn adopt(&self, known: &Authority, document: AuthorityDocument, told: Option<&str>) -> Result<Authority> {
+    /// Believes a document, where it is of the authority that is known; `between` is who could have made it up.
+    fn adopt(&self, known: &Authority, document: AuthorityDocument, told: Option<&str>, between: Option<String>) -> Result<Authority> {
         let followed = follow(&known.document.name, &known.document.keys, &document.keys);
         let authority = self.noted(document);
         let named = told.is_some_and(|told| authority.is_called(told));
@@ -93,7 +125,7 @@ impl Terminal {
             Err(NotFollowed::Older { shown, known }) => return Err(HomeError::KeysOutdated { shown, known }.into()),
             _ => {
                 check_same(&known.document, &authority.document)?;
-                if let Some(gateway) = self.via()? {
+                if let Some(gateway) = between {
                     return Err(HomeError::KeysUnproven { gateway, fingerprint: authority.fingerprint() }.into());
                 }
             }

@@ -122,7 +122,8 @@ impl Resuming {
     }
 }
 
-fn patience(agent: &ureq::Agent) -> Duration {
+/// How long is waited for bytes.
+pub(super) fn patience(agent: &ureq::Agent) -> Duration {
     agent.config().timeouts().recv_response.unwrap_or(PATIENCE)
 }
 

@@ -124,6 +124,10 @@ impl TransportError {
             TransportError::Status { status: 400 | 413 | 415 | 422, .. } => {
                 "Mend what it names: the same again is refused again. Nothing was issued or charged for it.".into()
             }
+            TransportError::Status { status: 404, .. } => {
+                "There is nothing of that kind there. Check the address given with `--server`: it is the authority's own, without a path."
+                    .into()
+            }
             TransportError::Status { .. } => "Repeat the command later: nothing is issued or charged twice.".into(),
             TransportError::NotAnAuthority { .. } => "Check the address given with `--server`.".into(),
             TransportError::NoStream { .. } => "Update the server, or leave it at asking now and then.".into(),

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use counterfoil_format::encoding::parse_strict;
 
-use super::{LONGEST_ANSWER, Polled, TransportError, problem, unreachable};
+use super::download::patience;
+use super::{LONGEST_ANSWER, Polled, TransportError, explanation, problem, unreachable};
 
 /// Longest silence after which the line is taken for cut: the authority says something every 15 s.
 const SILENCE: Duration = Duration::from_secs(45);
@@ -97,7 +98,8 @@ pub(super) fn listen(agent: &ureq::Agent, url: &str, envelope: &[u8]) -> Result<
     let request = agent.post(url).config().timeout_per_read(Some(SILENCE)).build();
     let request = request.content_type("application/json").header("accept", "text/event-stream");
     let answer = request.send(envelope).map_err(|error| unreachable(url, &error))?;
-    Ok(Events::new(url, granted(url, answer, "text/event-stream")?.into_body().into_reader()))
+    let answer = granted(url, answer, "text/event-stream", patience(agent))?;
+    Ok(Events::new(url, answer.into_body().into_reader()))
 }
 
 /// One answer in place of a stream.
@@ -105,16 +107,17 @@ pub(super) fn listen(agent: &ureq::Agent, url: &str, envelope: &[u8]) -> Result<
 /// # Errors
 /// `NoStream` where the server does not do that either; `Later`, `Unreachable`, and whatever else the answer says.
 pub(super) fn polled(url: &str, answer: ureq::http::Response<ureq::Body>) -> Result<Polled, TransportError> {
-    let mut answer = granted(url, answer, "application/json")?;
+    let mut answer = granted(url, answer, "application/json", SILENCE)?;
     let body = answer.body_mut().with_config().limit(LONGEST_ANSWER).read_to_vec().map_err(|error| unreachable(url, &error))?;
     parse_strict(&body).map_err(|error| TransportError::NotAnAuthority { url: url.into(), reason: error.to_string() })
 }
 
-/// The answer, where it is of the kind that was asked for.
+/// The answer, where it is of the kind that was asked for; why not is waited for so long.
 fn granted(
     url: &str,
-    mut answer: ureq::http::Response<ureq::Body>,
+    answer: ureq::http::Response<ureq::Body>,
     wanted: &str,
+    within: Duration,
 ) -> Result<ureq::http::Response<ureq::Body>, TransportError> {
     let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let (status, kind, later) = (answer.status().as_u16(), header("content-type").unwrap_or_default(), header("retry-after"));
@@ -128,8 +131,7 @@ fn granted(
         }
         _ => {}
     }
-    let body = answer.body_mut().with_config().limit(LONGEST_ANSWER).read_to_vec().unwrap_or_default();
-    Err(problem(url, status, &body))
+    Err(problem(url, status, &explanation(answer, within)))
 }
 
 #[cfg(test)]

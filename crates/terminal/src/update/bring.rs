@@ -219,7 +219,10 @@ impl Bringing<'_> {
             Err(_) => false,
         };
         if let (Some(base), Some((offer, take)), false) = (base, prepared, whole) {
-            let transport = self.patches.ok_or_else(|| UpdateError::Patch { object: offer.object.clone(), reason: "no network".into() })?;
+            let unusable = |reason: &str| UpdateError::Patch { object: offer.object.clone(), reason: reason.into() };
+            let transport = self.patches.ok_or_else(|| unusable("no network"))?;
+            // It names a file here, too.
+            let object = offer.object.parse().map_err(|_| unusable("no object has such a name"))?;
             let tell = |fetched, written| {
                 source.add(fetched);
                 patched.set(patched.get() + written);
@@ -228,7 +231,7 @@ impl Bringing<'_> {
                 (self.progress)(Step::Bytes(Progress { total, done, reused, written, fetched: source.so_far(), taken: 0 }));
             };
             let (content_key, copy, keys) = (&target.content_key, self.copy, &to);
-            take(&Prepared { copy, offer, transport, content_key, base, release, keys, begin: &begin, tell: &tell })?;
+            take(&Prepared { copy, offer, object, transport, content_key, base, release, keys, begin: &begin, tell: &tell })?;
         }
         let (manifest, fetched) = fill::manifest(self.copy, release, source, &from, &to)?;
         begin(&manifest)?;

@@ -104,7 +104,7 @@ impl Stream<'_> {
             Some(body) => body,
             none => {
                 let part = Part { from: self.range.start, to: Some(self.range.end) };
-                none.insert(deltas.transport.fetch(&deltas.offer.object, part).map_err(|error| deltas.lost(error))?)
+                none.insert(deltas.transport.fetch(&deltas.object.to_string(), part).map_err(|error| deltas.lost(error))?)
             }
         };
         match body.read_exact(rest) {

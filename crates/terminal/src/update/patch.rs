@@ -8,7 +8,6 @@ use crate::error::{Error, Result};
 use crate::io::{Create, File, IoFailure, create_dirs, parent};
 use crate::library::Copy;
 use crate::transport::Part;
-use counterfoil_core::wire::PatchOnOffer;
 use counterfoil_format::content::{
     ChunkRef, Encoder, EntryKind, FileView, Manifest, ObjectName, ReadAt, Reader, SealedPatch, good_patch_bytes,
 };
@@ -43,7 +42,7 @@ pub(super) fn take(patch: &Prepared<'_>) -> Result<()> {
 impl Prepared<'_> {
     /// The whole sealed patch, gone on with where an earlier attempt was cut off.
     fn fetch(&self) -> Result<Box<dyn File>> {
-        let path = path(self.copy, self.offer);
+        let path = path(self.copy, &self.object);
         create_dirs(&*self.copy.io, parent(&path), 0o755)?;
         let fail = || IoFailure::at("write", &path);
         let file = self.copy.io.create(&path, Create::Resume, 0o644).map_err(fail())?;
@@ -55,7 +54,7 @@ impl Prepared<'_> {
         }
         file.set_len(good).map_err(fail())?;
         let part = Part { from: good, to: Some(length) };
-        let mut body = self.transport.fetch(&self.offer.object, part).map_err(|error| self.lost(error))?;
+        let mut body = self.transport.fetch(&self.object.to_string(), part).map_err(|error| self.lost(error))?;
         let mut buffer = vec![0; 256 * 1024];
         while good < length {
             let most = buffer.len().min(usize::try_from(length - good).unwrap_or(usize::MAX));
@@ -86,8 +85,8 @@ impl Prepared<'_> {
     }
 }
 
-fn path(copy: &Copy, offer: &PatchOnOffer) -> std::path::PathBuf {
-    copy.directory.join("update").join(format!("{}.patch", offer.object))
+fn path(copy: &Copy, object: &ObjectName) -> std::path::PathBuf {
+    copy.directory.join("update").join(format!("{object}.patch"))
 }
 
 /// What the patch reads: the old manifest as file 0, then files of the old release through the library's own reader, which checks every

@@ -24,6 +24,8 @@ pub(super) const CACHE: usize = 16 << 20;
 pub(super) struct Prepared<'a> {
     pub copy: &'a Copy,
     pub offer: &'a PatchOnOffer,
+    /// Its name, and that of the file that it is fetched to.
+    pub object: ObjectName,
     pub transport: &'a dyn Transport,
     pub content_key: &'a ContentKey,
     pub base: &'a Base<'a>,
@@ -43,7 +45,7 @@ pub(super) type Take = fn(&Prepared<'_>) -> Result<()>;
 impl Prepared<'_> {
     /// It gives nothing that could be used, for this reason; another way may.
     pub fn unusable(&self, reason: &dyn std::fmt::Display) -> Error {
-        UpdateError::Patch { object: self.offer.object.clone(), reason: reason.to_string() }.into()
+        UpdateError::Patch { object: self.object.to_string(), reason: reason.to_string() }.into()
     }
 
     /// One that is not there any more is unusable; where nobody answers, nobody answers for the other ways either.
@@ -56,7 +58,7 @@ impl Prepared<'_> {
 
     /// The line broke while it was fetched.
     pub fn broken(&self, error: io::Error) -> Error {
-        let url = format!("content {}", self.offer.object);
+        let url = format!("content {}", self.object);
         let known = error.downcast::<TransportError>();
         known.unwrap_or_else(|error| TransportError::Unreachable { url, reason: error.to_string() }).into()
     }

@@ -6,8 +6,9 @@ use crate::card::CardChoice;
 use crate::claimant::Claimant;
 use crate::error::Result;
 use crate::exchange::ask;
-use crate::feed;
+use crate::feed::{self, Handed};
 use crate::library::{Copy, Library, Listed};
+use crate::publisher;
 use crate::terminal::Terminal;
 use counterfoil_core::wire::{Begun, Operation, Plan, Report, ReportResult, Selected, Status};
 use counterfoil_core::{Channel, ReleaseVersion, Timestamp, TitleId};
@@ -56,7 +57,8 @@ pub struct Offer {
     pub at: Timestamp,
 }
 
-/// Says what the library holds, all of it or some titles, and asks what is offered. Nothing is fetched, and nothing changes but what `list` shows.
+/// Says what the library holds, all of it or some titles, and asks what is offered. Nothing is fetched, and nothing changes but what
+/// `list` shows, and which feed is the newest that is known.
 ///
 /// # Errors
 /// [`crate::LibraryError::NoTitle`], [`crate::LibraryError::Incomplete`] for a title that was named; the refusals of `report`;
@@ -85,7 +87,9 @@ pub fn report(terminal: &Terminal, library: &Library, titles: &[TitleId], option
         let answered = send(terminal, library, &options.card, statuses.clone())?;
         let shown = crate::status::show(terminal, library.path(), &options.card, &answered.contents, &statuses)?;
         for (listed, plan) in some.iter().zip(answered.plans) {
-            note_offer(terminal, &library.copy(&listed.title, listed.grant_id), &plan);
+            let copy = library.copy(&listed.title, listed.grant_id);
+            note_offer(terminal, &copy, &plan);
+            learn(terminal, &copy, &plan)?;
             reported.titles.push(Planned { held: listed.clone(), plan });
         }
         reported.selected.extend(answered.selected.into_iter().chain(shown.selected));
@@ -174,6 +178,19 @@ fn begun(copy: &Copy, release: &ReleaseVersion) -> Result<Begun> {
 /// The channel that is followed, where one was ever named.
 pub(super) fn channel(copy: &Copy) -> Result<Option<Channel>> {
     copy.read(CHANNEL)
+}
+
+/// What the publisher says holds from now on, also where nothing is to be done: going back asks nobody. A feed that is not good is refused
+/// where something would come of it.
+fn learn(terminal: &Terminal, copy: &Copy, plan: &Plan) -> Result<()> {
+    if plan.refused.is_some() {
+        return Ok(());
+    }
+    let publisher = copy.record()?.publisher;
+    publisher::note(terminal, &plan.title, &publisher)?;
+    let handed = Handed { feed: plan.feed.as_deref(), fresh: plan.fresh.as_deref() };
+    feed::take(terminal, &terminal.meet(&[])?, &plan.title, &publisher, handed)?;
+    Ok(())
 }
 
 /// For `list`. A library that cannot be written is asked about all the same.

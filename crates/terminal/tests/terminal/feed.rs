@@ -11,8 +11,9 @@ use counterfoil_format::content::{FEED_TYP, FRESH_TYP, Feed, Fresh, ListedReleas
 use counterfoil_format::jws::sign_compact;
 use counterfoil_format::secret::Secret;
 use counterfoil_format::sign::SigningKey;
-use counterfoil_terminal::io::model::DiskModel;
+use counterfoil_terminal::io::{Io, model::DiskModel};
 use counterfoil_terminal::*;
+use std::path::Path;
 use std::sync::Arc;
 
 const DAY: i64 = 24 * 60 * 60;
@@ -333,6 +334,173 @@ fn a5_the_newest_feed_is_remembered_and_need_not_be_sent_again() {
     assert!(update_once(&offered.terminal()).unwrap().is_none());
     assert_eq!(reported(&offered), 6);
     let names: Vec<_> = offered.disk.named_files().into_iter().map(|(path, _)| path).collect();
-    let kept: Vec<_> = names.iter().filter(|path| path.starts_with("/home/feeds") && path.extension().is_some()).collect();
+    let kept: Vec<_> =
+        names.iter().filter(|path| path.starts_with("/home/feeds") && path.extension().is_some_and(|kind| kind == "jws")).collect();
     assert_eq!(kept.len(), 1, "older ones are gone: {kept:?}");
+}
+
+impl Offered {
+    fn remove(&self) {
+        Library::open(&self.terminal(), Path::new(LIBRARY)).unwrap().remove(&title()).unwrap();
+    }
+
+    fn back(&self) -> counterfoil_terminal::Result<Listed> {
+        let terminal = self.terminal();
+        let library = Library::open(&terminal, Path::new(LIBRARY)).unwrap();
+        update::rollback(&terminal, &library, &title(), &CardChoice::Default)
+    }
+
+    /// Installing anew is refused for this reason, and changes nothing.
+    #[track_caller]
+    fn is_not_installed(&self, reason: &str) {
+        let before = self.library();
+        let error = install_again(self).expect_err(reason);
+        assert_eq!(error.code(), Code::UpdateNotAuthentic.as_str(), "{error}");
+        assert!(error.to_string().contains(reason), "{error}");
+        assert_eq!(self.library(), before, "nothing was changed");
+    }
+}
+
+fn install_again(offered: &Offered) -> counterfoil_terminal::Result<Installed> {
+    install_as(&offered.terminal(), &InstallOptions { again: true, ..InstallOptions::default() })
+}
+
+/// A release that somebody else has signed, whom the authority calls the publisher.
+fn foreign(offered: &Offered) -> Content {
+    let mut evil = next_release(&offered.world.contents[OLD], "6.6.6", usual_change);
+    let key = SigningKey::from_seed(&Secret::new([0xEE; 32]));
+    evil.title.publisher.key = key.verifying_key().to_string();
+    evil.token = evil.release.sign("acme", &key);
+    evil
+}
+
+#[test]
+fn a5_d4_another_publishers_release_is_not_installed_whatever_the_authority_says() {
+    let offered = Offered::new();
+    let evil = foreign(&offered);
+    offered.world.sell(&evil);
+    offered.is_not_installed("/home/feeds/sky-raider/publisher.json");
+    // Known by the copy alone, as in a home from before there were notes.
+    counterfoil_terminal::io::remove_all(&offered.disk, Path::new("/home/feeds")).unwrap();
+    offered.is_not_installed("/library/titles/sky-raider/");
+    // What is there is noted by the next report.
+    offered.world.offer_nothing(&offered.world.contents[OLD]);
+    assert!(update_once(&offered.terminal()).unwrap().is_none());
+    offered.is_not_installed("/home/feeds/sky-raider/publisher.json");
+    plays(&offered.world.contents[OLD], &offered.terminal()).unwrap();
+    // Known by the home alone.
+    offered.remove();
+    offered.is_not_installed("/home/feeds/sky-raider/publisher.json");
+    offered.world.sell(&offered.world.contents[OLD]);
+    install_again(&offered).unwrap();
+    // Whoever hears from the publisher that it has a new key does as the refusal says.
+    offered.world.sell(&evil);
+    let hint = install_again(&offered).unwrap_err().hint().unwrap();
+    assert!(hint.contains("counterfoil remove sky-raider") && hint.contains("delete /home/feeds/sky-raider,"), "{hint}");
+    offered.remove();
+    counterfoil_terminal::io::remove_all(&offered.disk, Path::new("/home/feeds/sky-raider")).unwrap();
+    install_again(&offered).unwrap();
+    plays(&evil, &offered.terminal()).unwrap();
+}
+
+#[test]
+fn a5_d4_a_key_that_kept_feeds_were_verified_by_stays_the_publishers() {
+    let offered = Offered::new();
+    offered.goes_through(1);
+    offered.remove();
+    offered.disk.remove_file(Path::new("/home/feeds/sky-raider/publisher.json")).unwrap();
+    offered.world.sell(&foreign(&offered));
+    offered.is_not_installed("known by /home/feeds/sky-raider");
+    offered.world.sell(&offered.world.contents[NEW]);
+    install_again(&offered).unwrap();
+}
+
+#[test]
+fn a5_c6_another_publishers_release_is_not_copied_from_a_medium() {
+    let mut offered = Offered::new();
+    let evil = foreign(&offered);
+    offered.world.contents = vec![evil];
+    put(&offered.disk, MEDIUM, &offered.world.press(2));
+    let before = offered.library();
+    let error = copy_again(&offered.terminal()).unwrap_err();
+    assert_eq!(error.code(), "update_not_authentic", "{error}");
+    assert_eq!((offered.library(), offered.world.effects("claim")), (before, 0));
+}
+
+#[test]
+fn a5_d4_a_withdrawn_or_older_release_is_not_installed_anew() {
+    let offered = Offered::new();
+    let mut feed = offered.feed(4);
+    feed.releases[OLD].withdrawn = true;
+    offered.hand_honestly(&feed);
+    update_once(&offered.terminal()).unwrap().expect("something is offered");
+    // The authority goes back: to the release, to the feed before, or says nothing of any.
+    let (old, new) = (&offered.world.contents[OLD], &offered.world.contents[NEW]);
+    offered.world.sell(old);
+    for hand in [Some(feed.clone()), Some(offered.feed(3)), None] {
+        match hand {
+            Some(feed) => offered.hand_honestly(&feed),
+            None => offered.hand(None, None),
+        }
+        let before = offered.library();
+        let error = install_again(&offered).unwrap_err();
+        assert_eq!(error.code(), "update_not_authentic", "{error}");
+        assert_eq!(offered.library(), before, "nothing was changed");
+    }
+    plays(new, &offered.terminal()).unwrap();
+    // Good still, but older than what is here, and nobody has asked for it.
+    offered.hand_honestly(&offered.feed(5));
+    offered.is_not_installed("older than 1.1.0");
+    let named = InstallOptions { again: true, release: Some(old.title.release.clone()), ..InstallOptions::default() };
+    install_as(&offered.terminal(), &named).unwrap();
+    plays(old, &offered.terminal()).unwrap();
+}
+
+#[test]
+fn a5_d4_a_release_that_a_newer_feed_lists_is_installed_and_the_feed_kept() {
+    let offered = Offered::new();
+    offered.seen(5);
+    offered.world.sell(&offered.world.contents[NEW]);
+    // An authority from before it handed feeds over: what is known lists nothing of the kind.
+    offered.hand(None, None);
+    offered.is_not_installed("does not say which");
+    let over = Feed { issued_at: NOW.seconds() - 90 * DAY, expires_at: NOW.seconds(), ..offered.feed(6) };
+    offered.hand_honestly(&over);
+    offered.is_not_installed("is over");
+    offered.hand_honestly(&offered.feed(7));
+    install_again(&offered).unwrap();
+    plays(&offered.world.contents[NEW], &offered.terminal()).unwrap();
+    // The library lost, and no word of a feed: the one that is known does.
+    offered.hand(None, None);
+    offered.remove();
+    install_again(&offered).unwrap();
+    assert!(offered.disk.named_files().iter().any(|(path, _)| path.ends_with("7.jws")));
+}
+
+#[test]
+fn a5_a_rollback_goes_by_the_newest_feed_also_where_nothing_was_offered_with_it() {
+    let offered = Offered::new();
+    let mut feed = offered.feed(1);
+    feed.releases[OLD].allow_back = false;
+    offered.hand_honestly(&feed);
+    update_once(&offered.terminal()).unwrap().expect("something is offered");
+    let error = offered.back().unwrap_err();
+    assert_eq!((error.code(), error.to_string().contains("let anybody go back to 1.0.0")), ("update_not_authentic", true), "{error}");
+
+    let up_to_date = |feed: &Feed| {
+        offered.hand_honestly(feed);
+        offered.world.offer_nothing(&offered.world.contents[NEW]);
+        assert!(update_once(&offered.terminal()).unwrap().is_none());
+    };
+    let mut feed = offered.feed(2);
+    feed.releases[OLD].withdrawn = true;
+    up_to_date(&feed);
+    assert_eq!(refusal(offered.back()), Code::ReleaseWithdrawn);
+    // What is not good is not kept, and what is up to date stays so.
+    up_to_date(&offered.feed(1));
+    assert_eq!(refusal(offered.back()), Code::ReleaseWithdrawn);
+    up_to_date(&offered.feed(3));
+    assert_eq!(offered.back().unwrap().release.as_str(), "1.0.0");
+    plays(&offered.world.contents[OLD], &offered.terminal()).unwrap();
+    assert_eq!(offered.back().unwrap().release.as_str(), "1.1.0");
 }

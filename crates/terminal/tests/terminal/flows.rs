@@ -316,3 +316,23 @@ impl PackPath for std::path::PathBuf {
         self.extension().is_some_and(|extension| extension == "pack")
     }
 }
+
+#[test]
+fn c8_a_no_that_nobody_has_signed_is_not_the_authoritys_and_the_same_claim_is_sent_again() {
+    for number in [0, 1] {
+        let (world, device) = (World::new(), Device::new("pc 1", "disk 1"));
+        let disk = registered(&world, &device);
+        let terminal = world.terminal(Arc::new(disk.clone()), &device);
+        {
+            let mut faults = world.faults.lock().unwrap();
+            let number = faults.sent + number;
+            faults.refused.push((number, Code::MediumSpent));
+        }
+        let error = copy_once(&terminal).unwrap_err();
+        assert_eq!((error.code(), error.refusal()), ("medium_spent", None), "{error}");
+        assert_eq!(disk.list(Path::new("/home/requests")).unwrap().len(), 1);
+        copy_once(&terminal).unwrap();
+        assert_eq!((world.effects("claim"), world.effects("confirm")), (1, 1));
+        assert_plays(&world, &terminal);
+    }
+}

@@ -4,7 +4,7 @@ use crate::common;
 
 use common::buggy::{Bug, Buggy};
 use common::*;
-use counterfoil_core::Code;
+use counterfoil_core::{Code, JobId, LicenseId, wire};
 use counterfoil_format::content::ReadAt as _;
 use counterfoil_format::secret::{Secret, SystemRandom};
 use counterfoil_terminal::io::model::DiskModel;
@@ -378,4 +378,48 @@ fn hostile_installation_files_are_refused_and_install_nothing() {
     assert_eq!(install_as(&terminal, &options).unwrap_err().code(), "other_title");
     install_as(&terminal, &from_file()).unwrap();
     assert_plays(&world, &terminal);
+}
+
+/// Has somebody in between refuse the request that comes after so many others.
+fn refuse_unsigned(world: &World, after: u64, code: Code) {
+    let mut faults = world.faults.lock().unwrap();
+    let number = faults.sent + after;
+    faults.refused.push((number, code));
+}
+
+#[test]
+fn d10_a_no_that_nobody_has_signed_ends_no_license_and_the_confirmation_is_sent_again() {
+    for code in [Code::LicenseEnded, Code::GrantUnknown, Code::NotEntitled] {
+        let (world, _device, disk, terminal) = selling(vec![content(TITLE)]);
+        refuse_unsigned(&world, 2, code);
+        let error = install_once(&terminal).unwrap_err();
+        assert_eq!((error.code(), error.exit_code(), error.refusal()), (code.as_str(), 3, None), "{error}");
+        assert_eq!(disk.list(Path::new("/home/requests")).unwrap().len(), 1, "{code:?}: the request stays");
+        assert!(card_show(&terminal, &CardChoice::Default).unwrap().grants[0].content_key, "{code:?}");
+        assert_eq!(world.effects("confirm"), 0);
+        install_once(&terminal).unwrap();
+        assert_eq!((world.effects("confirm"), world.effects("redeem")), (1, 1), "{code:?}");
+        assert!(!card_show(&terminal, &CardChoice::Default).unwrap().grants[0].content_key, "{code:?}");
+        assert!(disk.list(Path::new("/home/requests")).unwrap().is_empty());
+        assert_plays(&world, &terminal);
+    }
+}
+
+#[test]
+fn d9_a_job_that_somebody_in_between_refuses_stays_open() {
+    let (world, _device, _disk, terminal) = selling(vec![content(TITLE)]);
+    let library = Library::create_or_open(&terminal, Path::new(LIBRARY)).unwrap();
+    let job: wire::Job = serde_json::from_value(serde_json::json!({
+        "job_id": JobId::from_bytes([7; 16]), "since": authority::NOW, "work": "install",
+        "title": TITLE, "license_id": LicenseId::from_bytes([8; 16]),
+    }))
+    .unwrap();
+    for after in [0, 1] {
+        refuse_unsigned(&world, after, Code::LicenseEnded);
+        let error = carry_out(&terminal, &library, &CardChoice::Default, &job, &|_| {}).unwrap_err();
+        assert_eq!((error.code(), error.refusal()), ("license_ended", None), "{error}");
+    }
+    let done = carry_out(&terminal, &library, &CardChoice::Default, &job, &|_| {}).unwrap();
+    assert!(matches!(done, Carried::Installed { already: false, .. }), "{done:?}");
+    assert_eq!((world.effects("license"), world.effects("redeem")), (1, 1));
 }

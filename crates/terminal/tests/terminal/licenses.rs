@@ -7,15 +7,17 @@ use common::authority::leases::Lease;
 use common::*;
 use counterfoil_core::license::LICENSE_TYP;
 use counterfoil_core::rules::run::Permission;
-use counterfoil_core::{Code, License, Timestamp};
+use counterfoil_core::{BatchId, Code, License, MediumId, Timestamp};
 use counterfoil_format::encoding::to_base64url;
 use counterfoil_format::jws::sign_compact;
 use counterfoil_format::secret::Secret;
 use counterfoil_format::sign::SigningKey;
+use counterfoil_terminal::clock::FixedClock;
 use counterfoil_terminal::io::model::DiskModel;
 use counterfoil_terminal::*;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A title that is installed, with a lease of 30 days and 7 more.
 struct Leased {
@@ -146,6 +148,27 @@ fn d6_d7_only_the_authoritys_own_license_of_this_very_copy_counts() {
 }
 
 #[test]
+fn d7_a_licensed_title_that_the_library_calls_a_mediums_is_not_played() {
+    let leased = Leased::new();
+    leased.world.authority.state.lock().unwrap().licenses[0].ended = true;
+    assert_eq!(refusal(leased.run(&leased.at(1), 0)), Code::LicenseEnded);
+    let is_record = |path: &Path| path.ends_with("title.json") || path.ends_with("release.json");
+    for (path, bytes) in leased.disk.named_files().into_iter().filter(|(path, _)| is_record(path)) {
+        let mut edited: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&bytes).unwrap();
+        edited.remove("license_id").unwrap();
+        edited.insert("medium_id".to_owned(), MediumId::pressed(BatchId([7; 8]), 1).to_string().into());
+        put(&leased.disk, "/", &[(path.to_str().unwrap()[1..].to_owned(), serde_json::to_vec(&edited).unwrap())]);
+    }
+    for offline in [true, false] {
+        leased.offline(offline);
+        let terminal = leased.at(1);
+        // Nobody is asked of a copy that seems to be a medium's; its keys are not opened either.
+        assert!(matches!(renew(&terminal, &library(&terminal), &title(), &CardChoice::Default).unwrap(), Contact::NotLicensed));
+        assert_eq!(refusal(open(&terminal).map(|_| ())), Code::LicenseInvalid);
+    }
+}
+
+#[test]
 fn a_lease_lasts_offline_to_its_end_and_is_renewed_by_being_online() {
     let leased = Leased::new();
     leased.offline(true);
@@ -237,6 +260,32 @@ fn row_10_a_clock_turned_back_stretches_no_lease() {
     leased.offline(false);
     leased.authority_at(37);
     assert_eq!(leased.run(&leased.at(37), 0).unwrap(), Permission::Run);
+}
+
+#[test]
+fn row_10_the_time_of_running_is_noted_while_it_runs_and_no_clock_that_is_set_changes_it() {
+    let leased = Leased::new();
+    leased.offline(true);
+    let clock = Arc::new(FixedClock::at(day(0)));
+    let terminal = leased.world.terminal_by(Arc::new(leased.disk.clone()), leased.device.setup(), clock.clone()).unwrap();
+    let seen = || library(&terminal).license(&title()).unwrap().unwrap().seen;
+    let minutes = |count: i64| Some(Timestamp(NOW.0 + count * 60_000));
+    let opened = open(&terminal).unwrap();
+    let running = Running::begin(&terminal, &library(&terminal), &opened).unwrap();
+    clock.pass(Duration::from_secs(59));
+    running.look();
+    assert_eq!(seen(), None, "not written all the time");
+    clock.set(day(-1));
+    clock.pass(Duration::from_secs(61));
+    running.look();
+    assert_eq!(seen(), minutes(2), "so much is known however it ends");
+    clock.set(day(20));
+    clock.pass(Duration::from_secs(30));
+    running.look();
+    assert_eq!(seen(), minutes(2));
+    clock.pass(Duration::from_secs(30));
+    drop(running);
+    assert_eq!(seen(), minutes(3));
 }
 
 #[test]

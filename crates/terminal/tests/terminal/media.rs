@@ -9,27 +9,28 @@ use hadris_fs::{Content as FileContent, Node, Tree};
 use hadris_iso::IsoOptions;
 use hadris_storage::host::FileDevice;
 use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A terminal with its home, library and media below a temporary directory.
-struct Real {
+pub struct Real {
     directory: tempfile::TempDir,
-    world: World,
+    pub world: World,
     device: Device,
 }
 
 impl Real {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self { directory: tempfile::tempdir().unwrap(), world: World::new(), device: Device::new("pc 1", "disk 1") }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    fn terminal(&self) -> Terminal {
+    pub fn terminal(&self) -> Terminal {
         let setup = Setup {
             home: self.path("home"),
             hardware_root: self.device.root.path().to_owned(),
@@ -42,7 +43,7 @@ impl Real {
     }
 
     /// Registers, and copies from the medium at `medium`.
-    fn copied(&self, medium: &Path) -> (Terminal, Library) {
+    pub fn copied(&self, medium: &Path) -> (Terminal, Library) {
         let terminal = self.terminal();
         card_new(&terminal, None).unwrap();
         let options = RegisterOptions { library: Some(self.path("library")), ..RegisterOptions::default() };
@@ -53,13 +54,17 @@ impl Real {
         (terminal, library)
     }
 
-    fn pressed_directory(&self) -> PathBuf {
-        for (name, bytes) in self.world.press(1) {
-            let path = self.path("medium").join(name);
+    pub fn pressed_directory(&self) -> PathBuf {
+        self.pressed(1, "medium")
+    }
+
+    pub fn pressed(&self, serial: u64, name: &str) -> PathBuf {
+        for (file, bytes) in self.world.press(serial) {
+            let path = self.path(name).join(file);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, bytes).unwrap();
         }
-        self.path("medium")
+        self.path(name)
     }
 }
 
@@ -202,4 +207,42 @@ fn walk(directory: &Path) -> Vec<PathBuf> {
         if path.is_dir() { files.extend(walk(&path)) } else { files.push(path) }
     }
     files
+}
+
+/// Set for whoever mounts a view and is killed over it: where its runtime directory is.
+const KILLED: &str = "COUNTERFOIL_TEST_KILLED";
+
+#[test]
+fn a_view_whose_terminal_was_killed_is_gone_with_the_next_one() {
+    let real = Real::new();
+    let (terminal, library) = real.copied(&real.pressed_directory());
+    let opened = Arc::new(open_title(&terminal, &library, &title(), &CardChoice::Default).unwrap());
+    if std::env::var_os(KILLED).is_some() {
+        let mounted = mount_private(opened, &terminal).unwrap();
+        println!("\n{KILLED}{}", mounted.path().display());
+        // Until it is killed.
+        loop {
+            std::thread::park();
+        }
+    }
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_dir()).unwrap_or(real.path("home"));
+    let mut other = std::process::Command::new(std::env::current_exe().unwrap());
+    other.args(["--exact", "media::a_view_whose_terminal_was_killed_is_gone_with_the_next_one", "--nocapture"]);
+    // What it leaves besides goes with this directory.
+    fs::create_dir(real.path("tmp")).unwrap();
+    other.env(KILLED, "yes").env("TMPDIR", real.path("tmp")).env("XDG_RUNTIME_DIR", &runtime).stdout(std::process::Stdio::piped());
+    let mut other = other.spawn().unwrap();
+    let said = BufReader::new(other.stdout.take().unwrap())
+        .lines()
+        .map_while(std::result::Result::ok)
+        .find_map(|line| line.strip_prefix(KILLED).map(PathBuf::from));
+    other.kill().unwrap();
+    other.wait().unwrap();
+    let left = said.expect("it was mounted");
+    assert_eq!(fs::metadata(&left).unwrap_err().kind(), std::io::ErrorKind::NotConnected);
+    let mounted = mount_private(opened.clone(), &terminal).unwrap();
+    assert_eq!(fs::metadata(&left).unwrap_err().kind(), std::io::ErrorKind::NotFound);
+    // And one that is shown stays.
+    let second = mount_private(opened, &terminal).unwrap();
+    assert!(mounted.path().join("bin/game").exists() && second.path().join("bin/game").exists());
 }

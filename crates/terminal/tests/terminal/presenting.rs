@@ -235,6 +235,18 @@ fn b6_answers_that_no_provider_gives_are_not_believed() {
     }
 }
 
+/// proves: B6
+#[test]
+fn b6_a_length_that_no_drive_has_room_for_is_refused_as_that() {
+    let scene = Scene::new();
+    let mut session = Does::well().session;
+    session["contents"][0]["length"] = u64::MAX.into();
+    for into_library in [false, true] {
+        let (url, _) = Does { session: session.clone(), ..Does::well() }.run();
+        assert_eq!(scene.take(&url, into_library).unwrap_err().code(), "no_space");
+    }
+}
+
 #[test]
 fn b6_nobody_is_sent_elsewhere_or_given_the_whole_for_a_part() {
     let scene = Scene::new();

@@ -314,3 +314,22 @@ fn a_release_that_another_publisher_signed_is_refused_before_anything_is_fetched
     assert_eq!(sent(), before);
     plays(&it.world.contents[OLD], &it.terminal()).unwrap();
 }
+
+/// proves: A5
+#[test]
+fn a_patch_whose_name_is_that_of_no_object_is_no_file_anywhere() {
+    for name in ["../../../../home/evil", "/evil", "", "evil"] {
+        let it = Updating::new();
+        let mut offer = it.patch();
+        let bytes = it.world.authority.contents.objects.lock().unwrap()[&offer.object].clone();
+        it.world.authority.contents.objects.lock().unwrap().insert(name.into(), bytes);
+        offer.object = name.into();
+        it.offer(vec![offer]);
+        put(&it.disk, "/home", &[("evil.patch".to_owned(), b"somebody's own".to_vec())]);
+        let (brought, given_up) = it.update();
+        assert_eq!((brought.way, given_up.len()), (WayKind::Chunks, 1), "{name}: {given_up:?}");
+        assert!(given_up[0].1.contains("no object has such a name"), "{given_up:?}");
+        let patches = it.disk.named_files().into_iter().filter(|(path, _)| path.extension().is_some_and(|name| name == "patch"));
+        assert_eq!(patches.collect::<Vec<_>>(), [(Path::new("/home/evil.patch").to_owned(), b"somebody's own".to_vec())], "{name}");
+    }
+}

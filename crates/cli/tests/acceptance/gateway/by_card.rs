@@ -1,6 +1,7 @@
 //! Paying by card, through the real programs (C17): terminal, gateway, authority, and a payment provider that behaves as Stripe's published API does.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -41,8 +42,11 @@ impl Provider {
 
     fn configure(&self, gateway: &Gateway) {
         let told = |name: &str| self.told[name].as_str().expect("told").to_owned();
-        fs::write(gateway.data.join("stripe-secret-key"), told("secret_key")).expect("written");
-        fs::write(gateway.data.join("stripe-webhook-secret"), told("webhook_secret")).expect("written");
+        for (file, secret) in [("stripe-secret-key", "secret_key"), ("stripe-webhook-secret", "webhook_secret")] {
+            let file = gateway.data.join(file);
+            fs::write(&file, told(secret)).expect("written");
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("its own");
+        }
         let path = gateway.data.join("gateway.toml");
         let text = fs::read_to_string(&path).expect("a configuration");
         let text = text

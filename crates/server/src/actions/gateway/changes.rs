@@ -25,8 +25,23 @@ pub async fn changes(app: &App, caller: &Caller, after: Option<&str>) -> Result<
     let after = after.map_or(Ok((Timestamp(i64::MIN), String::new())), place)?;
     let (gateway, until) = (caller.gateway, Timestamp(app.clock.now().0.saturating_sub(AGED)));
     let rows = app.db.read("changed exchanges", async move |tx: &mut Tx| store::changes(tx, gateway, &after, until, PAGE).await).await?;
+    Ok(by_change(rows))
+}
+
+/// A page of what was given back since a moment, or after a cursor: the same once more, for a gateway that looks whether it has missed any.
+///
+/// # Errors
+/// As for [`changes`].
+pub async fn refunds(app: &App, caller: &Caller, since: Timestamp, after: Option<&str>) -> Result<ExchangeRecords, Problem> {
+    let after = after.map_or(Ok((since, String::new())), place)?;
+    let gateway = caller.gateway;
+    let rows = app.db.read("exchanges given back", async move |tx: &mut Tx| store::refunds(tx, gateway, &after, PAGE).await).await?;
+    Ok(by_change(rows))
+}
+
+fn by_change(rows: Vec<store::Exchange>) -> ExchangeRecords {
     let next = rows.last().map(|last| format!("{}.{}", last.changed_at.0, last.id));
-    Ok(ExchangeRecords { exchanges: rows.into_iter().map(store::Exchange::record).collect(), next })
+    ExchangeRecords { exchanges: rows.into_iter().map(store::Exchange::record).collect(), next }
 }
 
 /// A page of all exchanges in the order of their IDs, as they stand now, after a cursor or from the beginning; those that were prepared within `during`.

@@ -5,6 +5,7 @@ use counterfoil_core::wire::{ExchangeState, Prepare, Step};
 use counterfoil_core::{Code, Money, Refusal, RequestId, Timestamp};
 use serde_json::json;
 
+use super::price::{self, named};
 use super::{Opened, conclude, find, is_same, open, standing, step};
 use crate::actions::asked::{self, Decided, Through};
 use crate::actions::{exchange, order};
@@ -85,14 +86,20 @@ async fn is_held(app: &App, caller: &Caller, row: &Exchange) -> Result<Result<()
     if began_at < row.expires_at {
         return Ok(Ok(()));
     }
-    let (gateway, held) = (caller.clone(), row.clone());
+    let (gateway, held) = (caller.gateway, row.clone());
     let (done, today) = app
         .db
         .read("price that was held", async move |tx: &mut Tx| -> Result<(bool, Vec<Money>), Problem> {
-            let title = &held.charge.title;
-            let found = store::prices(tx, gateway.gateway, title).await?;
-            let (_, prices) = found.ok_or_else(|| Problem::internal(format!("{title} was charged for, and is no title")))?;
-            Ok((effect(tx, &held).await?.is_some(), prices))
+            // A copy costs what the titles of its medium cost together.
+            let titles = match &held.subject {
+                Subject::Order(_) => vec![(held.charge.title.clone(), held.charge.name.clone())],
+                Subject::Copy(medium) => match medium::known(tx, medium).await? {
+                    Some(known) => named(&medium::titles(tx, known.batch).await?),
+                    None => vec![],
+                },
+            };
+            let today = rule::sold(&price::priced(tx, gateway, &titles).await?);
+            Ok((effect(tx, &held).await?.is_some(), today.map(|sold| sold.prices).unwrap_or_default()))
         })
         .await?;
     Ok(if done { Ok(()) } else { rule::held(row.charge.price, row.expires_at, began_at, &today) })

@@ -3,7 +3,7 @@
 use counterfoil_core::rules::gateway::{self, Priced};
 use counterfoil_core::rules::split::Share;
 use counterfoil_core::wire::Charge;
-use counterfoil_core::{Currency, Money, Refusal, TitleId};
+use counterfoil_core::{Currency, GatewayId, Money, Refusal, TitleId};
 
 use crate::app::App;
 use crate::db::Tx;
@@ -36,20 +36,28 @@ pub async fn of_copy(
     if !caller.every_copy && !paid_on_copy {
         return Ok(Ok(None));
     }
-    let (id, named) = (caller.gateway, titles.iter().map(|title| (title.title.clone(), title.name.clone())).collect::<Vec<_>>());
-    let priced = app
-        .db
-        .read("prices of a copy", async move |tx: &mut Tx| -> Result<Vec<Priced>, Problem> {
-            let mut priced = vec![];
-            for (title, name) in &named {
-                let found = gateway_exchange::prices(tx, id, title).await?;
-                let (_, prices) = found.ok_or_else(|| Problem::internal(format!("{title} is on a medium, and is no title")))?;
-                priced.push(Priced { title: title.clone(), name: name.clone(), prices });
-            }
-            Ok(priced)
-        })
-        .await?;
+    let (id, titles) = (caller.gateway, named(titles));
+    let priced = app.db.read("prices of a copy", async move |tx: &mut Tx| priced(tx, id, &titles).await).await?;
     Ok(gateway::copy(&priced, caller.every_copy, paid_on_copy, wanted, share(caller)?))
+}
+
+/// What titles are priced by: their IDs and names.
+pub fn named(titles: &[PressedTitle]) -> Vec<(TitleId, String)> {
+    titles.iter().map(|title| (title.title.clone(), title.name.clone())).collect()
+}
+
+/// What each of the titles on a medium costs at a gateway.
+///
+/// # Errors
+/// Failures of the database; `internal` for what is no title.
+pub async fn priced(tx: &mut Tx, gateway: GatewayId, titles: &[(TitleId, String)]) -> Result<Vec<Priced>, Problem> {
+    let mut priced = vec![];
+    for (title, name) in titles {
+        let found = gateway_exchange::prices(tx, gateway, title).await?;
+        let (_, prices) = found.ok_or_else(|| Problem::internal(format!("{title} is on a medium, and is no title")))?;
+        priced.push(Priced { title: title.clone(), name: name.clone(), prices });
+    }
+    Ok(priced)
 }
 
 /// What a title costs at a gateway, and its name; nothing where there is no such title.

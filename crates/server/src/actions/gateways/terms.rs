@@ -28,6 +28,8 @@ pub async fn put(app: &App, caller: &Caller, once: &Once, id: GatewayId, new: Ne
     }
     let (actor, family) = (caller.actor(), gateway::family(id));
     once.write(app, "set_gateway_terms", family.clone(), async move |tx: &mut Tx| {
+        // What was before stays so until this is written.
+        audit::hold(tx, &family).await?;
         let before = live(tx, id, now).await?;
         let set = Terms { since, share: new.share, created_at: now, actor: actor.clone() };
         terms::put(tx, id, &set).await?;

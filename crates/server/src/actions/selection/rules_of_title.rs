@@ -42,6 +42,8 @@ pub async fn put(app: &App, caller: &Caller, once: &Once, (id, supplement): (Tit
     }
     let (now, actor, scope, family) = (app.clock.now().0, caller.actor(), caller.scope(), title::family(&id));
     once.write(app, "put_rule", family.clone(), async move |tx: &mut Tx| {
+        // Two processes that each saw room for one more would go over what all may cost.
+        audit::hold(tx, &family).await?;
         let there = of_title(tx, &scope, &id).await?;
         title::get(tx, &scope, &supplement).await?.ok_or_else(|| wrong(format!("there is no title `{supplement}`")))?;
         if let Some(same) = there.iter().find(|rule| rule.supplement == supplement && rule.condition == new.condition) {

@@ -1,14 +1,17 @@
 //! The bytes of an upload as they come (tus 1.0): kept in parts, whatever comes after them.
 //!
 //! A part is in the contents store, durably, before the upload moves on to its end by a guarded update; so two requests at one place do the same
-//! work and one of them moves it. The last piece is no part: it comes with the transaction that makes a version of the upload, so that an
-//! upload never stands at its end without being one.
+//! work and one of them moves it. What the other one has stored is taken away again, and so is what does not hash to its checksum: an upload takes
+//! no more room than was reserved for it, however often it is tried. The last piece is no part: it comes with the transaction that makes a version
+//! of the upload, so that an upload never stands at its end without being one.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
-use counterfoil_tus::{Error as TusError, Patch, Summing};
+use counterfoil_format::content::ObjectName;
+use counterfoil_tus::{Checksum, Error as TusError, Patch, Summing};
 use futures_util::StreamExt as _;
 
 use super::finish::{self, Finished};
@@ -63,25 +66,25 @@ pub async fn cancel(app: &App, ticket: &str) -> Result<(), Failed> {
     if finish::give_up(app, row, "cancelled").await? { Ok(()) } else { Err(Failed::Tus(TusError::Gone)) }
 }
 
-/// Takes a body, and answers with how far the upload is then. What came before a body broke off is kept.
+/// Takes a body, and answers with how far the upload is then. What came before a body broke off is kept, where it has no checksum.
 ///
 /// # Errors
 /// `Offset`, `TooLarge`, `ChecksumMismatch`, `Gone`; `save_conflict`, `object_mismatch`; failures of store and database.
 pub async fn take(app: &App, row: UploadRow, patch: &Patch, body: Body) -> Result<u64, Failed> {
     let room = patch.room(row.received, row.length).map_err(Failed::Tus)?;
-    let _turn = app.blobs.turn().await;
-    let sums = patch.checksum.as_ref().map(|checksum| checksum.begin());
-    let mut taking = Taking { app, at: row.received, row, room, piece: BytesMut::new(), held: vec![], sums };
-    let whole = taking.all_of(body).await?;
-    if let (Some(checksum), Some(sums)) = (&patch.checksum, taking.sums.take()) {
-        if !whole || !checksum.matches(sums) {
-            return Err(Failed::Tus(TusError::ChecksumMismatch));
-        }
+    let (app, checksum) = (app.clone(), patch.checksum.clone());
+    // A task of its own: whoever goes away now finds it done when they come back, and leaves nothing behind that was not.
+    let taken = tokio::spawn(async move {
+        let _turn = app.blobs.turn(row.user).await;
+        let sums = checksum.as_ref().map(|checksum| checksum.begin());
+        let mut taking = Taking { app: &app, at: row.received, row, room, piece: BytesMut::new(), held: VecDeque::new(), sums };
+        let taken = taking.whole(checksum, body).await;
         for part in std::mem::take(&mut taking.held) {
-            taking.move_on(part).await?;
+            taking.drop_part(&part).await;
         }
-    }
-    taking.end().await
+        taken
+    });
+    taken.await.map_err(Problem::internal)?
 }
 
 /// A body on its way.
@@ -95,11 +98,24 @@ struct Taking<'a> {
     room: u64,
     piece: BytesMut,
     /// Parts that wait for the checksum of all.
-    held: Vec<Part>,
+    held: VecDeque<Part>,
     sums: Option<Summing>,
 }
 
 impl Taking<'_> {
+    async fn whole(&mut self, checksum: Option<Checksum>, body: Body) -> Result<u64, Failed> {
+        let whole = self.all_of(body).await?;
+        if let (Some(checksum), Some(sums)) = (checksum, self.sums.take()) {
+            if !whole || !checksum.matches(sums) {
+                return Err(Failed::Tus(TusError::ChecksumMismatch));
+            }
+            while let Some(part) = self.held.pop_front() {
+                self.move_on(part).await?;
+            }
+        }
+        self.end().await
+    }
+
     /// Takes what comes; false where it broke off. Memory holds one part, and what comes at a time.
     async fn all_of(&mut self, body: Body) -> Result<bool, Failed> {
         let mut body = body.into_data_stream();
@@ -125,7 +141,7 @@ impl Taking<'_> {
     }
 
     /// What is left: the end of the upload, or one more part.
-    async fn end(mut self) -> Result<u64, Failed> {
+    async fn end(&mut self) -> Result<u64, Failed> {
         let rest = std::mem::take(&mut self.piece).freeze();
         if rest.is_empty() {
             return Ok(self.row.received);
@@ -134,11 +150,8 @@ impl Taking<'_> {
             self.keep(rest).await?;
             return Ok(self.row.received);
         }
-        let (app, row, length) = (self.app.clone(), self.row.clone(), self.row.length);
-        // A task of its own: whoever goes away now finds it done when they come back.
-        let finished = tokio::spawn(async move { finish::finish(&app, row, rest).await });
-        match finished.await.map_err(Problem::internal)?? {
-            Finished::Complete => Ok(length),
+        match finish::finish(self.app, self.row.clone(), rest).await? {
+            Finished::Complete => Ok(self.row.length),
             Finished::Conflict(refusal) => Err(Failed::Problem(refusal.into())),
             Finished::Elsewhere(have) => Err(Failed::Tus(TusError::Offset { have })),
             Finished::Over => Err(Failed::Tus(TusError::Gone)),
@@ -147,32 +160,46 @@ impl Taking<'_> {
 
     async fn keep(&mut self, piece: Bytes) -> Result<(), Failed> {
         let (position, length) = (self.at, piece.len() as u64);
-        let object = self.app.blobs.put_part(self.row.upload, piece).await?;
+        // Drawn, so that nobody else has one of that name: it can be taken away without asking who needs it.
+        let part = Part { position, length, object: ObjectName(self.app.rng.bytes()) };
+        self.app.blobs.put_part(self.row.upload, part.object, piece).await?;
         self.at += length;
-        let part = Part { position, length, object };
         if self.sums.is_some() {
-            self.held.push(part);
+            self.held.push_back(part);
             return Ok(());
         }
         self.move_on(part).await
     }
 
+    /// Takes a part away that the upload has not moved on by. What cannot be taken away goes with the upload.
+    async fn drop_part(&self, part: &Part) {
+        if let Err(error) = self.app.blobs.remove_part(self.row.upload, part.object).await {
+            tracing::warn!(%error, upload = %self.row.upload, "a part that was not taken could not be removed");
+        }
+    }
+
     async fn move_on(&mut self, part: Part) -> Result<(), Failed> {
-        let (user, upload, length, now) = (self.row.user, self.row.upload, part.length, self.app.clock.now());
+        let (user, upload, now, stored) = (self.row.user, self.row.upload, self.app.clock.now(), part.clone());
         let moved = self.app.db.write("upload moves on", user::family(user), async move |tx: &mut Tx| -> Result<_, Problem> {
-            if upload::advance(tx, user, upload, &part).await? {
+            // After a lost answer it is tried once more, and has moved on by this very part.
+            if upload::advance(tx, user, upload, &stored).await? || upload::has_part(tx, user, upload, &stored).await? {
                 return Ok(None);
             }
             Ok(Some(upload::find(tx, user, upload).await?))
         });
-        match moved.await? {
+        // After a failure nobody knows whether it has moved on: the part stays.
+        let found = match moved.await? {
             None => {
-                self.row.received += length;
-                Ok(())
+                self.row.received += part.length;
+                return Ok(());
             }
+            Some(found) => found,
+        };
+        self.drop_part(&part).await;
+        match found {
             // Another request was faster.
-            Some(Some(row)) if row.waits(now) || row.state == State::Complete => Err(Failed::Tus(TusError::Offset { have: row.received })),
-            Some(_) => Err(Failed::Tus(TusError::Gone)),
+            Some(row) if row.waits(now) || row.state == State::Complete => Err(Failed::Tus(TusError::Offset { have: row.received })),
+            _ => Err(Failed::Tus(TusError::Gone)),
         }
     }
 }

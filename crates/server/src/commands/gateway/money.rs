@@ -50,6 +50,10 @@ impl TopUp {
         let (now, money) = (app.clock.now(), self.money);
         let top_up = ledger::TopUp { posting, money, source, actor: "operator".to_owned(), note };
         let booked = app.db.write("top up", account.to_string(), async move |tx| ledger::top_up(tx, account, &top_up, now).await).await?;
+        if let ToppedUp::Other(earlier) = booked {
+            return Err(Failure::refused(format!("nothing was booked: this reference was {earlier} before, or had another fee"))
+                .hint("A payment is booked once by its reference. For another payment, give the reference of that one."));
+        }
         if booked == ToppedUp::Unfit {
             return Err(Failure::refused(format!("{money} cannot be booked")).hint(format!(
                 "A top-up is at least one minor unit and not less than its fee; a balance holds at most {} minor units.",

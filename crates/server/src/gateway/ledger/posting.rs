@@ -203,6 +203,12 @@ pub(super) async fn exists(tx: &mut Tx, account: AccountId, posting: PostingId) 
     Ok(tx.query(sql).bind(account.to_string()).bind(posting.to_string()).opt::<(i64,)>().await?.is_some())
 }
 
+/// What a posting has brought the account, where it was booked: its currency, the customer's entry, and that of fees.
+pub(super) async fn money_in(tx: &mut Tx, account: AccountId, posting: PostingId) -> Result<Option<(Currency, i64, i64)>, DbError> {
+    let sql = "SELECT currency, customer, fees FROM posting WHERE account_id = $1 AND posting_id = $2";
+    tx.query(sql).bind(account.to_string()).bind(posting.to_string()).opt().await
+}
+
 /// The reservation for an exchange.
 pub(super) async fn of_exchange(tx: &mut Tx, account: AccountId, exchange: RequestId) -> Result<Option<PostingId>, DbError> {
     let sql = "SELECT posting_id FROM posting WHERE account_id = $1 AND exchange_id = $2 AND kind = 'reserve'";

@@ -220,6 +220,10 @@ pub async fn top_up(State(desk): State<Desk>, Path(id): Path<String>, Sent { by,
     let write = async move |tx: &mut Tx| ledger::top_up(tx, account, &booked, now).await;
     match desk.db.write("top up", account.to_string(), write).await? {
         ToppedUp::Done => Ok(see_other(&format!("/operator/customers/{account}?done=topped-up"))),
+        ToppedUp::Other(earlier) => {
+            let why = format!("Nothing was booked: a payment with this reference was booked before, as {earlier} or with another fee.");
+            framed(ask(&row, &fields, Some(why)), draw_once(&desk.rng))
+        }
         ToppedUp::Unfit => framed(ask(&row, &fields, Some("A balance does not hold as much.".to_owned())), draw_once(&desk.rng)),
     }
 }

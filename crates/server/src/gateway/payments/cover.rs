@@ -138,7 +138,7 @@ pub async fn fund(tx: &mut Tx, account: AccountId, id: PaymentId, charge: &Charg
     let top_up = TopUp { posting: row.posting, money, source: Source::Card, actor: "payment provider".to_owned(), note };
     match ledger::top_up(tx, account, &top_up, now).await? {
         ToppedUp::Done => Ok(true),
-        ToppedUp::Unfit => Err(DbError::Constraint(format!("{money} of payment {id} cannot be booked"))),
+        ToppedUp::Unfit | ToppedUp::Other(_) => Err(DbError::Constraint(format!("{money} of payment {id} cannot be booked"))),
     }
 }
 

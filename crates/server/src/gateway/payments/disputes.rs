@@ -12,7 +12,7 @@ use super::provider::{Dispute, Failed, Objection, Provider as _};
 use crate::db::{DbError, Tx};
 use crate::gateway::app::App;
 use crate::gateway::chargeback;
-use crate::gateway::ledger::{self, Source, TopUp, ToppedUp};
+use crate::gateway::ledger::{self, Payee, Source, TopUp, ToppedUp};
 use crate::gateway::store::account;
 use crate::gateway::store::payment::{self, PaymentRow, State, derived};
 use crate::gateway::store::repayment::{self, DisputeRow, Stands};
@@ -68,7 +68,11 @@ async fn learn(app: &App, payments: &Payments) -> Result<(), Stuck> {
     }
     for row in app.db.read("open disputes", async |tx: &mut Tx| repayment::open_disputes(tx, TURN).await).await? {
         if !seen.contains(&row.dispute) {
-            stuck = stuck.or(follow(app, payments.provider.dispute(&row.dispute).await?).await.err());
+            let followed = match payments.provider.dispute(&row.dispute).await {
+                Ok(told) => follow(app, told).await,
+                Err(error) => Err(error.into()),
+            };
+            stuck = stuck.or(followed.err());
         }
     }
     if let Some(stuck) = stuck {
@@ -98,9 +102,9 @@ async fn follow(app: &App, told: Dispute) -> Result<(), Stuck> {
         row = moved(app, row, to, &told).await?;
     }
     if row.stands == Stands::Taking {
-        let fee = (told.fee > 0).then_some(Money { amount: told.fee, ..payment.money });
-        chargeback::chargeback(app, payment.posting, fee, &format!("objected to: {}", told.reason)).await?;
-        credit_rest(app, &row, &payment, &told).await?;
+        if !end(app, &row, &payment, &told).await? {
+            return Ok(());
+        }
         metrics::counter!("counterfoil_gateway_disputes_total", "stands" => "opened").increment(1);
         row = moved(app, row, Stands::Open, &told).await?;
     }
@@ -152,18 +156,44 @@ async fn moved(app: &App, row: DisputeRow, to: Stands, told: &Dispute) -> Result
     Ok(DisputeRow { stands: to, amount: known.0, fee: known.1, ..row })
 }
 
-/// The bank may take a part of what was paid. The whole top-up ends, so that nobody has to choose what it paid for; what the bank leaves is the account's.
-async fn credit_rest(app: &App, row: &DisputeRow, payment: &PaymentRow, told: &Dispute) -> Result<(), DbError> {
-    let (account, id, taken, disputed) = (row.account, payment.id, minor(payment.taken), minor(told.amount));
-    let (credit, money, now) = (row.credit, payment.money, app.clock.now());
-    let book = async move |tx: &mut Tx| -> Result<(), DbError> {
-        let left = taken - disputed - repayment::repaid(tx, account, id).await?;
-        match u64::try_from(left).ok().filter(|left| *left > 0) {
-            Some(amount) => put_in(tx, credit, Money { amount, ..money }, (account, id), "what was not objected to", now).await,
-            None => Ok(()),
+/// Ends what the payment has brought the account, and gives the account what the bank leaves of it. The whole top-up ends, so that nobody has to choose
+/// what it paid for. False where it is not done: another objection to the same payment is on its way as well, and does it.
+async fn end(app: &App, row: &DisputeRow, payment: &PaymentRow, told: &Dispute) -> Result<bool, Stuck> {
+    let fee = (told.fee > 0).then_some(Money { amount: told.fee, ..payment.money });
+    let note = format!("objected to: {}", told.reason);
+    chargeback::chargeback(app, payment.posting, fee, &note).await?;
+    if credit_rest(app, row, payment, told).await? {
+        return Ok(true);
+    }
+    // What an earlier objection has left the account, or given back, is more than is left now.
+    let (account, id, own) = (row.account, payment.id, row.dispute.clone());
+    for lot in app.db.read("lots of objections", async move |tx: &mut Tx| repayment::lots_beside(tx, account, id, &own).await).await? {
+        chargeback::chargeback(app, lot, None, &note).await?;
+    }
+    Ok(credit_rest(app, row, payment, told).await?)
+}
+
+/// Books what the bank leaves of a payment and the account does not hold; false where the account holds more than that.
+async fn credit_rest(app: &App, row: &DisputeRow, payment: &PaymentRow, told: &Dispute) -> Result<bool, DbError> {
+    let (row, id, money, now) = (row.clone(), payment.id, payment.money, app.clock.now());
+    let (taken, disputed) = (minor(payment.taken), minor(told.amount));
+    let fee = (told.fee > 0).then_some(Money { amount: told.fee, ..money });
+    let book = async move |tx: &mut Tx| -> Result<bool, DbError> {
+        let account = row.account;
+        let others = repayment::objected_beside(tx, account, id, &row.dispute).await?;
+        let left = (taken - disputed - others.amount - repayment::repaid(tx, account, id).await?).max(0);
+        let held = repayment::held(tx, account, id).await?;
+        if let Ok(amount @ 1..) = u64::try_from(left - held) {
+            put_in(tx, row.credit, Money { amount, ..money }, (account, id), "what was not objected to", now).await?;
         }
+        // The fee of the first one is booked with the end of the top-up.
+        if let Some(fee) = fee.filter(|_| others.count > 0) {
+            let posting = derived(row.dispute.as_bytes(), "fee");
+            ledger::fee(tx, account, posting, (Payee::Provider, fee), "objected to once more", now).await?;
+        }
+        Ok(held <= left)
     };
-    app.db.write("credit what is left", account::family(account), book).await
+    app.db.write("credit what is left", account::family(row.account), book).await
 }
 
 /// The bank has given the money back: it is the account's again. What it had paid for has ended, and can be bought again.
@@ -192,7 +222,8 @@ async fn put_in(
 ) -> Result<(), DbError> {
     let top_up = TopUp { posting, money, source: Source::Card, actor: "payment provider".to_owned(), note: format!("{payment}: {why}") };
     match ledger::top_up(tx, account, &top_up, now).await? {
-        ToppedUp::Done => Ok(()),
+        // Booked before, when less or more was left: the other objections have seen to the rest.
+        ToppedUp::Done | ToppedUp::Other(_) => Ok(()),
         ToppedUp::Unfit => Err(DbError::Constraint(format!("{money} of {payment} cannot be booked"))),
     }
 }

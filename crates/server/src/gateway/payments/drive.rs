@@ -82,14 +82,20 @@ pub async fn step(app: &App, row: &PaymentRow) -> Result<(), Problem> {
 }
 
 async fn move_on(app: &App, row: &PaymentRow, to: State, step: Step) -> Result<(), Problem> {
+    moved_on(app, row, to, step).await.map(drop)
+}
+
+/// As `move_on`; false where it stands elsewhere by now.
+async fn moved_on(app: &App, row: &PaymentRow, to: State, step: Step) -> Result<bool, Problem> {
     let (of, from, now) = (row.of(), row.state, app.clock.now());
     let moved = app
         .db
         .write("move payment on", account::family(of.0), async move |tx: &mut Tx| payment::move_on(tx, of, from, to, &step, now).await);
-    if moved.await? && to.has_ended() {
+    let moved = moved.await?;
+    if moved && to.has_ended() {
         counted(to);
     }
-    Ok(())
+    Ok(moved)
 }
 
 fn counted(state: State) {
@@ -211,7 +217,7 @@ async fn succeeded(app: &App, row: &PaymentRow, told: Intent) -> Result<(), Prob
             let money = Money { amount: taken, ..row.money };
             let note = told.card.as_ref().map_or_else(|| "card".to_owned(), words);
             let top_up = TopUp { posting: row.posting, money, source: Source::Card, actor: "payment provider".to_owned(), note };
-            if ledger::top_up(tx, account, &top_up, now).await? == ToppedUp::Unfit {
+            if ledger::top_up(tx, account, &top_up, now).await? != ToppedUp::Done {
                 return Err(DbError::Constraint(format!("{money} of payment {} cannot be booked", row.id)));
             }
         }
@@ -258,7 +264,10 @@ async fn held(app: &App, row: &PaymentRow) -> Result<(), Problem> {
             return Ok(app.db.write("look at payment later", account::family(account), put_off).await?);
         }
     }
-    move_on(app, row, State::Capturing, Step { next_at: Some(now), ..Step::default() }).await?;
+    // What was let go meanwhile is not taken: its money is booked out of the account by now.
+    if !moved_on(app, row, State::Capturing, Step { next_at: Some(now), ..Step::default() }).await? {
+        return Ok(());
+    }
     capture(app, of(app)?, &PaymentRow { state: State::Capturing, ..row.clone() }).await
 }
 

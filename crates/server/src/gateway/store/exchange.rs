@@ -264,13 +264,13 @@ pub async fn begin_undo(tx: &mut Tx, of: (AccountId, RequestId), why: UndoReason
     Ok(begun == 1)
 }
 
-/// Notes what stands in the way, and when it is tried again.
+/// Notes what stands in the way, and when it is tried again; of a charged one, in the way of a chargeback.
 ///
 /// # Errors
 /// A failure of the database.
 pub async fn put_off(tx: &mut Tx, of: (AccountId, RequestId), trouble: &str, next_at: Timestamp) -> Result<(), DbError> {
     let sql = "UPDATE exchange SET tries = tries + 1, trouble = $3, next_at = $4
-               WHERE account_id = $1 AND exchange_id = $2 AND state IN ('offered', 'reserved', 'committing', 'undoing')";
+               WHERE account_id = $1 AND exchange_id = $2 AND state IN ('offered', 'reserved', 'committing', 'charged', 'undoing')";
     tx.query(sql).bind(of.0.to_string()).bind(of.1.to_string()).bind(trouble).bind(next_at.0).execute().await.map(drop)
 }
 

@@ -24,6 +24,8 @@ pub struct RepaymentRow {
     pub refund: Option<String>,
     /// How often it was driven.
     pub tries: i64,
+    /// When it was booked.
+    pub created_at: Timestamp,
 }
 
 impl FromRow for RepaymentRow {
@@ -32,7 +34,7 @@ impl FromRow for RepaymentRow {
             (row.column()?, row.column()?, row.column()?, row.column()?, row.column()?, row.column()?);
         let amount: i64 = row.column()?;
         let money = Money { amount: amount.unsigned_abs(), currency };
-        Ok(Self { account, posting, failed, payment, state, money, refund: row.column()?, tries: row.column()? })
+        Ok(Self { account, posting, failed, payment, state, money, refund: row.column()?, tries: row.column()?, created_at: row.column()? })
     }
 }
 
@@ -40,7 +42,7 @@ impl FromRow for RepaymentRow {
 ///
 /// # Errors
 /// A failure of the database.
-pub async fn insert(tx: &mut Tx, row: &RepaymentRow, now: Timestamp) -> Result<(), DbError> {
+pub async fn insert(tx: &mut Tx, row: &RepaymentRow) -> Result<(), DbError> {
     tx.query(
         "INSERT INTO repayment (account_id, posting_id, failed_id, payment_id, state, currency, amount, next_at, created_at, changed_at)
          VALUES ($1, $2, $3, $4, 'begun', $5, $6, $7, $7, $7)",
@@ -51,7 +53,7 @@ pub async fn insert(tx: &mut Tx, row: &RepaymentRow, now: Timestamp) -> Result<(
     .bind(row.payment.to_string())
     .bind(row.money.currency.as_str())
     .bind(i64::try_from(row.money.amount).map_err(|_| DbError::Constraint("an amount is too large".to_owned()))?)
-    .bind(now.0)
+    .bind(row.created_at.0)
     .execute()
     .await
     .map(drop)
@@ -63,7 +65,8 @@ pub async fn insert(tx: &mut Tx, row: &RepaymentRow, now: Timestamp) -> Result<(
 /// A failure of the database.
 pub async fn find(tx: &mut Tx, posting: PostingId) -> Result<Option<RepaymentRow>, DbError> {
     tx.query(
-        "SELECT account_id, posting_id, failed_id, payment_id, state, currency, amount, refund, tries FROM repayment WHERE posting_id = $1",
+        "SELECT account_id, posting_id, failed_id, payment_id, state, currency, amount, refund, tries, created_at FROM repayment
+         WHERE posting_id = $1",
     )
     .bind(posting.to_string())
     .opt()
@@ -76,7 +79,7 @@ pub async fn find(tx: &mut Tx, posting: PostingId) -> Result<Option<RepaymentRow
 /// A failure of the database.
 pub async fn due(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Vec<RepaymentRow>, DbError> {
     tx.query(
-        "SELECT account_id, posting_id, failed_id, payment_id, state, currency, amount, refund, tries FROM repayment
+        "SELECT account_id, posting_id, failed_id, payment_id, state, currency, amount, refund, tries, created_at FROM repayment
          WHERE next_at IS NOT NULL AND next_at <= $1 ORDER BY next_at, posting_id LIMIT $2",
     )
     .bind(now.0)
@@ -85,25 +88,55 @@ pub async fn due(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Vec<Repaymen
     .await
 }
 
-/// Ends a repayment; false where it has ended.
+/// Notes that the card has it, and when it is looked at again whether it still has: a bank may send back what it was given days before.
 ///
 /// # Errors
 /// A failure of the database.
-pub async fn end(tx: &mut Tx, row: &RepaymentRow, failure: Option<&str>, refund: Option<&str>, now: Timestamp) -> Result<bool, DbError> {
+pub async fn succeed(tx: &mut Tx, row: &RepaymentRow, refund: &str, next_at: Option<Timestamp>, now: Timestamp) -> Result<(), DbError> {
+    tx.query(
+        "UPDATE repayment SET state = 'succeeded', refund = $3, next_at = $4, trouble = NULL,
+           changed_at = CASE WHEN state = 'begun' THEN $5 ELSE changed_at END
+         WHERE account_id = $1 AND posting_id = $2 AND state = $6",
+    )
+    .bind(row.account.to_string())
+    .bind(row.posting.to_string())
+    .bind(refund)
+    .bind(next_at.map(|at| at.0))
+    .bind(now.0)
+    .bind(&row.state)
+    .execute()
+    .await
+    .map(drop)
+}
+
+/// Ends a repayment that the card does not have, or has no more; false where it stands elsewhere by now.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn fail(tx: &mut Tx, row: &RepaymentRow, why: &str, refund: Option<&str>, now: Timestamp) -> Result<bool, DbError> {
     let changed = tx
         .query(
-            "UPDATE repayment SET state = $3, failure = $4, refund = COALESCE($5, refund), next_at = NULL, trouble = NULL, changed_at = $6
-             WHERE account_id = $1 AND posting_id = $2 AND state = 'begun'",
+            "UPDATE repayment SET state = 'failed', failure = $3, refund = COALESCE($4, refund), next_at = NULL, trouble = NULL, changed_at = $5
+             WHERE account_id = $1 AND posting_id = $2 AND state = $6",
         )
         .bind(row.account.to_string())
         .bind(row.posting.to_string())
-        .bind(if failure.is_some() { "failed" } else { "succeeded" })
-        .bind(failure)
+        .bind(why)
         .bind(refund)
         .bind(now.0)
+        .bind(&row.state)
         .execute()
         .await?;
     Ok(changed == 1)
+}
+
+/// Notes that the provider is asked, before it is.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn begin_try(tx: &mut Tx, row: &RepaymentRow, next_at: Timestamp) -> Result<(), DbError> {
+    let sql = "UPDATE repayment SET tries = tries + 1, next_at = $3 WHERE account_id = $1 AND posting_id = $2 AND state = 'begun'";
+    tx.query(sql).bind(row.account.to_string()).bind(row.posting.to_string()).bind(next_at.0).execute().await.map(drop)
 }
 
 /// Notes how far it has come, and when it is looked at again.
@@ -115,17 +148,18 @@ pub async fn put_off(
     row: &RepaymentRow,
     refund: Option<&str>,
     trouble: Option<&str>,
-    next_at: Timestamp,
+    next_at: Option<Timestamp>,
 ) -> Result<(), DbError> {
     tx.query(
-        "UPDATE repayment SET tries = tries + 1, refund = COALESCE($3, refund), trouble = $4, next_at = $5
-         WHERE account_id = $1 AND posting_id = $2 AND state = 'begun'",
+        "UPDATE repayment SET refund = COALESCE($3, refund), trouble = $4, next_at = $5
+         WHERE account_id = $1 AND posting_id = $2 AND state = $6",
     )
     .bind(row.account.to_string())
     .bind(row.posting.to_string())
     .bind(refund)
     .bind(trouble)
-    .bind(next_at.0)
+    .bind(next_at.map(|at| at.0))
+    .bind(&row.state)
     .execute()
     .await
     .map(drop)
@@ -257,6 +291,48 @@ pub async fn move_dispute(tx: &mut Tx, row: &DisputeRow, to: Stands, (amount, fe
     let sql = "UPDATE dispute SET state = $4, amount = $5, fee = $6, changed_at = $7 WHERE account_id = $1 AND dispute = $2 AND state = $3";
     let query = tx.query(sql).bind(row.account.to_string()).bind(&row.dispute).bind(row.stands.as_str()).bind(to.as_str());
     Ok(query.bind(amount).bind(fee).bind(now.0).execute().await? == 1)
+}
+
+/// What other objections to a payment the bank has taken money for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Objected {
+    /// How many there are.
+    pub count: i64,
+    /// What they come to, in minor units.
+    pub amount: i64,
+}
+
+/// What is objected to beside one objection, as far as the bank has the money.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn objected_beside(tx: &mut Tx, account: AccountId, payment: PaymentId, dispute: &str) -> Result<Objected, DbError> {
+    let sql = "SELECT count(*), CAST(COALESCE(SUM(CASE WHEN state = 'won' THEN 0 ELSE amount END), 0) AS BIGINT) FROM dispute
+               WHERE account_id = $1 AND payment_id = $2 AND dispute <> $3 AND state IN ('taking', 'open', 'won', 'lost')";
+    let (count, amount) = tx.query(sql).bind(account.to_string()).bind(payment.to_string()).bind(dispute).one().await?;
+    Ok(Objected { count, amount })
+}
+
+/// The lots that other objections to a payment have left the account, or given back to it, and that have not ended.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn lots_beside(tx: &mut Tx, account: AccountId, payment: PaymentId, dispute: &str) -> Result<Vec<PostingId>, DbError> {
+    let sql = "SELECT l.lot_id FROM dispute d JOIN lot l ON l.account_id = d.account_id AND l.lot_id IN (d.credit_id, d.won_id)
+               WHERE d.account_id = $1 AND d.payment_id = $2 AND d.dispute <> $3 AND l.ended_at IS NULL ORDER BY l.lot_id";
+    let rows: Vec<(PostingId,)> = tx.query(sql).bind(account.to_string()).bind(payment.to_string()).bind(dispute).all().await?;
+    Ok(rows.into_iter().map(|(lot,)| lot).collect())
+}
+
+/// What objections to a payment have left the account, or given back to it, and no later one has ended, in minor units.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn held(tx: &mut Tx, account: AccountId, payment: PaymentId) -> Result<i64, DbError> {
+    let sql = "SELECT CAST(COALESCE(SUM(l.amount), 0) AS BIGINT) FROM dispute d
+                 JOIN lot l ON l.account_id = d.account_id AND l.lot_id IN (d.credit_id, d.won_id)
+               WHERE d.account_id = $1 AND d.payment_id = $2 AND l.ended_at IS NULL";
+    Ok(tx.query(sql).bind(account.to_string()).bind(payment.to_string()).one::<(i64,)>().await?.0)
 }
 
 /// How much has gone back, or is on its way back, to the card of a payment, in minor units.

@@ -31,8 +31,6 @@ pub enum Sees {
     Operators,
     /// Publishers, each their own, and operators.
     Publishers,
-    /// Shops and operators.
-    Shops,
     /// Repair centres and operators.
     Repairers,
     /// People with their cards, devices and drives: operators, repair centres, support.
@@ -52,7 +50,6 @@ impl Sees {
             Self::Things => matches!(role, Operator | Publisher | Repair | Support),
             Self::Operators => role == Operator,
             Self::Publishers => matches!(role, Operator | Publisher),
-            Self::Shops => matches!(role, Operator | Shop),
             Self::Repairers => matches!(role, Operator | Repair),
             Self::Entries => matches!(role, Operator | Repair | Support),
             Self::Orders => matches!(role, Operator | Support),

@@ -89,6 +89,10 @@ db_test!(c17_what_is_not_granted_is_let_go, async |db: TestDb| {
     assert!(!is_granted(&refused) && body["charged"].is_null());
     assert_eq!(till.rig.state(claiming.id()).await, Some(State::Voided));
     assert_eq!(till.rig.balance().await, Balance { posted: 500, reserved: 0 }, "what the card had promised is nobody's");
+    // Another process has read before that it is held, and comes late.
+    let stale = PaymentRow { state: Stands::Held, ends_at: Some(till.now()), ..payments_of(&till, claiming.id()).await.remove(0) };
+    payments::drive::step(&till.rig.gateway, &stale).await.unwrap();
+    assert_eq!(intents(&till, "succeeded").len(), 1, "what was let go is not taken");
     till.driven().await;
     assert_eq!((intents(&till, "canceled").len(), intents(&till, "succeeded").len()), (1, 1));
     assert_eq!(payments_of(&till, claiming.id()).await[0].state, Stands::Cancelled);

@@ -1,7 +1,9 @@
 //! The provider fails in every way at every step, and the gateway's database at every statement (testing.md 3): what is taken is booked once, what is
 //! granted is paid, and nothing is left at the provider.
 
+use counterfoil_core::{Money, PostingId};
 use counterfoil_server::db::{Fault, Lasting};
+use counterfoil_server::gateway::payments::repay::repay;
 use counterfoil_server::gateway::store::exchange::State;
 use payment_provider::Kind;
 
@@ -167,6 +169,39 @@ db_test!(c17_whatever_fails_at_the_gateway_a_top_up_is_booked_once, |options| im
             struck += 1;
         }
     }
+    assert!(struck >= 10, "only {struck} faults struck");
+    till.gone().await;
+});
+
+// proves: C17
+db_test!(c17_whatever_fails_at_the_gateway_money_goes_back_to_a_card_once, |options| impatient(options), async |db: TestDb| {
+    let till = Till::new(&db, 1, 0).await;
+    till.topped_up(1, 30_000, CARD, false).await;
+    let (mut n, mut struck) = (0_u8, 0);
+    for kind in [Fault::Statement, Fault::Commit, Fault::CommitAnswer] {
+        for place in 0.. {
+            assert!(place < MOST && n < 250, "the fault never ended");
+            n += 1;
+            let before = till.rig.balance().await.posted;
+            let (amount, posting) = (Money { amount: 10, currency: "EUR".parse().unwrap() }, PostingId::from_bytes([n; 16]));
+            let give_back = async || repay(&till.rig.gateway, id(1), Some(amount), posting, "operator", "").await;
+            till.rig.db.faults.arm(kind(place), Lasting::ForGood);
+            let _ = give_back().await;
+            let fired = till.rig.db.faults.fired();
+            till.rig.db.faults.disarm();
+            // It was gone for so long that the provider has forgotten what it was asked.
+            till.provider().state().answered.clear();
+            till.driven().await;
+            assert_eq!(give_back().await.unwrap().state, "succeeded", "{:?}", kind(place));
+            assert_eq!(till.rig.balance().await.posted, before - 10, "{:?}", kind(place));
+            till.clean().await;
+            if fired == 0 {
+                break;
+            }
+            struck += 1;
+        }
+    }
+    assert_eq!(till.provider().state().refunds.len(), usize::from(n), "each went back once");
     assert!(struck >= 10, "only {struck} faults struck");
     till.gone().await;
 });

@@ -9,8 +9,9 @@ use crate::support::terminal::{Terminal, request};
 use crate::support::{TestDb, db_test};
 use serde_json::json;
 
-const ROUTES: [&str; 7] = [
+const ROUTES: [&str; 8] = [
     "/v1/gateway/reconcile",
+    "/v1/gateway/refunds?since=0",
     "/v1/gateway/prices",
     "/v1/gateway/statement?period=2026-01",
     "/v1/gateway/exchanges",
@@ -35,7 +36,7 @@ db_test!(c16_nobody_without_a_certificate_gets_further_than_enrolment, async |db
         assert_eq!(stranger.get(private.url(path)).send().await.unwrap().status(), 404, "{path}");
     }
     let gateway = private.enrolled("Arcade").await;
-    for path in ROUTES.iter().take(6) {
+    for path in ROUTES.iter().take(7) {
         assert_eq!(gateway.get(&private, path).await.unwrap().0, 200, "{path}");
     }
 });

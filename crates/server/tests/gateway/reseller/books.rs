@@ -133,6 +133,33 @@ db_test!(c17_a_month_is_stated_as_its_exchanges_say_and_closed_once, async |db: 
     assert!(store::audit::verify(&db.db, vec![], |_| Err(String::new())).await.unwrap().is_clean());
 });
 
+db_test!(c17_what_is_given_back_by_a_clock_of_the_month_before_counts_where_it_was_charged, async |db: TestDb| {
+    let private = Private::new(&db).await;
+    let server = &private.server;
+    media(server, "sky-raider", 1, json!({})).await;
+    let arcade = private.enrolled("Arcade").await;
+    let sold = Sold {
+        gateway: &arcade.id,
+        title: "sky-raider",
+        currency: "EUR",
+        amount: 1999,
+        share: 599,
+        decided_at: LAST + 2,
+        refunded_at: None,
+    };
+    sold.book(&db, 1).await;
+    let id = counterfoil_core::RequestId(uuid::Uuid::from_u128(1));
+    let refund = async move |tx: &mut Tx| store::gateway_exchange::refund(tx, id, "given back", Timestamp(LAST - 1)).await;
+    assert!(db.db.write("refund", id.to_string(), refund).await.unwrap());
+    let stated = async |month: &str| {
+        let path = format!("/v1/gateways/{}/statement?period={month}", arcade.id);
+        server.get(&server.operator, &path).await.expect(200)["items"].clone()
+    };
+    assert_eq!(stated("2026-01").await, json!([]));
+    let february = stated("2026-02").await;
+    assert_eq!((&february[0]["charges"], &february[0]["refunds"], &february[0]["amount"]), (&json!(1), &json!(1), &json!(0)));
+});
+
 /// Months that the auditor finds to be other than their exchanges.
 async fn found(db: &TestDb) -> Vec<String> {
     let all = auditor::check(&db.db).await.unwrap();

@@ -116,6 +116,7 @@ db_test!(c17_what_has_just_changed_at_the_authority_is_under_way, async |db: Tes
     let rig = Rig::new(&db, 1, 5000).await;
     assert!(is_granted(&rig.claiming(0).answered(Some("1999 EUR")).await.1));
     rig.later(10 * 60 * 1000);
+    driver::learn(&rig.gateway).await.unwrap();
     let now = rig.gateway.clock.now().0;
     let given_back = format!("UPDATE gateway_exchange SET state = 'refunded', refunded_at = {now}, changed_at = {now}");
     db.break_all(leaked(given_back)).await;
@@ -127,5 +128,28 @@ db_test!(c17_what_has_just_changed_at_the_authority_is_under_way, async |db: Tes
     assert_eq!((found.under_way, found.differences, rig.balance().await.posted), (1, vec![], 5000), "learned, and given back");
     rig.later(120_000);
     assert_eq!(rig.compared(None).await.compared, 1);
+    rig.gone().await;
+});
+
+// The authority's list goes by its clock, which was an hour ahead when the gateway read it last.
+// proves: C17
+db_test!(c17_what_is_given_back_after_a_clock_was_set_back_is_learned, async |db: TestDb| {
+    let rig = Rig::new(&db, 2, 5000).await;
+    assert!(is_granted(&rig.claiming(0).answered(Some("1999 EUR")).await.1));
+    rig.later(60 * 60 * 1000);
+    let ahead = rig.claiming(1);
+    assert!(is_granted(&ahead.answered(Some("1999 EUR")).await.1));
+    rig.later(60 * 1000);
+    driver::learn(&rig.gateway).await.unwrap();
+    rig.later(-60 * 60 * 1000);
+    let now = rig.gateway.clock.now().0;
+    let given_back = format!(
+        "UPDATE gateway_exchange SET state = 'refunded', refunded_at = {now}, changed_at = {now} WHERE exchange_id <> '{}'",
+        ahead.id()
+    );
+    db.break_all(leaked(given_back)).await;
+    rig.later(11 * 60 * 1000);
+    driver::learn(&rig.gateway).await.unwrap();
+    assert_eq!(rig.balance().await.posted, 5000 - 1999);
     rig.gone().await;
 });

@@ -84,6 +84,7 @@ db_test!(d5_user_device_and_title_must_be_registered_together, async |db: TestDb
             release: release.map(|version| version.parse().unwrap()),
             channel: channel.map(str::to_owned),
             again: false,
+            feed: 0,
         })
     };
     for operation in [ask(Some("9.9"), None), ask(None, Some("beta")), ask(None, Some("no channel!"))] {

@@ -35,7 +35,7 @@ impl Terminal {
 
     pub fn license_operation(&self, title: &str, again: bool) -> Operation {
         let (user_id, device_id) = (self.who(), self.device_id().unwrap());
-        Operation::License(AskLicense { user_id, device_id, title: title.parse().unwrap(), release: None, channel: None, again })
+        Operation::License(AskLicense { user_id, device_id, title: title.parse().unwrap(), release: None, channel: None, again, feed: 0 })
     }
 
     pub fn redeem_operation(&self, transaction_id: TransactionId) -> Operation {

@@ -67,6 +67,7 @@ db_test!(whoever_has_none_gets_the_newest_release_that_everybody_may_have, async
             release: Some(version.parse().unwrap()),
             channel: None,
             again: true,
+            feed: 0,
         };
         desk.ask(&server, Operation::License(ask), None).await
     };

@@ -50,6 +50,37 @@ store_test!(a4_a_body_that_breaks_off_after_its_last_byte_is_whole, async |db: T
     is_sound(&db).await;
 });
 
+/// The parts that lie in the store.
+fn parts(store: &TestStore) -> usize {
+    store.files().iter().filter(|path| path.display().to_string().contains("parts/")).count()
+}
+
+store_test!(a4_what_was_not_taken_takes_no_room, async |db: TestDb, store: TestStore| {
+    let server = at(&store, &db).await;
+    let (desk, _) = saver(&server, &db, 20).await;
+    let bytes = noise("room", LENGTH);
+    let begun = desk.begin(&server, "quick", 0, &bytes).await.unwrap();
+    let wrong = ("upload-checksum", "sha1 Kq5sNclPz7QV2+lfQIuc6R7oRu0=".to_owned());
+    for broken_off in [false, true] {
+        let answer = patch_chunks(&server, &begun.path, 0, &bytes[..LENGTH - 1], std::slice::from_ref(&wrong), broken_off).await;
+        assert!(broken_off || answer.code() == "checksum_mismatch", "{}", answer.code());
+        assert_eq!((offset(&server, &begun.path).await, parts(&store)), (0, 0));
+    }
+    // More than was announced is noticed after parts of it were stored.
+    let too_much = [&bytes[..], b"x"].concat();
+    assert_eq!(patch_chunks(&server, &begun.path, 0, &too_much, &[wrong], false).await.status, 413);
+    assert_eq!(parts(&store), 0);
+    // Of two that bring the same at the same time, one is taken.
+    let both = [patch(&server, &begun.path, 0, bytes[..PIECE].to_vec()), patch(&server, &begun.path, 0, bytes[..PIECE].to_vec())];
+    let both = futures_util::future::join_all(both).await;
+    assert!(both.iter().any(|answer| answer.status == 409), "{:?}", both.iter().map(|answer| answer.status).collect::<Vec<_>>());
+    assert_eq!(parts(&store), 1);
+    patch(&server, &begun.path, PIECE as u64, bytes[PIECE..].to_vec()).await.expect(204);
+    let fetched = server.get("", &format!("/contents/{}", ObjectName::of(&bytes))).await.body;
+    assert!(fetched == bytes);
+    is_sound(&db).await;
+});
+
 db_test!(a4_a_body_with_more_than_was_announced_is_cut, async |db: TestDb| {
     let server = TestServer::new(&db).await;
     let (desk, _) = saver(&server, &db, 20).await;

@@ -2,10 +2,13 @@
 
 use super::*;
 use crate::card::Pin;
+use crate::card::pin::Pins;
+use crate::io::RealIo;
 use counterfoil_format::hpke::{Kem, SealingKey};
 use counterfoil_format::jws::{General, Signer, Verifier, sign_general};
 use cryptoki::object::AttributeInfo;
 use std::process::Command;
+use std::sync::Arc;
 
 const PIN: &str = "123456";
 
@@ -28,15 +31,31 @@ fn in_token(test: &str, run: impl FnOnce(&Path)) {
     assert!(ran.status.success() && said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&ran.stderr));
 }
 
-fn pins() -> Pins {
-    Pins::new(Box::new(|_| Ok(Some(Pin::new(PIN.to_owned())))))
+/// A home, and somebody who knows the PIN.
+struct Anna {
+    _dir: tempfile::TempDir,
+    home: Home,
+    pins: Pins,
+}
+
+impl Anna {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let home = Home::open(Arc::new(RealIo), dir.path()).expect("a home");
+        Self { _dir: dir, home, pins: Pins::new(Box::new(|_| Ok(Some(Pin::new(PIN.to_owned()))))) }
+    }
+
+    fn means(&self) -> Means<'_> {
+        Means { pins: &self.pins, home: &self.home }
+    }
 }
 
 #[test]
 fn the_keys_sign_and_agree_as_those_of_a_file_would() {
     in_token("the_keys_sign_and_agree_as_those_of_a_file_would", |module| {
-        let (public, place) = make(module, "Anna", &pins()).expect("made");
-        let token = Token::reach(&place, &public, &pins()).expect("reached");
+        let anna = Anna::new();
+        let (public, place) = make(module, "Anna", &anna.means()).expect("made");
+        let token = Token::reach(&place, &public, &anna.means()).expect("reached");
         let signed = sign_general("t", "a", b"{}", &[("k", Signer::Token(&token))]).expect("signed");
         let signed = General::parse(&signed, "t", "a").expect("a request");
         assert_eq!(signed.verify("k", Verifier::Key(&public.signing)), Ok(()));
@@ -60,11 +79,12 @@ fn the_keys_sign_and_agree_as_those_of_a_file_would() {
 #[test]
 fn c2_the_private_keys_cannot_be_had() {
     in_token("c2_the_private_keys_cannot_be_had", |module| {
-        let (public, place) = make(module, "Anna", &pins()).expect("made");
-        let token = Token::reach(&place, &public, &pins()).expect("reached");
-        let pkcs11 = load(module).expect("loaded");
+        let anna = Anna::new();
+        let (public, place) = make(module, "Anna", &anna.means()).expect("made");
+        let token = Token::reach(&place, &public, &anna.means()).expect("reached");
+        let pkcs11 = introduce(&anna.home, module).expect("loaded");
         let (slot, _) = find(&pkcs11, "it", |label, _| label == "Anna").expect("there");
-        let session = login(&pkcs11, slot, "it", &pins(), true).expect("logged in");
+        let session = login(&pkcs11, slot, "it", &anna.pins, true).expect("logged in");
         let readable = |key| match &session.get_attribute_info(key, &[AttributeType::Value]).expect("asked")[..] {
             [AttributeInfo::Available(_)] => true,
             [AttributeInfo::Sensitive] => false,
@@ -85,5 +105,39 @@ fn c2_the_private_keys_cannot_be_had() {
             session.generate_key_pair(&Mechanism::EccKeyPairGen, &[Attribute::EcParams(P256.to_vec())], &loose).expect("made");
         assert!(readable(private));
         assert_eq!(kept_secret(&session, private).ok(), Some(false));
+    });
+}
+
+/// proves: C2
+#[test]
+fn c2_a_card_has_no_module_loaded_that_nobody_but_its_file_names() {
+    in_token("c2_a_card_has_no_module_loaded_that_nobody_but_its_file_names", |module| {
+        let (anna, ben, stick) = (Anna::new(), Anna::new(), tempfile::tempdir().expect("a directory"));
+        let (public, place) = make(module, "Anna", &anna.means()).expect("made");
+        Token::reach(&place, &public, &ben.means()).expect("the system vouches for its own module, at every home");
+        assert!(anna.home.profile().expect("read").modules.is_empty(), "which is not remembered");
+
+        let evil = stick.path().join("evil.so");
+        std::fs::copy(module, &evil).expect("copied");
+        let through = stick.path().join("link.so");
+        std::os::unix::fs::symlink(&evil, &through).expect("linked");
+        let loaded = || MODULES.lock().expect("no panic").keys().any(|path| path.starts_with(stick.path().canonicalize().expect("there")));
+        for named in [&evil, &through] {
+            let place = Place { module: named.clone(), ..place.clone() };
+            let refused = Token::reach(&place, &public, &anna.means()).err();
+            assert_eq!(refused, Some(TokenError::ModuleUntrusted { module: named.clone() }));
+            assert!(!loaded(), "it was run before it was refused");
+        }
+
+        // Named by the person, it is taken from then on: at that home, by that name.
+        introduce(&anna.home, &evil).expect("a module");
+        let place = Place { module: evil, ..place };
+        Token::reach(&place, &public, &anna.means()).expect("reached");
+        assert!(matches!(Token::reach(&place, &public, &ben.means()), Err(TokenError::ModuleUntrusted { .. })));
+        let place = Place { module: through, ..place };
+        assert!(matches!(Token::reach(&place, &public, &anna.means()), Err(TokenError::ModuleUntrusted { .. })));
+        // What is no module is not remembered.
+        assert!(introduce(&ben.home, Path::new("/etc/hostname")).is_err());
+        assert!(ben.home.profile().expect("read").modules.is_empty());
     });
 }

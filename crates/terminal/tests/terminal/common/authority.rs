@@ -97,6 +97,8 @@ pub struct State {
     pub released: Vec<(TitleOnMedium, String)>,
     /// What whoever holds a release is offered.
     pub plans: HashMap<(TitleId, ReleaseVersion), (ReleaseOnOffer, Vec<Way>)>,
+    /// What a release consists of that media are to be brought to.
+    pub carried: HashMap<TitleId, ContentOnOffer>,
     /// What is handed over with a plan: the publisher's feed, and the word on it.
     pub feeds: HashMap<TitleId, (Option<String>, Option<String>)>,
     /// What was reported last.

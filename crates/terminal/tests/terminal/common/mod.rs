@@ -215,10 +215,15 @@ impl World {
 
     /// The same, with its clock at `now`.
     pub fn terminal_when(&self, io: Arc<dyn Io>, setup: Setup, now: Timestamp) -> counterfoil_terminal::Result<Terminal> {
+        self.terminal_by(io, setup, Arc::new(FixedClock::at(now)))
+    }
+
+    /// The same, by a clock that can be moved.
+    pub fn terminal_by(&self, io: Arc<dyn Io>, setup: Setup, clock: Arc<FixedClock>) -> counterfoil_terminal::Result<Terminal> {
         let (authority, faults) = (self.authority.clone(), self.faults.clone());
         let connect: Connect =
             Box::new(move |_, _| Ok(Arc::new(Link { authority: authority.clone(), faults: faults.clone() }) as Arc<dyn Transport>));
-        let parts = Parts { io, clock: Arc::new(FixedClock::at(now)), random: Box::new(SystemRandom), connect };
+        let parts = Parts { io, clock, random: Box::new(SystemRandom), connect };
         Terminal::with_parts(setup, parts)
     }
 

@@ -9,6 +9,8 @@ pub struct Faults {
     pub lose_requests: Vec<u64>,
     /// Requests with these numbers are carried out, and the answer is lost.
     pub lose_answers: Vec<u64>,
+    /// Requests with these numbers are refused by somebody in between, who signs nothing.
+    pub refused: Vec<(u64, Code)>,
     /// Nothing arrives.
     pub offline: bool,
     /// Requests so far.
@@ -33,6 +35,9 @@ impl Transport for Link {
         faults.sent += 1;
         if faults.offline || faults.lose_requests.contains(&number) {
             return Err(lost());
+        }
+        if let Some((_, code)) = faults.refused.iter().find(|(refused, _)| *refused == number) {
+            return Err(TransportError::Refused((*code).into()));
         }
         let answer = self.authority.answer(envelope);
         if faults.lose_answers.contains(&number) { Err(lost()) } else { answer }

@@ -79,7 +79,8 @@ impl State {
         if ask.again && found.grant.as_ref().is_some_and(settled) {
             found.grant = None;
         }
-        Ok(LicenseResult { transaction_id: found.transaction, license_id: found.license, title, release })
+        let (feed, fresh) = self.feeds.get(&ask.title).cloned().unwrap_or_default();
+        Ok(LicenseResult { transaction_id: found.transaction, license_id: found.license, title, release, feed, fresh })
     }
 
     pub(super) fn redeem(&mut self, ask: &Redeem, opened: &General) -> Result<RedeemResult, Refusal> {

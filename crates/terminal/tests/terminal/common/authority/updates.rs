@@ -4,12 +4,16 @@ use super::*;
 
 impl State {
     pub(super) fn report(&mut self, ask: &Report, opened: &General) -> Result<ReportResult, Refusal> {
-        self.device_signed(ask.user_id.unwrap(), ask.device_id.unwrap(), opened)?;
+        // A medium asks for itself.
+        if let (Some(user), Some(device)) = (ask.user_id, ask.device_id) {
+            self.device_signed(user, device, opened)?;
+        }
         let plan = |status: &Status| {
             let found = status.release.clone().and_then(|release| self.plans.get(&(status.title.clone(), release)));
             let (to, ways) = found.cloned().map_or((None, vec![]), |(to, ways)| (Some(to), ways));
             let (feed, fresh) = self.feeds.get(&status.title).cloned().unwrap_or_default();
-            Plan { title: status.title.clone(), refused: None, to, ways, feed, fresh, content: None }
+            let content = self.carried.get(&status.title).cloned();
+            Plan { title: status.title.clone(), refused: None, to, ways, feed, fresh, content }
         };
         let plans = ask.titles.iter().map(plan).collect();
         self.reported = ask.titles.clone();
