@@ -3,6 +3,7 @@
 //! Nothing here reads a clock, a file, a socket or a random number: time and fresh IDs are arguments. What is decided here can be read aloud
 //! next to the requirements; who loads the facts and writes the decision is the server's or the terminal's business.
 
+pub mod cell;
 pub mod id;
 pub mod license;
 pub mod medium;

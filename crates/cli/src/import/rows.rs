@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::io::{self, BufRead, BufReader, Read};
 use std::rc::Rc;
 
+use counterfoil_core::cell;
 use serde_json::{Map, Value};
 
 /// Longest line, or row of a table, in bytes.
@@ -142,18 +143,10 @@ impl<'a> Table<'a> {
         for (column, cell) in self.columns.iter().zip(&self.record) {
             let Ok(cell) = std::str::from_utf8(cell) else { return bad(format!("column {column}: it is not UTF-8")) };
             if !cell.is_empty() {
-                fields.insert(column.clone(), read_cell(cell).into());
+                fields.insert(column.clone(), cell::read(cell).into());
             }
         }
         Ok(Some(Ok(Row { line, fields })))
-    }
-}
-
-/// A cell as it was before an apostrophe kept it from being a formula.
-fn read_cell(cell: &str) -> &str {
-    match cell.strip_prefix('\'') {
-        Some(rest) if rest.trim_start_matches('\'').starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) => rest,
-        _ => cell,
     }
 }
 

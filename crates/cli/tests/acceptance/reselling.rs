@@ -85,6 +85,8 @@ scenario!(c17_a_reseller_is_managed_from_the_command_line, |world| {
     let by_file = |file: &Path| outcome(gateway.command(["enrol", "--token-file", file.to_str().expect("a readable path")]));
     by_file(&world.path("nothing")).failed(3, "nothing");
     by_file(&file).done();
+    // Cut off before it has said so, it is repeated, and is the same enrolment.
+    by_file(&file).done();
     // With a key of its own somebody else gets nothing by it.
     fs::remove_file(gateway.data.join("identity.json")).expect("removed");
     by_file(&file).failed(1, "was used");

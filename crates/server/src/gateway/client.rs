@@ -258,17 +258,20 @@ impl Line {
     }
 }
 
-/// Gets a certificate by a one-time token. The key is kept before the token is used, so that a repeat asks for the same.
+/// Gets a certificate by a one-time token. The key is kept before the token is used, and with it for which token it was, so that a repeat asks for the
+/// same wherever the one before was cut off.
 ///
 /// # Errors
 /// What the authority says, or the file.
 pub async fn enrol(config: &config::Authority, token: &EnrolToken, clock: &Clock) -> Result<Enrolled, EnrolError> {
     let path = &config.identity_file;
     let begun = path.with_extension("new");
-    let fresh = match Identity::read(&begun) {
-        Ok(begun) => begun,
-        Err(_) => Identity::generate()?,
+    let done = Identity::read(path).ok().filter(|identity| identity.is_for(token));
+    let fresh = match done.or_else(|| Identity::read(&begun).ok()) {
+        Some(before) => before,
+        None => Identity::generate()?,
     };
+    let fresh = fresh.for_token(token);
     fresh.write(&begun)?;
     let wanted = Enrol { token: Some(token.reveal()), request: fresh.request()? };
     let url = format!("{}/v1/gateway/enrol", config.url);

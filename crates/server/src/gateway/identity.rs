@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use counterfoil_core::Timestamp;
-use counterfoil_core::wire::{AUTHORITY_NAME, Enrolled};
+use counterfoil_core::wire::{AUTHORITY_NAME, EnrolToken, Enrolled};
 use rcgen::{CertificateParams, DnType, KeyPair};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{DangerousClientConfigBuilder, HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -46,6 +46,10 @@ pub struct Identity {
     /// What was answered; nothing where enrolment was begun and not completed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub enrolled: Option<Enrolled>,
+    /// SHA-256 of the token that the certificate was given for, in hexadecimal: whoever repeats that enrolment asks with this key. Nothing for a
+    /// certificate that was given for the one before.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    token: Option<String>,
 }
 
 impl Identity {
@@ -55,7 +59,19 @@ impl Identity {
     /// `Unusable`.
     pub fn generate() -> Result<Self, IdentityError> {
         let key = KeyPair::generate().map_err(unusable)?;
-        Ok(Self { key: Zeroizing::new(key.serialize_pem()), enrolled: None })
+        Ok(Self { key: Zeroizing::new(key.serialize_pem()), enrolled: None, token: None })
+    }
+
+    /// Notes for which token its certificate is asked.
+    #[must_use]
+    pub fn for_token(self, token: &EnrolToken) -> Self {
+        Self { token: Some(mark(token)), ..self }
+    }
+
+    /// Whether its certificate was asked for by this token.
+    #[must_use]
+    pub fn is_for(&self, token: &EnrolToken) -> bool {
+        self.token.as_deref() == Some(&mark(token))
     }
 
     /// Reads the file.
@@ -220,8 +236,12 @@ impl ServerCertVerifier for Believes {
     }
 }
 
-fn sha256(certificate: &CertificateDer<'_>) -> [u8; 32] {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, certificate);
+fn mark(token: &EnrolToken) -> String {
+    sha256(&token.secret).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
     digest.as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
 

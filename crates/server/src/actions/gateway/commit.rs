@@ -70,6 +70,11 @@ async fn carry_out(app: &App, caller: &Caller, row: Exchange, mut opened: Opened
     };
     let effect = settle(app, &row, &decided, now).await?;
     let refusal = decided.as_ref().err().cloned();
+    // An attempt beside this one was let through, before the price changed: what it did is what is told, not what this one was refused for.
+    if effect.is_some() && refusal.is_some() {
+        let row = note(app, row.id, effect, None, caller.actor()).await?;
+        return standing(app, row, opened, now).await;
+    }
     // The answer is made while the note is on its way to the disk; it leaves after it.
     let (noted, answer) = tokio::join!(note(app, row.id, effect, refusal, caller.actor()), conclude(app, &opened, decided, now));
     let row = noted?;
