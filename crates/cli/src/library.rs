@@ -123,12 +123,21 @@ impl List {
             let openable = held.as_ref().map(|held| held.contains(&title.grant_id));
             titles.push(Row { title, license, offer, openable });
         }
-        let value = json!({ "library": library.path(), "titles": titles.iter().map(Row::value).collect::<Vec<_>>() });
-        context.output.result(&value, || match titles.is_empty() {
+        let damaged: Vec<_> = library.damaged()?.into_iter().map(|(title, why)| (title, why.to_string())).collect();
+        let value = json!({
+            "library": library.path(),
+            "titles": titles.iter().map(Row::value).collect::<Vec<_>>(),
+            "damaged": damaged.iter().map(|(title, why)| json!({ "title": title, "why": why })).collect::<Vec<_>>(),
+        });
+        context.output.result(&value, || match titles.is_empty() && damaged.is_empty() {
             true => format!("no titles in {}\n", library.path().display()),
-            false => titles.iter().map(Row::line).collect(),
+            false => titles.iter().map(Row::line).chain(damaged.iter().map(damaged_line)).collect(),
         })
     }
+}
+
+fn damaged_line((title, why): &(TitleId, String)) -> String {
+    format!("{:<24} cannot be read: {why}; `counterfoil remove {title}` makes room for it\n", title.as_str())
 }
 
 /// A title as it is listed.
@@ -191,6 +200,9 @@ impl Verify {
     pub fn run(self, context: &Context) -> Result<(), Failure> {
         let terminal = context.terminal()?;
         let library = self.which.open(&terminal)?;
+        if let Some(from) = &self.repair_from {
+            std::fs::metadata(from).map_err(|error| Failure::file("heal from", from, &error))?;
+        }
         let card = context.card_choice(self.no_card);
         let check = || {
             let progress = Progress::new(&context.output, "checked");
@@ -254,6 +266,7 @@ impl Remove {
     pub fn run(self, context: &Context) -> Result<(), Failure> {
         let terminal = context.terminal()?;
         let library = self.which.open(&terminal)?;
+        library.is_plain(&self.title)?;
         if !self.yes {
             let after = after(&library, &self.title)?;
             if !context.output.agreed(&format!("Remove {} from the library? {after}", self.title))? {
@@ -276,6 +289,10 @@ impl Remove {
 
 /// What is left to be had of a title once it is removed.
 fn after(library: &Library, title: &TitleId) -> Result<&'static str, Failure> {
-    let installed = library.list()?.iter().any(|listed| listed.title == *title && listed.origin.license().is_some());
-    Ok(if installed { "It can be installed again." } else { "Its medium cannot be copied again." })
+    let listed = library.list()?.into_iter().find(|listed| listed.title == *title);
+    Ok(match listed {
+        Some(listed) if listed.origin.license().is_some() => "It can be installed again.",
+        Some(_) => "Its medium cannot be copied again.",
+        None => "If it was installed, it can be installed again; a medium that it was copied from cannot be copied again.",
+    })
 }

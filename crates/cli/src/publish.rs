@@ -187,6 +187,14 @@ impl Publish {
             count: (usize::from(self.patches) + usize::from(self.deltas)).max(1),
         };
         let earlier = earlier::releases(context, api, &key, &wanted)?;
+        if let Some(last) =
+            earlier.iter().find(|earlier| earlier.channel == self.channel).filter(|last| reads_as_before(&self.version, &last.version))
+        {
+            let (version, last, channel) = (&self.version, &last.version, &self.channel);
+            context.output.note(&format!(
+                "{version} reads as a release before {last}, the last one on {channel}; what is published last is what devices are brought to"
+            ));
+        }
         let before = earlier.first().and_then(|earlier| level_of(&earlier.encoder));
         let level = self.level.or(before).unwrap_or(LEVEL);
         Ok(Ground { kind, publisher, keys, key, generation, earlier, level })
@@ -369,5 +377,30 @@ fn unpublished(directory: &Path, error: PublishError) -> Failure {
         PublishError::Changed(_) => Failure::operation("changed", fact).hint("Publish from a directory that nothing writes to."),
         PublishError::Read { source, .. } | PublishError::Sink(source) => Failure::file("publish", directory, source),
         _ => Failure::operation("publish", fact),
+    }
+}
+
+/// Whether a version reads as one before another, by the numbers that both begin with. Versions are names: it is people who read an order in them.
+fn reads_as_before(version: &ReleaseVersion, other: &ReleaseVersion) -> bool {
+    fn numbers(version: &ReleaseVersion) -> impl Iterator<Item = u64> {
+        version.as_str().trim_start_matches('v').split(['.', '-', '+', '_']).map_while(|part| part.parse().ok())
+    }
+    numbers(version).zip(numbers(other)).find(|(one, other)| one != other).is_some_and(|(one, other)| one < other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_reads_as_one_before_another_by_its_numbers() {
+        let before = |one: &str, other: &str| reads_as_before(&one.parse().expect("a version"), &other.parse().expect("a version"));
+        for (one, other) in [("1.0.1", "1.1.0"), ("1.9", "1.10"), ("v2.0", "3.0-rc1"), ("1.0.0-rc1", "1.0.1"), ("2025-12-31", "2026-01-01")]
+        {
+            assert!(before(one, other) && !before(other, one), "{one} {other}");
+        }
+        for (one, other) in [("1.0", "1.0"), ("1.2", "1.2.0"), ("1.0.0-rc1", "1.0.0"), ("sunday", "monday"), ("1.x", "1.0")] {
+            assert!(!before(one, other) && !before(other, one), "{one} {other}");
+        }
     }
 }

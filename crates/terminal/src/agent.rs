@@ -205,11 +205,12 @@ fn renew_some(
 ) -> Result<Vec<(TitleId, Contact)>> {
     let mut renewed = Vec::new();
     for listed in library.list()?.into_iter().filter(|listed| listed.complete && listed.origin.license().is_some()) {
-        if !wanted(&listed)? {
-            continue;
-        }
-        let contact = renew(terminal, library, &listed.title, card).unwrap_or_else(|error| Contact::Unanswered(Box::new(error)));
-        renewed.push((listed.title, contact));
+        let contact = match wanted(&listed) {
+            Ok(false) => continue,
+            Ok(true) => renew(terminal, library, &listed.title, card),
+            Err(error) => Err(error),
+        };
+        renewed.push((listed.title, contact.unwrap_or_else(|error| Contact::Unanswered(Box::new(error)))));
     }
     Ok(renewed)
 }

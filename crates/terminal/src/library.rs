@@ -193,29 +193,48 @@ impl Library {
         Ok(wait_for_lock(&*self.io, &path).map_err(IoFailure::at("write to", &path))?)
     }
 
-    /// What it holds, by title; copies that did not come to their end included.
+    /// What it holds, by title; copies that did not come to their end included. What is damaged is left out: it keeps nobody from the rest.
     ///
     /// # Errors
-    /// [`LibraryError::Damaged`]; what the system said.
+    /// What the system said.
     pub fn list(&self) -> Result<Vec<Listed>> {
-        let mut all = Vec::new();
+        Ok(self.look()?.0)
+    }
+
+    /// The titles whose records cannot be read, and why ([`LibraryError::Damaged`]). They can be removed.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn damaged(&self) -> Result<Vec<(TitleId, LibraryError)>> {
+        Ok(self.look()?.1)
+    }
+
+    fn look(&self) -> Result<(Vec<Listed>, Vec<(TitleId, LibraryError)>)> {
+        let (mut all, mut unreadable) = (Vec::new(), Vec::new());
         for name in self.names(&self.path.join(TITLES))? {
             let Some(title) = name.to_str().and_then(|name| name.parse::<TitleId>().ok()) else { continue };
-            let current = self.current(&title)?;
-            if let Some(grant) = current {
-                let copy = self.copy(&title, grant);
-                let previous = copy.pointer()?.and_then(|pointer| pointer.previous);
-                all.push(Listed { complete: true, previous, ..copy.record()?.listed });
-                continue;
-            }
-            for grant in self.grants(&title)? {
-                // Without its record, nothing of it has been written yet.
-                if let Some(record) = self.copy(&title, grant).record_if_any()? {
-                    all.push(record.listed);
-                }
+            match self.copies(&title) {
+                Ok(listed) => all.extend(listed),
+                Err(crate::Error::Library(error @ LibraryError::Damaged { .. })) => unreadable.push((title, error)),
+                Err(error) => return Err(error),
             }
         }
-        Ok(all)
+        Ok((all, unreadable))
+    }
+
+    /// The copy of a title, or what there is of those that did not come to their end.
+    fn copies(&self, title: &TitleId) -> Result<Vec<Listed>> {
+        if let Some(grant) = self.current(title)? {
+            let copy = self.copy(title, grant);
+            let previous = copy.pointer()?.and_then(|pointer| pointer.previous);
+            return Ok(vec![Listed { complete: true, previous, ..copy.record()?.listed }]);
+        }
+        let mut begun = Vec::new();
+        for grant in self.grants(title)? {
+            // Without its record, nothing of it has been written yet.
+            begun.extend(self.copy(title, grant).record_if_any()?.map(|record| record.listed));
+        }
+        Ok(begun)
     }
 
     /// Removes a title, finished or not; returns the bytes freed.
@@ -226,14 +245,10 @@ impl Library {
         let _lock = self.lock()?;
         let directory = self.title_dir(title);
         no_links(&*self.io, &self.path, Path::new(TITLES))?;
-        match self.io.is_plain(&directory) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(LibraryError::NoTitle { path: self.path.clone(), title: title.clone() }.into());
-            }
+        if !self.is_plain(title)? {
             // Of a link nothing is here but the link.
-            Ok(false) => return Ok(remove_all(&*self.io, &directory)?),
-            found => found.map_err(IoFailure::at("remove", &directory))?,
-        };
+            return Ok(remove_all(&*self.io, &directory)?);
+        }
         // The pointer goes first: whatever happens after that, the title is gone and not half there.
         let current = directory.join("current");
         match self.io.remove_file(&current) {
@@ -241,6 +256,20 @@ impl Library {
             _ => self.io.sync_dir(&directory).map_err(IoFailure::at("remove", &directory))?,
         }
         Ok(remove_all(&*self.io, &directory)?)
+    }
+
+    /// Whether what there is of a title, finished or not, readable or not, is a directory and no link.
+    ///
+    /// # Errors
+    /// [`LibraryError::NoTitle`] where there is nothing; what the system said.
+    pub fn is_plain(&self, title: &TitleId) -> Result<bool> {
+        let directory = self.title_dir(title);
+        match self.io.is_plain(&directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(LibraryError::NoTitle { path: self.path.clone(), title: title.clone() }.into())
+            }
+            found => Ok(found.map_err(IoFailure::at("read", &directory))?),
+        }
     }
 
     /// Who has published what there is of a title, finished or not, and where that is said. What cannot be read says nothing.

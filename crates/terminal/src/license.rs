@@ -208,10 +208,12 @@ pub fn permitted(terminal: &Terminal, library: &Library, title: &TitleId) -> Res
 /// What is wrong with the library; what the system said.
 pub(crate) fn end(terminal: &Terminal, library: &Library, ended: &[LicenseId]) -> Result<()> {
     let licensed = |listed: &Listed| listed.origin.license().is_some_and(|id| ended.contains(&id));
+    // Where one cannot be noted, the others are.
+    let mut noted = Ok(());
     for listed in library.list()?.iter().filter(|listed| licensed(listed)) {
-        library.copy(&listed.title, listed.grant_id).change_license(|file| file.ended(terminal.clock().now()))?;
+        noted = noted.and(library.copy(&listed.title, listed.grant_id).change_license(|file| file.ended(terminal.clock().now())));
     }
-    Ok(())
+    noted
 }
 
 /// How often it is noted of a running title how long it has run: so much is lost at most when it is killed.

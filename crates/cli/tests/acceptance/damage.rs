@@ -39,6 +39,7 @@ scenario!(a_damaged_library_is_found_named_and_healed_from_the_medium, |world| {
     anna.copy(&discs[0]).done();
     ben.copy(&discs[1]).done();
     verify(&anna, &[]).done();
+    verify(&anna, &[OsStr::new("--repair-from"), world.path("nowhere").as_os_str()]).failed(3, "nowhere");
 
     let damaged = pack(&anna.library);
     flip(&damaged, 100_000);
@@ -52,6 +53,27 @@ scenario!(a_damaged_library_is_found_named_and_healed_from_the_medium, |world| {
     verify(&anna, &[OsStr::new("--repair-from"), discs[0].as_os_str()]).done();
     anna.plays_all("sky-raider", &world.small_tree());
     assert!(crate::world::files_with(&anna.library, crate::world::CANARY).is_empty());
+});
+
+scenario!(a_title_whose_record_is_damaged_is_listed_as_that_and_can_be_removed, |world| {
+    let discs = world.discs(1);
+    let anna = world.person("anna");
+    anna.copy(&discs[0]).done();
+    let in_library = |words: &[&str]| {
+        let mut command = anna.command(words);
+        command.arg("--library").arg(&anna.library);
+        outcome(command)
+    };
+    fs::write(anna.library.join("titles/sky-raider/current"), "{").expect("written");
+    let words = in_library(&["list"]).done().stdout();
+    assert!(words.contains("sky-raider") && words.contains("cannot be read"), "{words}");
+    let listed = in_library(&["list", "--json"]).done().json();
+    assert_eq!(listed["titles"].as_array().map(Vec::len), Some(0));
+    assert_eq!(listed["damaged"][0]["title"], "sky-raider");
+    in_library(&["remove", "sky-raider", "--yes"]).done();
+    // What is not there is not asked about.
+    let nothing = in_library(&["remove", "sky-raider"]).failed(3, "sky-raider").stderr();
+    assert!(!nothing.contains("--yes") && !nothing.contains("warning"), "{nothing}");
 });
 
 scenario!(a_library_is_not_healed_for_somebody_else, |world| {

@@ -7,6 +7,18 @@ use counterfoil_core::{DeviceId, DriveId, GrantId, HolderId, MediumId, OrderId, 
 
 use crate::db::{DbError, FromRow, Row, Tx};
 
+/// A statement that reads whole rows.
+macro_rules! select {
+    ($which:literal) => {
+        concat!(
+            "SELECT grant_id, copy, title_id, generation, user_id, holder_id, holder_kind, device_id, drive_id, state, library_key,
+                    issued_at, exchange_id, order_id
+             FROM grants ",
+            $which
+        )
+    };
+}
+
 /// Grants of one user on one medium that are looked at: titles of a medium times copies under way.
 const MOST: u32 = 1000;
 
@@ -90,16 +102,12 @@ impl GrantRow {
 /// # Errors
 /// A failure of the database.
 pub async fn of_user(tx: &mut Tx, medium: &MediumId, user: &str) -> Result<Vec<GrantRow>, DbError> {
-    tx.query(
-        "SELECT grant_id, copy, title_id, generation, user_id, holder_id, holder_kind, device_id, drive_id, state, library_key, issued_at,
-                exchange_id, order_id
-         FROM grants WHERE medium_id = $1 AND user_id = $2 ORDER BY copy DESC, grant_id LIMIT $3",
-    )
-    .bind(medium.as_str())
-    .bind(user)
-    .bind(MOST)
-    .all()
-    .await
+    tx.query(select!("WHERE medium_id = $1 AND user_id = $2 ORDER BY copy DESC, grant_id LIMIT $3"))
+        .bind(medium.as_str())
+        .bind(user)
+        .bind(MOST)
+        .all()
+        .await
 }
 
 /// What was claimed and not confirmed, by copy, of grants in the order of [`of_user`].
@@ -129,16 +137,12 @@ pub fn credit(grants: &[GrantRow]) -> Option<Paid> {
 /// # Errors
 /// A failure of the database.
 pub async fn of_exchange(tx: &mut Tx, medium: &MediumId, exchange: RequestId) -> Result<Vec<GrantRow>, DbError> {
-    tx.query(
-        "SELECT grant_id, copy, title_id, generation, user_id, holder_id, holder_kind, device_id, drive_id, state, library_key, issued_at,
-                exchange_id, order_id
-         FROM grants WHERE medium_id = $1 AND exchange_id = $2 ORDER BY copy DESC, grant_id LIMIT $3",
-    )
-    .bind(medium.as_str())
-    .bind(exchange.to_string())
-    .bind(MOST)
-    .all()
-    .await
+    tx.query(select!("WHERE medium_id = $1 AND exchange_id = $2 ORDER BY copy DESC, grant_id LIMIT $3"))
+        .bind(medium.as_str())
+        .bind(exchange.to_string())
+        .bind(MOST)
+        .all()
+        .await
 }
 
 /// The grants that an order paid for, taken back or not.
@@ -146,16 +150,12 @@ pub async fn of_exchange(tx: &mut Tx, medium: &MediumId, exchange: RequestId) ->
 /// # Errors
 /// A failure of the database.
 pub async fn of_order(tx: &mut Tx, medium: &MediumId, order: OrderId) -> Result<Vec<GrantRow>, DbError> {
-    tx.query(
-        "SELECT grant_id, copy, title_id, generation, user_id, holder_id, holder_kind, device_id, drive_id, state, library_key, issued_at,
-                exchange_id, order_id
-         FROM grants WHERE medium_id = $1 AND order_id = $2 ORDER BY copy DESC, grant_id LIMIT $3",
-    )
-    .bind(medium.as_str())
-    .bind(order.to_string())
-    .bind(MOST)
-    .all()
-    .await
+    tx.query(select!("WHERE medium_id = $1 AND order_id = $2 ORDER BY copy DESC, grant_id LIMIT $3"))
+        .bind(medium.as_str())
+        .bind(order.to_string())
+        .bind(MOST)
+        .all()
+        .await
 }
 
 /// The money for an order has gone back: nothing takes the place of what it paid for.
@@ -287,13 +287,5 @@ pub async fn only_user(tx: &mut Tx, medium: &MediumId) -> Result<Option<UserId>,
 /// # Errors
 /// A failure of the database.
 pub async fn find(tx: &mut Tx, medium: &MediumId, grant: GrantId) -> Result<Option<GrantRow>, DbError> {
-    tx.query(
-        "SELECT grant_id, copy, title_id, generation, user_id, holder_id, holder_kind, device_id, drive_id, state, library_key, issued_at,
-                exchange_id, order_id
-         FROM grants WHERE medium_id = $1 AND grant_id = $2",
-    )
-    .bind(medium.as_str())
-    .bind(grant.to_string())
-    .opt()
-    .await
+    tx.query(select!("WHERE medium_id = $1 AND grant_id = $2")).bind(medium.as_str()).bind(grant.to_string()).opt().await
 }

@@ -12,6 +12,20 @@ pub use steps::{choose, deliver, deliver_again, end, issue, leave_drive, move_to
 
 mod steps;
 
+/// A statement that reads whole rows.
+macro_rules! select {
+    ($which:literal) => {
+        concat!(
+            "SELECT l.license_id, l.entitlement_id, l.title_id, l.device_id, l.state, l.transaction_id, l.moves, l.generation, l.grant_id,
+                    l.holder_id, l.holder_kind, l.drive_id, l.library_key, l.issued_at, l.lease_until,
+                    e.state, e.policy, e.expires_at, e.transfers, e.transfers_since, o.kind
+             FROM license l JOIN entitlement e ON e.user_id = l.user_id AND e.entitlement_id = l.entitlement_id
+             LEFT JOIN orders o ON o.user_id = e.user_id AND o.order_id = e.order_id ",
+            $which
+        )
+    };
+}
+
 /// Licenses of one device, or of one entitlement, that are looked at.
 const MOST: i64 = 1000;
 
@@ -171,18 +185,7 @@ pub async fn register(
 /// # Errors
 /// A failure of the database.
 pub async fn find(tx: &mut Tx, user: UserId, license: LicenseId) -> Result<Option<LicenseRow>, DbError> {
-    tx.query(
-        "SELECT l.license_id, l.entitlement_id, l.title_id, l.device_id, l.state, l.transaction_id, l.moves, l.generation, l.grant_id,
-                l.holder_id, l.holder_kind, l.drive_id, l.library_key, l.issued_at, l.lease_until,
-                e.state, e.policy, e.expires_at, e.transfers, e.transfers_since, o.kind
-         FROM license l JOIN entitlement e ON e.user_id = l.user_id AND e.entitlement_id = l.entitlement_id
-         LEFT JOIN orders o ON o.user_id = e.user_id AND o.order_id = e.order_id
-         WHERE l.user_id = $1 AND l.license_id = $2",
-    )
-    .bind(user.to_string())
-    .bind(license.to_string())
-    .opt()
-    .await
+    tx.query(select!("WHERE l.user_id = $1 AND l.license_id = $2")).bind(user.to_string()).bind(license.to_string()).opt().await
 }
 
 /// The license that is fetched with a transaction ID, ended or not.
@@ -190,18 +193,7 @@ pub async fn find(tx: &mut Tx, user: UserId, license: LicenseId) -> Result<Optio
 /// # Errors
 /// A failure of the database.
 pub async fn of_transaction(tx: &mut Tx, user: UserId, transaction: TransactionId) -> Result<Option<LicenseRow>, DbError> {
-    tx.query(
-        "SELECT l.license_id, l.entitlement_id, l.title_id, l.device_id, l.state, l.transaction_id, l.moves, l.generation, l.grant_id,
-                l.holder_id, l.holder_kind, l.drive_id, l.library_key, l.issued_at, l.lease_until,
-                e.state, e.policy, e.expires_at, e.transfers, e.transfers_since, o.kind
-         FROM license l JOIN entitlement e ON e.user_id = l.user_id AND e.entitlement_id = l.entitlement_id
-         LEFT JOIN orders o ON o.user_id = e.user_id AND o.order_id = e.order_id
-         WHERE l.user_id = $1 AND l.transaction_id = $2",
-    )
-    .bind(user.to_string())
-    .bind(transaction.to_string())
-    .opt()
-    .await
+    tx.query(select!("WHERE l.user_id = $1 AND l.transaction_id = $2")).bind(user.to_string()).bind(transaction.to_string()).opt().await
 }
 
 /// The licenses at a device that have not ended, oldest first.
@@ -209,19 +201,12 @@ pub async fn of_transaction(tx: &mut Tx, user: UserId, transaction: TransactionI
 /// # Errors
 /// A failure of the database.
 pub async fn at_device(tx: &mut Tx, user: UserId, device: DeviceId) -> Result<Vec<LicenseRow>, DbError> {
-    tx.query(
-        "SELECT l.license_id, l.entitlement_id, l.title_id, l.device_id, l.state, l.transaction_id, l.moves, l.generation, l.grant_id,
-                l.holder_id, l.holder_kind, l.drive_id, l.library_key, l.issued_at, l.lease_until,
-                e.state, e.policy, e.expires_at, e.transfers, e.transfers_since, o.kind
-         FROM license l JOIN entitlement e ON e.user_id = l.user_id AND e.entitlement_id = l.entitlement_id
-         LEFT JOIN orders o ON o.user_id = e.user_id AND o.order_id = e.order_id
-         WHERE l.user_id = $1 AND l.device_id = $2 AND l.state <> 'ended' ORDER BY l.created_at, l.license_id LIMIT $3",
-    )
-    .bind(user.to_string())
-    .bind(device.to_string())
-    .bind(MOST)
-    .all()
-    .await
+    tx.query(select!("WHERE l.user_id = $1 AND l.device_id = $2 AND l.state <> 'ended' ORDER BY l.created_at, l.license_id LIMIT $3"))
+        .bind(user.to_string())
+        .bind(device.to_string())
+        .bind(MOST)
+        .all()
+        .await
 }
 
 /// The licenses by an entitlement that have not ended.
@@ -229,19 +214,12 @@ pub async fn at_device(tx: &mut Tx, user: UserId, device: DeviceId) -> Result<Ve
 /// # Errors
 /// A failure of the database.
 pub async fn of_entitlement(tx: &mut Tx, user: UserId, entitlement: EntitlementId) -> Result<Vec<LicenseRow>, DbError> {
-    tx.query(
-        "SELECT l.license_id, l.entitlement_id, l.title_id, l.device_id, l.state, l.transaction_id, l.moves, l.generation, l.grant_id,
-                l.holder_id, l.holder_kind, l.drive_id, l.library_key, l.issued_at, l.lease_until,
-                e.state, e.policy, e.expires_at, e.transfers, e.transfers_since, o.kind
-         FROM license l JOIN entitlement e ON e.user_id = l.user_id AND e.entitlement_id = l.entitlement_id
-         LEFT JOIN orders o ON o.user_id = e.user_id AND o.order_id = e.order_id
-         WHERE l.user_id = $1 AND l.entitlement_id = $2 AND l.state <> 'ended' ORDER BY l.created_at, l.license_id LIMIT $3",
-    )
-    .bind(user.to_string())
-    .bind(entitlement.to_string())
-    .bind(MOST)
-    .all()
-    .await
+    tx.query(select!("WHERE l.user_id = $1 AND l.entitlement_id = $2 AND l.state <> 'ended' ORDER BY l.created_at, l.license_id LIMIT $3"))
+        .bind(user.to_string())
+        .bind(entitlement.to_string())
+        .bind(MOST)
+        .all()
+        .await
 }
 
 /// The user's licenses whose keys are out, after `after` in the order of their IDs.
@@ -249,14 +227,9 @@ pub async fn of_entitlement(tx: &mut Tx, user: UserId, entitlement: EntitlementI
 /// # Errors
 /// A failure of the database.
 pub async fn fetched(tx: &mut Tx, user: UserId, after: Option<LicenseId>, limit: i64) -> Result<Vec<LicenseRow>, DbError> {
-    tx.query(
-        "SELECT l.license_id, l.entitlement_id, l.title_id, l.device_id, l.state, l.transaction_id, l.moves, l.generation, l.grant_id,
-                l.holder_id, l.holder_kind, l.drive_id, l.library_key, l.issued_at, l.lease_until,
-                e.state, e.policy, e.expires_at, e.transfers, e.transfers_since, o.kind
-         FROM license l JOIN entitlement e ON e.user_id = l.user_id AND e.entitlement_id = l.entitlement_id
-         LEFT JOIN orders o ON o.user_id = e.user_id AND o.order_id = e.order_id
-         WHERE l.user_id = $1 AND l.license_id > $2 AND l.grant_id IS NOT NULL AND l.state <> 'ended' ORDER BY l.license_id LIMIT $3",
-    )
+    tx.query(select!(
+        "WHERE l.user_id = $1 AND l.license_id > $2 AND l.grant_id IS NOT NULL AND l.state <> 'ended' ORDER BY l.license_id LIMIT $3"
+    ))
     .bind(user.to_string())
     .bind(after.map(|license| license.to_string()).unwrap_or_default())
     .bind(limit)

@@ -9,6 +9,17 @@ use counterfoil_format::signer::HolderVerifyingKey;
 use super::holder::Public;
 use crate::db::{DbError, FromRow, FromValue, Row, Tx, Value};
 
+/// A statement that reads whole rows.
+macro_rules! select {
+    ($which:literal) => {
+        concat!(
+            "SELECT user_id, reissue_id, state, sign_key, seal_key, contact, actor, created_at, decided_by, decided_at, reason, repair_id
+             FROM reissue ",
+            $which
+        )
+    };
+}
+
 /// Requests of one entry, or for one card, that are looked at.
 const MOST: i64 = 100;
 
@@ -150,14 +161,7 @@ pub async fn decide(tx: &mut Tx, row: &ReissueRow) -> Result<bool, DbError> {
 /// # Errors
 /// A failure of the database.
 pub async fn of_user(tx: &mut Tx, user: UserId) -> Result<Vec<ReissueRow>, DbError> {
-    tx.query(
-        "SELECT user_id, reissue_id, state, sign_key, seal_key, contact, actor, created_at, decided_by, decided_at, reason, repair_id
-         FROM reissue WHERE user_id = $1 ORDER BY created_at DESC, reissue_id LIMIT $2",
-    )
-    .bind(user.to_string())
-    .bind(MOST)
-    .all()
-    .await
+    tx.query(select!("WHERE user_id = $1 ORDER BY created_at DESC, reissue_id LIMIT $2")).bind(user.to_string()).bind(MOST).all().await
 }
 
 /// One of them.
@@ -165,14 +169,7 @@ pub async fn of_user(tx: &mut Tx, user: UserId) -> Result<Vec<ReissueRow>, DbErr
 /// # Errors
 /// A failure of the database.
 pub async fn find(tx: &mut Tx, user: UserId, reissue: ReissueId) -> Result<Option<ReissueRow>, DbError> {
-    tx.query(
-        "SELECT user_id, reissue_id, state, sign_key, seal_key, contact, actor, created_at, decided_by, decided_at, reason, repair_id
-         FROM reissue WHERE user_id = $1 AND reissue_id = $2",
-    )
-    .bind(user.to_string())
-    .bind(reissue.to_string())
-    .opt()
-    .await
+    tx.query(select!("WHERE user_id = $1 AND reissue_id = $2")).bind(user.to_string()).bind(reissue.to_string()).opt().await
 }
 
 /// What a card was asked for, newest first, whoever asked.
@@ -180,14 +177,7 @@ pub async fn find(tx: &mut Tx, user: UserId, reissue: ReissueId) -> Result<Optio
 /// # Errors
 /// A failure of the database.
 pub async fn of_card(tx: &mut Tx, card: HolderId) -> Result<Vec<ReissueRow>, DbError> {
-    tx.query(
-        "SELECT user_id, reissue_id, state, sign_key, seal_key, contact, actor, created_at, decided_by, decided_at, reason, repair_id
-         FROM reissue WHERE holder_id = $1 ORDER BY created_at DESC, reissue_id LIMIT $2",
-    )
-    .bind(card.to_string())
-    .bind(MOST)
-    .all()
-    .await
+    tx.query(select!("WHERE holder_id = $1 ORDER BY created_at DESC, reissue_id LIMIT $2")).bind(card.to_string()).bind(MOST).all().await
 }
 
 /// What waits after `after` (a moment, and the request that was the last of its page), oldest first.
@@ -195,11 +185,10 @@ pub async fn of_card(tx: &mut Tx, card: HolderId) -> Result<Vec<ReissueRow>, DbE
 /// # Errors
 /// A failure of the database.
 pub async fn waiting(tx: &mut Tx, after: (Timestamp, &str), limit: i64) -> Result<Vec<ReissueRow>, DbError> {
-    tx.query(
-        "SELECT user_id, reissue_id, state, sign_key, seal_key, contact, actor, created_at, decided_by, decided_at, reason, repair_id
-         FROM reissue WHERE state = 'waiting' AND (created_at > $1 OR (created_at = $1 AND reissue_id > $2))
-         ORDER BY created_at, reissue_id LIMIT $3",
-    )
+    tx.query(select!(
+        "WHERE state = 'waiting' AND (created_at > $1 OR (created_at = $1 AND reissue_id > $2))
+             ORDER BY created_at, reissue_id LIMIT $3"
+    ))
     .bind(after.0.0)
     .bind(after.1)
     .bind(limit)

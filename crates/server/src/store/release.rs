@@ -6,6 +6,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::db::{DbError, FromRow, FromValue, Row, Tx, Value};
 
+/// A statement that reads whole rows.
+macro_rules! select {
+    ($which:literal) => {
+        concat!(
+            "SELECT version, channel, number, document, generation, created_at,
+                    notes, critical, rollout, held_at, withdrawn_at, allow_back, encoder
+             FROM release ",
+            $which
+        )
+    };
+}
+
 /// A row of `release`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Release {
@@ -77,15 +89,7 @@ impl FromRow for Release {
 /// # Errors
 /// A failure of the database.
 pub async fn get(tx: &mut Tx, title: &TitleId, version: &ReleaseVersion) -> Result<Option<Release>, DbError> {
-    tx.query(
-        "SELECT version, channel, number, document, generation, created_at,
-                notes, critical, rollout, held_at, withdrawn_at, allow_back, encoder
-         FROM release WHERE title_id = $1 AND version = $2",
-    )
-    .bind(title.as_str())
-    .bind(version.as_str())
-    .opt()
-    .await
+    tx.query(select!("WHERE title_id = $1 AND version = $2")).bind(title.as_str()).bind(version.as_str()).opt().await
 }
 
 /// The release of a title that whoever has none gets from a channel: the last one that is neither held nor withdrawn, and that everybody is
@@ -94,12 +98,10 @@ pub async fn get(tx: &mut Tx, title: &TitleId, version: &ReleaseVersion) -> Resu
 /// # Errors
 /// A failure of the database.
 pub async fn newest(tx: &mut Tx, title: &TitleId, channel: &Channel) -> Result<Option<Release>, DbError> {
-    tx.query(
-        "SELECT version, channel, number, document, generation, created_at,
-                notes, critical, rollout, held_at, withdrawn_at, allow_back, encoder
-         FROM release WHERE title_id = $1 AND channel = $2 AND held_at IS NULL AND withdrawn_at IS NULL AND rollout = 100
-         ORDER BY number DESC LIMIT 1",
-    )
+    tx.query(select!(
+        "WHERE title_id = $1 AND channel = $2 AND held_at IS NULL AND withdrawn_at IS NULL AND rollout = 100
+             ORDER BY number DESC LIMIT 1"
+    ))
     .bind(title.as_str())
     .bind(channel.as_str())
     .opt()
@@ -111,12 +113,10 @@ pub async fn newest(tx: &mut Tx, title: &TitleId, channel: &Channel) -> Result<O
 /// # Errors
 /// A failure of the database.
 pub async fn newest_of_all(tx: &mut Tx, title: &TitleId) -> Result<Option<Release>, DbError> {
-    tx.query(
-        "SELECT version, channel, number, document, generation, created_at,
-                notes, critical, rollout, held_at, withdrawn_at, allow_back, encoder
-         FROM release WHERE title_id = $1 AND held_at IS NULL AND withdrawn_at IS NULL AND rollout = 100
-         ORDER BY number DESC LIMIT 1",
-    )
+    tx.query(select!(
+        "WHERE title_id = $1 AND held_at IS NULL AND withdrawn_at IS NULL AND rollout = 100
+             ORDER BY number DESC LIMIT 1"
+    ))
     .bind(title.as_str())
     .opt()
     .await
@@ -144,16 +144,12 @@ pub async fn last_number(tx: &mut Tx, title: &TitleId) -> Result<i64, DbError> {
 /// # Errors
 /// A failure of the database.
 pub async fn list(tx: &mut Tx, title: &TitleId, before: i64, limit: i64) -> Result<Vec<Release>, DbError> {
-    tx.query(
-        "SELECT version, channel, number, document, generation, created_at,
-                notes, critical, rollout, held_at, withdrawn_at, allow_back, encoder
-         FROM release WHERE title_id = $1 AND number < $2 ORDER BY number DESC LIMIT $3",
-    )
-    .bind(title.as_str())
-    .bind(before)
-    .bind(limit)
-    .all()
-    .await
+    tx.query(select!("WHERE title_id = $1 AND number < $2 ORDER BY number DESC LIMIT $3"))
+        .bind(title.as_str())
+        .bind(before)
+        .bind(limit)
+        .all()
+        .await
 }
 
 /// Adds a release; false when the version is there, or another process took the number meanwhile.

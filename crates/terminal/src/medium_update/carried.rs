@@ -43,7 +43,7 @@ pub fn update_from_medium(
     let _home = terminal.home().lock()?;
     let _library = library.lock()?;
     for title in titles {
-        library.complete(title)?;
+        library.complete(title)?.record()?;
     }
     let mut done = Vec::new();
     for listed in library.list()?.into_iter().filter(|listed| listed.complete) {

@@ -67,7 +67,7 @@ pub fn report(terminal: &Terminal, library: &Library, titles: &[TitleId], option
     let mut reported = Reported { titles: vec![], unfinished: vec![], selected: vec![], silent: vec![] };
     let mut held = Vec::new();
     for title in titles {
-        library.complete(title)?;
+        library.complete(title)?.record()?;
     }
     for listed in library.list()?.into_iter().filter(|listed| titles.is_empty() || titles.contains(&listed.title)) {
         match listed.complete {

@@ -277,6 +277,41 @@ fn a_library_lists_and_removes_and_has_one_writer() {
 }
 
 #[test]
+fn a_title_whose_record_is_damaged_keeps_nobody_from_the_others_and_can_be_removed() {
+    let (world, device) = (World::with(vec![content(TITLE), content("moon-base")]), Device::new("pc 1", "disk 1"));
+    let disk = registered(&world, &device);
+    let terminal = world.terminal(Arc::new(disk.clone()), &device);
+    copy_once(&terminal).unwrap();
+    let library = Library::open(&terminal, Path::new(LIBRARY)).unwrap();
+    assert!(library.damaged().unwrap().is_empty());
+    let other = Path::new(LIBRARY).join("titles/moon-base");
+    let records = ["current", "release.json"];
+    let files: Vec<_> = disk.named_files().into_iter().filter(|(path, _)| path.starts_with(&other)).collect();
+    let mut tried = 0;
+    for (path, bytes) in files.iter().filter(|(path, _)| records.iter().any(|name| path.ends_with(name))) {
+        put_file(&disk, path, b"{");
+        assert_eq!(library.list().unwrap().iter().map(|one| one.title.as_str()).collect::<Vec<_>>(), [TITLE], "{}", path.display());
+        let damaged = library.damaged().unwrap();
+        assert!(damaged.len() == 1 && damaged[0].0.as_str() == "moon-base", "{damaged:?}");
+        assert!(damaged[0].1.to_string().contains(path.to_str().unwrap()), "{damaged:?}");
+        assert_plays(&world, &terminal);
+        put_file(&disk, path, bytes);
+        assert!(library.damaged().unwrap().is_empty());
+        tried += 1;
+    }
+    assert!(tried >= 2, "{tried} records of {files:?}");
+    put_file(&disk, &other.join("current"), b"{");
+    library.remove(&"moon-base".parse().unwrap()).unwrap();
+    assert!(library.damaged().unwrap().is_empty() && library.list().unwrap().len() == 1);
+}
+
+fn put_file(disk: &io::model::DiskModel, path: &Path, bytes: &[u8]) {
+    let file = disk.create(path, Create::Resume, 0o644).unwrap();
+    file.set_len(0).unwrap();
+    file.write_all_at(bytes, 0).unwrap();
+}
+
+#[test]
 fn a_second_copy_of_a_title_takes_the_place_of_the_first_when_it_is_complete() {
     let (world, device) = (World::new(), Device::new("pc 1", "disk 1"));
     let disk = registered(&world, &device);

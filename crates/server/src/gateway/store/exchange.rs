@@ -7,6 +7,18 @@ use serde::Serialize;
 use crate::db::{DbError, FromRow, FromValue, Row, Tx, Value};
 use crate::gateway::ledger::posting::Exchange;
 
+/// A statement that reads whole rows.
+macro_rules! select {
+    ($which:literal) => {
+        concat!(
+            "SELECT account_id, exchange_id, state, title_id, title_name, currency, amount, operator_part, card_id, envelope, expires_at,
+                    undo_why, undo_note, tries, next_at, trouble, created_at, changed_at
+             FROM exchange ",
+            $which
+        )
+    };
+}
+
 /// Where an exchange stands here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -279,13 +291,7 @@ pub async fn put_off(tx: &mut Tx, of: (AccountId, RequestId), trouble: &str, nex
 /// # Errors
 /// A failure of the database.
 pub async fn find(tx: &mut Tx, exchange: RequestId) -> Result<Option<ExchangeRow>, DbError> {
-    tx.query(
-        "SELECT account_id, exchange_id, state, title_id, title_name, currency, amount, operator_part, card_id, envelope, expires_at,
-           undo_why, undo_note, tries, next_at, trouble, created_at, changed_at FROM exchange WHERE exchange_id = $1",
-    )
-    .bind(exchange.to_string())
-    .opt()
-    .await
+    tx.query(select!("WHERE exchange_id = $1")).bind(exchange.to_string()).opt().await
 }
 
 /// Those that are to be looked at, the one that has waited longest first.
@@ -293,11 +299,9 @@ pub async fn find(tx: &mut Tx, exchange: RequestId) -> Result<Option<ExchangeRow
 /// # Errors
 /// A failure of the database.
 pub async fn due(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Vec<ExchangeRow>, DbError> {
-    tx.query(
-        "SELECT account_id, exchange_id, state, title_id, title_name, currency, amount, operator_part, card_id, envelope, expires_at,
-           undo_why, undo_note, tries, next_at, trouble, created_at, changed_at FROM exchange
-         WHERE state IN ('offered', 'reserved', 'committing', 'undoing') AND next_at <= $1 ORDER BY next_at, exchange_id LIMIT $2",
-    )
+    tx.query(select!(
+        "WHERE state IN ('offered', 'reserved', 'committing', 'undoing') AND next_at <= $1 ORDER BY next_at, exchange_id LIMIT $2"
+    ))
     .bind(now.0)
     .bind(limit)
     .all()
@@ -309,12 +313,10 @@ pub async fn due(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Vec<Exchange
 /// # Errors
 /// A failure of the database.
 pub async fn of_account(tx: &mut Tx, account: AccountId, before: (Timestamp, &str), limit: i64) -> Result<Vec<ExchangeRow>, DbError> {
-    tx.query(
-        "SELECT account_id, exchange_id, state, title_id, title_name, currency, amount, operator_part, card_id, envelope, expires_at,
-           undo_why, undo_note, tries, next_at, trouble, created_at, changed_at FROM exchange
-         WHERE account_id = $1 AND (created_at < $2 OR created_at = $2 AND exchange_id < $3)
-         ORDER BY created_at DESC, exchange_id DESC LIMIT $4",
-    )
+    tx.query(select!(
+        "WHERE account_id = $1 AND (created_at < $2 OR created_at = $2 AND exchange_id < $3)
+         ORDER BY created_at DESC, exchange_id DESC LIMIT $4"
+    ))
     .bind(account.to_string())
     .bind(before.0.0)
     .bind(before.1)
@@ -328,11 +330,10 @@ pub async fn of_account(tx: &mut Tx, account: AccountId, before: (Timestamp, &st
 /// # Errors
 /// A failure of the database.
 pub async fn list(tx: &mut Tx, after: &str, open: bool, limit: i64) -> Result<Vec<ExchangeRow>, DbError> {
-    tx.query(
-        "SELECT account_id, exchange_id, state, title_id, title_name, currency, amount, operator_part, card_id, envelope, expires_at,
-           undo_why, undo_note, tries, next_at, trouble, created_at, changed_at FROM exchange
-         WHERE exchange_id > $1 AND (CAST($2 AS BIGINT) = 0 OR state IN ('offered', 'reserved', 'committing', 'undoing')) ORDER BY exchange_id LIMIT $3",
-    )
+    tx.query(select!(
+        "WHERE exchange_id > $1 AND (CAST($2 AS BIGINT) = 0 OR state IN ('offered', 'reserved', 'committing', 'undoing'))
+             ORDER BY exchange_id LIMIT $3"
+    ))
     .bind(after)
     .bind(i64::from(open))
     .bind(limit)

@@ -9,6 +9,18 @@ pub use state::State;
 
 mod state;
 
+/// A statement that reads whole rows.
+macro_rules! select {
+    ($which:literal) => {
+        concat!(
+            "SELECT account_id, payment_id, exchange_id, state, currency, amount, taken, keep_card, card, intent, posting_id, failure, fee,
+                    ends_at, tries, next_at, trouble, created_at, changed_at
+             FROM payment ",
+            $which
+        )
+    };
+}
+
 /// What a payment is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
@@ -174,13 +186,7 @@ pub async fn insert(tx: &mut Tx, row: &PaymentRow) -> Result<(), DbError> {
 /// # Errors
 /// A failure of the database.
 pub async fn find(tx: &mut Tx, payment: PaymentId) -> Result<Option<PaymentRow>, DbError> {
-    tx.query(
-        "SELECT account_id, payment_id, exchange_id, state, currency, amount, taken, keep_card, card, intent, posting_id, failure, fee, ends_at, tries,
-           next_at, trouble, created_at, changed_at FROM payment WHERE payment_id = $1",
-    )
-    .bind(payment.to_string())
-    .opt()
-    .await
+    tx.query(select!("WHERE payment_id = $1")).bind(payment.to_string()).opt().await
 }
 
 /// The payment that a provider has this name for.
@@ -188,13 +194,7 @@ pub async fn find(tx: &mut Tx, payment: PaymentId) -> Result<Option<PaymentRow>,
 /// # Errors
 /// A failure of the database.
 pub async fn by_intent(tx: &mut Tx, intent: &str) -> Result<Option<PaymentRow>, DbError> {
-    tx.query(
-        "SELECT account_id, payment_id, exchange_id, state, currency, amount, taken, keep_card, card, intent, posting_id, failure, fee, ends_at, tries,
-           next_at, trouble, created_at, changed_at FROM payment WHERE intent = $1",
-    )
-    .bind(intent)
-    .opt()
-    .await
+    tx.query(select!("WHERE intent = $1")).bind(intent).opt().await
 }
 
 /// The payments for an exchange, in the order that they were begun in.
@@ -202,14 +202,11 @@ pub async fn by_intent(tx: &mut Tx, intent: &str) -> Result<Option<PaymentRow>, 
 /// # Errors
 /// A failure of the database.
 pub async fn of_exchange(tx: &mut Tx, account: AccountId, exchange: RequestId) -> Result<Vec<PaymentRow>, DbError> {
-    tx.query(
-        "SELECT account_id, payment_id, exchange_id, state, currency, amount, taken, keep_card, card, intent, posting_id, failure, fee, ends_at, tries,
-           next_at, trouble, created_at, changed_at FROM payment WHERE account_id = $1 AND exchange_id = $2 ORDER BY created_at, payment_id LIMIT 100",
-    )
-    .bind(account.to_string())
-    .bind(exchange.to_string())
-    .all()
-    .await
+    tx.query(select!("WHERE account_id = $1 AND exchange_id = $2 ORDER BY created_at, payment_id LIMIT 100"))
+        .bind(account.to_string())
+        .bind(exchange.to_string())
+        .all()
+        .await
 }
 
 /// Payments that are to be looked at, the one that has waited longest first.
@@ -217,14 +214,11 @@ pub async fn of_exchange(tx: &mut Tx, account: AccountId, exchange: RequestId) -
 /// # Errors
 /// A failure of the database.
 pub async fn due(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Vec<PaymentRow>, DbError> {
-    tx.query(
-        "SELECT account_id, payment_id, exchange_id, state, currency, amount, taken, keep_card, card, intent, posting_id, failure, fee, ends_at, tries,
-           next_at, trouble, created_at, changed_at FROM payment WHERE next_at IS NOT NULL AND next_at <= $1 ORDER BY next_at, payment_id LIMIT $2",
-    )
-    .bind(now.0)
-    .bind(limit)
-    .all()
-    .await
+    tx.query(select!("WHERE next_at IS NOT NULL AND next_at <= $1 ORDER BY next_at, payment_id LIMIT $2"))
+        .bind(now.0)
+        .bind(limit)
+        .all()
+        .await
 }
 
 /// Payments of an account, newest first, behind the one at `before`.
@@ -232,11 +226,10 @@ pub async fn due(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Vec<PaymentR
 /// # Errors
 /// A failure of the database.
 pub async fn of_account(tx: &mut Tx, account: AccountId, before: (Timestamp, &str), limit: i64) -> Result<Vec<PaymentRow>, DbError> {
-    tx.query(
-        "SELECT account_id, payment_id, exchange_id, state, currency, amount, taken, keep_card, card, intent, posting_id, failure, fee, ends_at, tries,
-           next_at, trouble, created_at, changed_at FROM payment
-         WHERE account_id = $1 AND (created_at < $2 OR created_at = $2 AND payment_id < $3) ORDER BY created_at DESC, payment_id DESC LIMIT $4",
-    )
+    tx.query(select!(
+        "WHERE account_id = $1 AND (created_at < $2 OR created_at = $2 AND payment_id < $3)
+         ORDER BY created_at DESC, payment_id DESC LIMIT $4"
+    ))
     .bind(account.to_string())
     .bind(before.0.0)
     .bind(before.1)
@@ -250,11 +243,9 @@ pub async fn of_account(tx: &mut Tx, account: AccountId, before: (Timestamp, &st
 /// # Errors
 /// A failure of the database.
 pub async fn list(tx: &mut Tx, after: &str, open: bool, limit: i64) -> Result<Vec<PaymentRow>, DbError> {
-    tx.query(
-        "SELECT account_id, payment_id, exchange_id, state, currency, amount, taken, keep_card, card, intent, posting_id, failure, fee, ends_at, tries,
-           next_at, trouble, created_at, changed_at FROM payment
-         WHERE payment_id > $1 AND (CAST($2 AS BIGINT) = 0 OR state NOT IN ('succeeded', 'cancelled', 'lost')) ORDER BY payment_id LIMIT $3",
-    )
+    tx.query(select!(
+        "WHERE payment_id > $1 AND (CAST($2 AS BIGINT) = 0 OR state NOT IN ('succeeded', 'cancelled', 'lost')) ORDER BY payment_id LIMIT $3"
+    ))
     .bind(after)
     .bind(i64::from(open))
     .bind(limit)
