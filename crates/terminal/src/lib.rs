@@ -69,7 +69,7 @@ pub use home::{Authority, Home, HomeError, KeysBy, Profile};
 pub use inbox::{acknowledge, listen, poll, tell_progress};
 pub use inspect::inspect;
 pub use install::{Control, Downloaded, InstallError, InstallOptions, Installed, download, install, uninstall_control};
-pub use library::{Library, LibraryError, Listed, default_library};
+pub use library::{Library, LibraryError, Listed, Unreadable, default_library};
 pub use license::{LicenseFile, Permitted, Running, note_run, permitted, verify_license};
 pub use medium::refresh::Refreshing;
 pub use medium::{IDENTITY_TYP, Medium, MediumError, NOTICE_TYP, Opened, Signature, WithoutIdentity, layout};

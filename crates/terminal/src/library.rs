@@ -139,6 +139,9 @@ struct Marker {
     counterfoil_library: u32,
 }
 
+/// Titles whose records cannot be read, and why.
+pub type Unreadable = Vec<(TitleId, LibraryError)>;
+
 /// The library that was last registered or copied to from this home.
 ///
 /// # Errors
@@ -205,11 +208,11 @@ impl Library {
     ///
     /// # Errors
     /// What the system said.
-    pub fn damaged(&self) -> Result<Vec<(TitleId, LibraryError)>> {
+    pub fn damaged(&self) -> Result<Unreadable> {
         Ok(self.look()?.1)
     }
 
-    fn look(&self) -> Result<(Vec<Listed>, Vec<(TitleId, LibraryError)>)> {
+    fn look(&self) -> Result<(Vec<Listed>, Unreadable)> {
         let (mut all, mut unreadable) = (Vec::new(), Vec::new());
         for name in self.names(&self.path.join(TITLES))? {
             let Some(title) = name.to_str().and_then(|name| name.parse::<TitleId>().ok()) else { continue };
