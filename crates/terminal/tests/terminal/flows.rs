@@ -285,7 +285,7 @@ fn a_title_whose_record_is_damaged_keeps_nobody_from_the_others_and_can_be_remov
     let library = Library::open(&terminal, Path::new(LIBRARY)).unwrap();
     assert!(library.damaged().unwrap().is_empty());
     let other = Path::new(LIBRARY).join("titles/moon-base");
-    let records = ["current", "release.json"];
+    let records = ["current", "title.json"];
     let files: Vec<_> = disk.named_files().into_iter().filter(|(path, _)| path.starts_with(&other)).collect();
     let mut tried = 0;
     for (path, bytes) in files.iter().filter(|(path, _)| records.iter().any(|name| path.ends_with(name))) {
