@@ -229,7 +229,14 @@ impl Publish {
 
     /// A title is made once and keeps its kind: not for a path that was mistyped.
     fn check_directory(&self) -> Result<(), Failure> {
-        let failed = |error: std::io::Error| Failure::file("publish", &self.directory, &error);
+        let failed = |error: std::io::Error| {
+            let failure = Failure::file("publish", &self.directory, &error);
+            if error.kind() == std::io::ErrorKind::NotADirectory {
+                failure.hint("Name the directory that holds the content.")
+            } else {
+                failure
+            }
+        };
         std::fs::read_dir(&self.directory).map(|_| ()).map_err(failed)
     }
 
@@ -239,7 +246,10 @@ impl Publish {
             let Some(path) = path else { continue };
             content::check_path(path).map_err(|error| Failure::usage(format!("{option}: {error}")))?;
             let found = std::fs::metadata(self.directory.join(path)).ok().filter(std::fs::Metadata::is_file);
-            let found = found.ok_or_else(|| Failure::usage(format!("{option}: {path} is no file below {}", self.directory.display())))?;
+            let found = found.ok_or_else(|| {
+                Failure::usage(format!("{option}: {path} is no file below {}", self.directory.display()))
+                    .hint(format!("Give the path as it is below {0}: `bin/game` is {0}/bin/game.", self.directory.display()))
+            })?;
             if option == "--control" && std::os::unix::fs::PermissionsExt::mode(&found.permissions()) & 0o111 == 0 {
                 return Err(Failure::usage(format!("{option}: {path} is not a program")).hint("Make it executable: `chmod +x`."));
             }

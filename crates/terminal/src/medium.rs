@@ -9,7 +9,7 @@ mod without;
 use crate::error::Result;
 use crate::exchange::refused;
 use crate::home::Authority;
-use crate::io::{IoFailure, parent};
+use crate::io::{Io, IoFailure, parent};
 use crate::source::area::OnArea;
 use crate::terminal::{Terminal, signing_key};
 use counterfoil_core::wire::{IdentityArea, IdentityClaims, TitleOnMedium};
@@ -165,7 +165,7 @@ impl Medium {
 
     fn read_and_verify(terminal: &Terminal, path: &Path, known: Option<&Authority>, known_key: &mut bool) -> Result<Self> {
         let files = find_area(terminal, path)?;
-        let read = read_identity(&*files, path).map(Zeroizing::new);
+        let read = read_identity(&**terminal.io(), &*files, path).map(Zeroizing::new);
         let (identity, in_place) = match read.and_then(|bytes| verified(&bytes, known, known_key)) {
             Ok(identity) => (identity, true),
             Err(error) => refresh::recover(terminal, files.root(), known).ok_or(error)?,
@@ -313,20 +313,29 @@ pub(crate) fn find_area(terminal: &Terminal, path: &Path) -> Result<Box<dyn Area
     Ok(Box::new(image.ok_or_else(|| not("it is neither a directory nor an ISO image".into()))?))
 }
 
-fn read_identity(area: &dyn Area, path: &Path) -> Result<Vec<u8>> {
+fn read_identity(io: &dyn Io, area: &dyn Area, path: &Path) -> Result<Vec<u8>> {
     match read_area(area, layout::IDENTITY, IdentityArea::LIMIT as u64) {
         Ok(bytes) => Ok(bytes),
         Err(error) if error.kind() == io::ErrorKind::NotFound && area.open(layout::NOTICE).is_ok() => {
             Err(MediumError::WithoutIdentity(path.to_owned()).into())
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Err(MediumError::NotAMedium { path: path.to_owned(), reason: "it holds no `identity.json`".into() }.into())
+            let below = medium_below(io, path).map(|medium| format!("; {} does", medium.display())).unwrap_or_default();
+            Err(MediumError::NotAMedium { path: path.to_owned(), reason: format!("it holds no `identity.json`{below}") }.into())
         }
         Err(error) if error.kind() == io::ErrorKind::InvalidData => {
             Err(refused(Code::MediumUnknown, format!("its identity area is damaged or was edited: {error}")))
         }
         Err(source) => Err(MediumError::Unreadable { file: layout::IDENTITY.into(), offset: 0, source }.into()),
     }
+}
+
+/// The first medium that is written below a directory of media: it is easily given in the place of one of them.
+fn medium_below(io: &dyn Io, path: &Path) -> Option<PathBuf> {
+    const LOOKED_AT: usize = 100;
+    let mut names = io.list(path).ok()?;
+    names.sort();
+    names.into_iter().take(LOOKED_AT).map(|name| path.join(name)).find(|below| io.metadata(&below.join(layout::IDENTITY)).is_ok())
 }
 
 pub(crate) fn read_area(area: &dyn Area, file: &str, limit: u64) -> io::Result<Vec<u8>> {

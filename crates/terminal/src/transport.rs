@@ -297,12 +297,14 @@ fn unreachable(url: &str, error: &ureq::Error) -> TransportError {
 
 /// Why there was no answer, for people.
 pub fn reason(error: &ureq::Error) -> String {
-    match error {
+    let said = match error {
         ureq::Error::Io(error) => words(error),
         ureq::Error::Timeout(_) => "it does not answer in time".into(),
         ureq::Error::HostNotFound => "there is no host of this name".into(),
         other => other.to_string(),
-    }
+    };
+    // The alert's own words mean nothing to whoever mistook one scheme for the other.
+    if said.contains("InvalidContentType") { "what answers there does not speak TLS; is it an http:// address?".into() } else { said }
 }
 
 /// Longest text of a problem that is shown, in characters, and most addresses in one that are tried.

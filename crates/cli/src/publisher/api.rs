@@ -10,8 +10,8 @@ use counterfoil_core::wire::AuthorityDocument;
 use counterfoil_terminal::transport::{Elsewhere, Part, TransportError, download, explanation, is_guarded, reason, resuming};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use ureq::Body;
 use ureq::http::Response;
+use ureq::{Body, ResponseExt as _};
 use zeroize::Zeroizing;
 
 use super::profile::Profile;
@@ -216,8 +216,9 @@ impl Api {
         if status.is_success() {
             return Ok(response);
         }
+        let path = response.get_uri().path().to_owned();
         let problem = serde_json::from_slice::<Problem>(&explanation(response, self.patience)).ok();
-        Err(failed(&self.server, status.as_u16(), problem))
+        Err(failed(&self.server, &path, status.as_u16(), problem))
     }
 
     fn json<T: DeserializeOwned>(&self, mut response: Response<Body>) -> Result<T, Failure> {
@@ -235,9 +236,18 @@ fn unreachable(server: &str, error: &ureq::Error) -> Failure {
 
 const ANOTHER_TOKEN: &str = "The token is wrong or was taken back. Ask the operator for another; publishers give it to `counterfoil publisher login`, shops and repair centres with `--token-file`.";
 
-/// A "no", or a failure of the server.
-fn failed(server: &str, status: u16, problem: Option<Problem>) -> Failure {
+/// A "no", or a failure of the server, to a request for `path`.
+fn failed(server: &str, path: &str, status: u16, problem: Option<Problem>) -> Failure {
     let mut problem = problem.unwrap_or(Problem { code: None, title: None, detail: None, hint: None, request_id: None });
+    match (problem.code.as_deref(), &problem.detail) {
+        // Title and hint say no more than that there is a detail.
+        (Some("unprocessable"), Some(_)) => (problem.title, problem.hint) = (None, None),
+        (Some("not_found"), None) => {
+            problem.title = Some(format!("{server} has nothing at {path}"));
+            problem.hint = Some("Check the names, versions and IDs in it; what belongs to others is not shown either.".to_owned());
+        }
+        _ => {}
+    }
     let mut message = match (problem.title, problem.detail) {
         (Some(title), Some(detail)) if title != detail => format!("{title}: {detail}"),
         (Some(text), _) | (None, Some(text)) => text,
@@ -279,16 +289,27 @@ mod tests {
     #[test]
     fn a_problem_becomes_fact_and_remedy() {
         let problem = serde_json::from_str(r#"{"title":"release exists","code":"release_exists","hint":"use another version"}"#).ok();
-        let failure = failed("http://x", 409, problem);
+        let failure = failed("http://x", "/", 409, problem);
         assert_eq!((failure.code.as_str(), failure.message.as_str()), ("release_exists", "release exists"));
         assert_eq!(failure.hint.as_deref(), Some("use another version"));
         let problem = serde_json::from_str(r#"{"title":"a token is needed","code":"unauthorized","hint":"Send a header."}"#).ok();
-        assert_eq!(failed("http://x", 401, problem).hint.as_deref(), Some(ANOTHER_TOKEN));
+        assert_eq!(failed("http://x", "/", 401, problem).hint.as_deref(), Some(ANOTHER_TOKEN));
+    }
+
+    #[test]
+    fn what_was_wrong_and_what_is_missing_is_named() {
+        let problem =
+            r#"{"title":"the request is wrong","code":"unprocessable","detail":"there is no title moon","hint":"The detail says what."}"#;
+        let failure = failed("http://x", "/v1/batches", 422, serde_json::from_str(problem).ok());
+        assert_eq!((failure.message.as_str(), failure.hint), ("there is no title moon", None));
+        let problem = r#"{"title":"there is nothing here","code":"not_found","hint":"Check."}"#;
+        let failure = failed("http://x", "/v1/titles/moon/releases/1.0", 404, serde_json::from_str(problem).ok());
+        assert_eq!(failure.message, "http://x has nothing at /v1/titles/moon/releases/1.0");
     }
 
     #[test]
     fn an_answer_that_is_no_problem_document_still_says_something() {
-        let failure = failed("http://x", 502, None);
+        let failure = failed("http://x", "/", 502, None);
         assert_eq!((failure.code.as_str(), failure.message.as_str()), ("http_502", "http://x answered with status 502"));
     }
 

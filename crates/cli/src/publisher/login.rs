@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use counterfoil_core::TitleId;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -28,11 +29,19 @@ pub struct Login {
     #[arg(long, value_name = "FILE", conflicts_with = "token")]
     token_file: Option<PathBuf>,
     /// Which publisher to act for, by name (a-z, 0-9 and hyphens)
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = publisher_id)]
     publisher: Option<String>,
     /// What people call the publisher, where it is created now
     #[arg(long)]
     name: Option<String>,
+}
+
+/// Publishers are named as titles are.
+fn publisher_id(text: &str) -> Result<String, &'static str> {
+    let named = text
+        .parse::<TitleId>()
+        .map_err(|_| "a publisher's ID is 1 to 64 of a-z, 0-9 and inner hyphens, such as `blue-fox`; --name is for people")?;
+    Ok(named.to_string())
 }
 
 #[derive(Deserialize)]

@@ -22,7 +22,7 @@ scenario!(d2_a_publisher_lists_a_title_and_people_find_it, |world| {
     assert!(shown.contains("on sale     no") && shown.contains("1.1.0-rc1 (beta)"), "{shown}");
     publisher.run(["title", "edit", "sky-raider", "--on-sale"]).failed(2, "sky-raider has no price");
     publisher.run(["title", "edit", "sky-raider", "--price", "19,99 EUR"]).failed(2, "an amount is a number");
-    publisher.run(["title", "edit", "no-such-title", "--summary", "x"]).failed(1, "there is nothing here");
+    publisher.run(["title", "edit", "no-such-title", "--summary", "x"]).failed(1, "/v1/titles/no-such-title");
 
     let (text, terms, first, second) =
         (world.path("text.txt"), world.path("terms.toml"), world.path("first.png"), world.path("second.png"));

@@ -79,6 +79,26 @@ scenario!(c9_a_server_that_cannot_be_reached_is_said_and_the_command_repeated, |
     anna.plays_all("sky-raider", &world.small_tree());
 });
 
+scenario!(what_was_mistyped_is_named, |world| {
+    let disc = world.discs(1).remove(0);
+    let anna = world.person("anna");
+    let all = disc.parent().expect("a directory of media");
+    anna.run([OsStr::new("inspect"), all.as_os_str()]).failed(3, &format!("{} does", disc.display()));
+    let file = world.path("a-file");
+    fs::write(&file, "").expect("written");
+    let into_file = [OsStr::new("copy"), disc.as_os_str(), OsStr::new("--library"), file.as_os_str()];
+    anna.run(into_file).failed(3, "Name a directory");
+    let other = Device { url: world.url.replace("http:", "https:"), ..world.device("ben") };
+    other.run([OsStr::new("register"), OsStr::new("--library"), other.library.as_os_str()]).failed(3, "http:// address");
+    let publisher = world.publisher();
+    publisher.run(["publisher", "login", "--publisher", "Acme Inc"]).failed(2, "blue-fox");
+    publisher.run(["release", "withdraw", "sky-raider", "9.9.9"]).failed(1, "/v1/titles/sky-raider/releases/9.9.9");
+    let nowhere = world.path("nowhere");
+    let press = ["press", "--title", "moon-base", "--count", "1", "--out"].map(OsStr::new);
+    publisher.run(press.into_iter().chain([nowhere.as_os_str()])).failed(1, "error: there is no title moon-base");
+    anna.copy(&disc).done();
+});
+
 // proves: C19
 #[test]
 fn c19_everything_goes_over_tls_and_only_to_the_authority_that_is_trusted() {
