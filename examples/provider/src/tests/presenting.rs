@@ -77,8 +77,10 @@ async fn b4_an_authority_that_is_away_busy_or_of_another_opinion_is_told_apart()
     let busy = present(&world.app, &challenge(&world.app).await).await;
     busy.refused(503, "authority_unreachable");
     assert_eq!(busy.headers["retry-after"], "17");
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let alone = app(world.directory.path(), &format!("http://{port}"), false);
+    // Bound, and not listened at: nobody else gets the port, and whoever connects is refused.
+    let deaf = tokio::net::TcpSocket::new_v4().unwrap();
+    deaf.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let alone = app(world.directory.path(), &format!("http://{}", deaf.local_addr().unwrap()), false);
     let away = send(&alone, Method::POST, "/v1/challenge", &[], Body::empty()).await;
     away.refused(503, "authority_unreachable");
     assert!(away.headers.contains_key("retry-after"));

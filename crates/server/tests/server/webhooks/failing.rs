@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse as _;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::*;
 
@@ -133,7 +133,10 @@ db_test!(every_failure_is_one_that_is_tried_again_in_bounded_time, async |db: Te
     let (refusing, wrong) = (Receiver::start().await, Receiver::start().await);
     refusing.answer_status(404);
     wrong.answer_status(410);
-    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    // Bound, and not listened at: nobody else gets the port, and whoever connects is refused.
+    let deaf = TcpSocket::new_v4().unwrap();
+    deaf.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let nobody = deaf.local_addr().unwrap();
     let (silent, _a) = rude(Rude::Silent).await;
     let (trickling, _b) = rude(Rude::Trickling).await;
     let (endless, _c) = rude(Rude::Endless("500 No")).await;
