@@ -9,11 +9,12 @@ use fuser::{
     BackgroundSession, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, InitFlags, KernelConfig,
     LockOwner, MountOption, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, Request,
 };
+use rustix::mount::UnmountFlags;
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -68,12 +69,30 @@ fn sweep(parent: &Path) {
         {
             continue;
         }
-        let unmount = |program: &&str| {
-            Command::new(program).args(["-u", "-q", "-z", "--"]).arg(item.path()).status().is_ok_and(|status| status.success())
-        };
-        if ["fusermount3", "fusermount"].iter().any(unmount) {
+        if fusermount(&["-u", "-q", "-z"], &item.path()).is_ok_and(|done| done) {
             let _ = std::fs::remove_dir(item.path());
         }
+    }
+}
+
+/// Asks the system's helper, which may unmount what its user has mounted; says whether it did.
+fn fusermount(arguments: &[&str], path: &Path) -> io::Result<bool> {
+    let run = |program| Command::new(program).args(arguments).arg("--").arg(path).stderr(Stdio::null()).status();
+    let ended = match run("fusermount3") {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => run("fusermount"),
+        other => other,
+    };
+    Ok(ended?.success())
+}
+
+/// Unmounts, unless something there is in use.
+fn unmount_unused(path: &Path) -> io::Result<bool> {
+    match rustix::mount::unmount(path, UnmountFlags::NOFOLLOW) {
+        // Where nothing is mounted any more, somebody else was first.
+        Ok(()) | Err(rustix::io::Errno::INVAL) => Ok(true),
+        Err(rustix::io::Errno::BUSY) => Ok(false),
+        Err(rustix::io::Errno::PERM) => fusermount(&["-u", "-q"], path),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -109,6 +128,32 @@ impl Mounted {
         let failed = |error: io::Error| PlayError::Mount { path: self.path.clone(), reason: error.to_string() };
         session.umount_and_join().map_err(failed)?;
         Ok(self.private.take().map_or(Ok(()), tempfile::TempDir::close).map_err(failed)?)
+    }
+
+    /// Unmounts if nothing in the view is in use; says whether it was done. Otherwise all stays as it is.
+    ///
+    /// # Errors
+    /// [`PlayError::Mount`].
+    pub fn unmount_if_unused(&mut self) -> Result<bool> {
+        let failed = |error: io::Error| PlayError::Mount { path: self.path.clone(), reason: error.to_string() };
+        if !self.ended() && !unmount_unused(&self.path).map_err(failed)? {
+            return Ok(false);
+        }
+        let Some(session) = self.session.take() else { return Ok(true) };
+        session.join().map_err(failed)?;
+        self.private.take().map_or(Ok(()), tempfile::TempDir::close).map_err(failed)?;
+        Ok(true)
+    }
+
+    /// Leaves the view to whoever still uses it: it is found by no path any more, and ends with this process. Where that cannot be done, the next
+    /// private view of this user clears it away.
+    pub fn leave(mut self) {
+        let Some(session) = self.session.take() else { return };
+        if rustix::mount::unmount(&self.path, UnmountFlags::DETACH).is_err() {
+            let _ = fusermount(&["-u", "-q", "-z"], &self.path);
+        }
+        // Waiting for its end is what is not wanted here.
+        std::mem::forget(session);
     }
 
     /// Whether somebody else has unmounted it, as with `fusermount3 -u`.

@@ -8,12 +8,13 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::sync::Arc;
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use counterfoil_terminal::io::{create_dirs, is_running};
 use counterfoil_terminal::status::{ProgramStatus, STATUS_FILE};
-use counterfoil_terminal::{Library, Permitted, Running, Terminal, Title, mount_private, save};
+use counterfoil_terminal::{Library, Mounted, Permitted, Running, Terminal, Title, mount_private, save};
 use rustix::process::{Pid, Signal, getuid, kill_process};
 use signal_hook::consts::SIGINT;
 use signal_hook::iterator::Signals;
@@ -49,12 +50,12 @@ pub fn run(terminal: &Terminal, library: &Library, title: Arc<Title>, path: Opti
     command.env(HOME, terminal.home().path());
     command.envs(license.map(|license| (LICENSE, license)));
     command.env_remove(SAVES).envs(save_directory(terminal, &title).map(|path| (SAVES, path)));
-    let status = match command.spawn() {
-        Ok(child) => while_taking_in(&mut status, running.as_ref(), || wait(child, signals)),
-        Err(error) => Err(Failure::operation("not_started", format!("cannot start {program}: {error}"))),
+    let (status, unmounted) = match command.spawn() {
+        Ok(child) => while_taking_in(&mut status, running.as_ref(), || wait(child, signals, |left| unmounted(mounted, left))),
+        Err(error) => {
+            (Err(Failure::operation("not_started", format!("cannot start {program}: {error}"))), mounted.unmount().map_err(Failure::from))
+        }
     };
-    // Whatever came of the program, the view goes.
-    let unmounted = mounted.unmount();
     drop(running);
     let status = status?;
     unmounted?;
@@ -83,6 +84,8 @@ const HOME: &str = "COUNTERFOIL_HOME";
 const SAVES: &str = "COUNTERFOIL_SAVE_DIR";
 /// How often it is looked whether the program has noted something.
 const EVERY: Duration = Duration::from_secs(1);
+/// How often it is tried whether a view is still used by what the program has left behind.
+const EVERY_VIEW: Duration = Duration::from_millis(200);
 
 /// For what goes with the run: what the program notes, and its license.
 fn private_directory() -> Result<tempfile::TempDir, Failure> {
@@ -146,25 +149,45 @@ fn license_file(directory: &Path, permitted: &Permitted) -> Result<PathBuf, Fail
     Ok(path)
 }
 
-/// Waits for the program, and hands on to it what is sent to us.
-fn wait(mut child: Child, mut signals: Signals) -> Result<ExitStatus, Failure> {
+/// Waits for the program, and hands on to it what is sent to us; a signal that comes after its end, `then` is told.
+fn wait<T>(mut child: Child, mut signals: Signals, then: impl FnOnce(&Receiver<()>) -> T) -> (Result<ExitStatus, Failure>, T) {
     let handle = signals.handle();
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     // At a terminal an interrupt reaches the program by itself.
     let own_interrupt = std::io::stdin().is_terminal();
+    let has_ended = AtomicBool::new(false);
+    let (leave, left) = mpsc::channel();
     std::thread::scope(|scope| {
+        let ended = &has_ended;
         scope.spawn(move || {
             for signal in signals.forever() {
-                if let (Some(pid), Some(number), false) = (pid, Signal::from_named_raw(signal), own_interrupt && signal == SIGINT) {
+                if ended.load(Ordering::SeqCst) {
+                    // Nobody waits any more where it could not be sent.
+                    let _ = leave.send(());
+                } else if let (Some(pid), Some(number), false) = (pid, Signal::from_named_raw(signal), own_interrupt && signal == SIGINT) {
                     // It may have ended just now.
                     let _ = kill_process(pid, number);
                 }
             }
         });
-        let status = child.wait();
+        let status = child.wait().map_err(|error| Failure::operation("io", format!("cannot wait for the program: {error}")));
+        ended.store(true, Ordering::SeqCst);
+        let then = then(&left);
         handle.close();
-        status.map_err(|error| Failure::operation("io", format!("cannot wait for the program: {error}")))
+        (status, then)
     })
+}
+
+/// Unmounts the view when nothing uses it any more that the program has left behind, as a launcher does with what it has started; at once where
+/// somebody has left.
+fn unmounted(mut view: Mounted, left: &Receiver<()>) -> Result<(), Failure> {
+    while !view.unmount_if_unused()? {
+        if left.recv_timeout(EVERY_VIEW) != Err(RecvTimeoutError::Timeout) {
+            view.leave();
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// As shells have it: 128 and the signal where one ended it.
@@ -202,9 +225,9 @@ mod tests {
         let signals = signals().expect("signals");
         let own = Pid::from_raw(i32::try_from(std::process::id()).expect("a pid")).expect("not zero");
         let sender = std::thread::spawn(move || kill_process(own, Signal::TERM).expect("to ourselves"));
-        let status = wait(child, signals).expect("waited");
+        let (status, ()) = wait(child, signals, |_| ());
         sender.join().expect("sent");
-        assert_eq!(status.code(), Some(9));
+        assert_eq!(status.expect("waited").code(), Some(9));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -138,6 +138,57 @@ scenario!(c12_the_entry_runs_inside_a_private_view, |world| {
     outcome(play(&anna, &["data/text", "--run"])).failed(1, "not a program");
     let mounts = fs::read_to_string("/proc/self/mounts").expect("mounts");
     assert!(!mounts.contains(anna.home.to_str().expect("UTF-8")), "a view is left mounted");
+});
+
+// proves: C12
+scenario!(c12_what_a_launcher_has_started_keeps_its_view_until_it_ends_or_somebody_says_so, |world| {
+    let tree = world.path("launching");
+    // The game waits until it is told to go on, and looks for its level only then, by its whole path.
+    write(&tree.join("bin/launch"), b"#!/bin/sh\n\"$PWD/bin/game\" \"$PWD/level\" \"$1\" </dev/null >/dev/null 2>&1 &\n");
+    write(&tree.join("bin/game"), b"#!/bin/sh\nread -r word <\"$2.go\"\ncat \"$1\" >\"$2\"\n");
+    for program in ["bin/launch", "bin/game"] {
+        set_mode(&tree.join(program), 0o755);
+    }
+    write(&tree.join("level"), CANARY);
+    world.publish("launching", "1", &tree, &["--entry", "bin/launch"]).done();
+    let disc = world.press("launching", 1).remove(0);
+    let anna = world.person("anna");
+    anna.copy(&disc).done();
+    world.kill();
+    let launched = |name: &str| {
+        let done = world.path(name);
+        let go = world.path(&format!("{name}.go"));
+        let mut mkfifo = Command::new("mkfifo");
+        mkfifo.arg(&go);
+        outcome(mkfifo).done();
+        let mut play = anna.command(["play", "launching", "--run", "--library"]);
+        play.arg(&anna.library).arg("--").arg(&done);
+        let run = Running(play.spawn().expect("started"));
+        // Whoever opens it to write waits until the game reads.
+        (run, done, fs::File::options().write(true).open(&go).expect("the game waits"))
+    };
+
+    let (mut run, done, mut go) = launched("played");
+    go.write_all(b"on\n").expect("told");
+    assert!(run.0.wait().expect("ended").success());
+    assert_eq!(fs::read(&done).expect("played"), CANARY, "it ended before the game");
+
+    let (mut run, _, _waits) = launched("left");
+    wait_until("the launcher has ended", || {
+        fs::read_to_string(format!("/proc/{0}/task/{0}/children", run.0.id())).expect("there").is_empty()
+    });
+    let mut status = None;
+    // The first may come before it is known there that the launcher has ended, to whom it is sent then.
+    wait_until("the run ends", || {
+        run.signal("TERM");
+        status = run.0.try_wait().expect("asked");
+        status.is_some()
+    });
+    assert!(status.is_some_and(|status| status.success()), "{status:?}");
+    assert!(
+        !fs::read_to_string("/proc/self/mounts").expect("mounts").contains(anna.home.to_str().expect("UTF-8")),
+        "a view is left mounted"
+    );
 });
 
 // proves: C12, B8
