@@ -69,7 +69,7 @@ fn sweep(parent: &Path) {
         {
             continue;
         }
-        if fusermount(&["-u", "-q", "-z"], &item.path()).is_ok_and(|done| done) {
+        if detach(&item.path()) {
             let _ = std::fs::remove_dir(item.path());
         }
     }
@@ -83,6 +83,12 @@ fn fusermount(arguments: &[&str], path: &Path) -> io::Result<bool> {
         other => other,
     };
     Ok(ended?.success())
+}
+
+/// Takes a view from its path, in use or not; says whether that could be done.
+fn detach(path: &Path) -> bool {
+    rustix::mount::unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW).is_ok()
+        || fusermount(&["-u", "-q", "-z"], path).is_ok_and(|done| done)
 }
 
 /// Unmounts, unless something there is in use.
@@ -149,9 +155,7 @@ impl Mounted {
     /// private view of this user clears it away.
     pub fn leave(mut self) {
         let Some(session) = self.session.take() else { return };
-        if rustix::mount::unmount(&self.path, UnmountFlags::DETACH).is_err() {
-            let _ = fusermount(&["-u", "-q", "-z"], &self.path);
-        }
+        detach(&self.path);
         // Waiting for its end is what is not wanted here.
         std::mem::forget(session);
     }

@@ -84,8 +84,8 @@ const HOME: &str = "COUNTERFOIL_HOME";
 const SAVES: &str = "COUNTERFOIL_SAVE_DIR";
 /// How often it is looked whether the program has noted something.
 const EVERY: Duration = Duration::from_secs(1);
-/// How often it is tried whether a view is still used by what the program has left behind.
-const EVERY_VIEW: Duration = Duration::from_millis(200);
+/// How long it is waited before it is tried again to unmount a view that is in use.
+const BETWEEN_TRIES: Duration = Duration::from_millis(200);
 
 /// For what goes with the run: what the program notes, and its license.
 fn private_directory() -> Result<tempfile::TempDir, Failure> {
@@ -182,7 +182,7 @@ fn wait<T>(mut child: Child, mut signals: Signals, then: impl FnOnce(&Receiver<(
 /// somebody has left.
 fn unmounted(mut view: Mounted, left: &Receiver<()>) -> Result<(), Failure> {
     while !view.unmount_if_unused()? {
-        if left.recv_timeout(EVERY_VIEW) != Err(RecvTimeoutError::Timeout) {
+        if left.recv_timeout(BETWEEN_TRIES) != Err(RecvTimeoutError::Timeout) {
             view.leave();
             break;
         }

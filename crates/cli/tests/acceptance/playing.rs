@@ -54,6 +54,11 @@ fn mounted(at: &Path) -> bool {
     fs::read_to_string("/proc/self/mounts").expect("mounts").lines().any(|line| line.split(' ').nth(1) == at.to_str())
 }
 
+fn no_view_is_left(device: &Device) {
+    let mounts = fs::read_to_string("/proc/self/mounts").expect("mounts");
+    assert!(!mounts.contains(device.home.to_str().expect("UTF-8")), "a view is left mounted");
+}
+
 // proves: C12, B8
 scenario!(c12_a_view_shows_the_tree_as_it_was_published, |world| {
     let tree = world.path("every-kind");
@@ -136,8 +141,7 @@ scenario!(c12_the_entry_runs_inside_a_private_view, |world| {
     let failing = outcome(failing);
     assert_eq!((failing.output.status.code(), failing.stderr().as_str()), (Some(7), ""), "{failing}");
     outcome(play(&anna, &["data/text", "--run"])).failed(1, "not a program");
-    let mounts = fs::read_to_string("/proc/self/mounts").expect("mounts");
-    assert!(!mounts.contains(anna.home.to_str().expect("UTF-8")), "a view is left mounted");
+    no_view_is_left(&anna);
 });
 
 // proves: C12
@@ -185,10 +189,7 @@ scenario!(c12_what_a_launcher_has_started_keeps_its_view_until_it_ends_or_somebo
         status.is_some()
     });
     assert!(status.is_some_and(|status| status.success()), "{status:?}");
-    assert!(
-        !fs::read_to_string("/proc/self/mounts").expect("mounts").contains(anna.home.to_str().expect("UTF-8")),
-        "a view is left mounted"
-    );
+    no_view_is_left(&anna);
 });
 
 // proves: C12, B8
