@@ -75,7 +75,7 @@ impl Play {
             return mount(context, Running::begin(&terminal, &library, &title), title, at);
         }
         if self.run {
-            return run::run(&terminal, &library, title, self.path.as_deref(), &self.arguments);
+            return run::run(context.output, &terminal, &library, title, self.path.as_deref(), &self.arguments);
         }
         if let Some(address) = self.serve {
             return serve::serve(context, Running::begin(&terminal, &library, &title), title, address, !self.no_secret);

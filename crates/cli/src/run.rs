@@ -47,7 +47,7 @@ impl Run {
         let terminal = context.terminal_within(PATIENCE)?;
         let library = self.which.open(&terminal)?;
         let title = open(context, &terminal, &library, &self.title, &context.card_choice(self.no_card))?;
-        play::run::run(&terminal, &library, Arc::new(title), None, &self.arguments)
+        play::run::run(context.output, &terminal, &library, Arc::new(title), None, &self.arguments)
     }
 }
 

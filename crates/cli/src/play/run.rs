@@ -22,10 +22,17 @@ use signal_hook::iterator::Signals;
 use super::signals;
 use crate::context::SECRETS;
 use crate::failure::Failure;
-use crate::output::shown;
+use crate::output::{Output, shown};
 
 /// Starts `path`, or the entry, with `arguments`.
-pub fn run(terminal: &Terminal, library: &Library, title: Arc<Title>, path: Option<&str>, arguments: &[OsString]) -> Result<(), Failure> {
+pub fn run(
+    output: Output,
+    terminal: &Terminal,
+    library: &Library,
+    title: Arc<Title>,
+    path: Option<&str>,
+    arguments: &[OsString],
+) -> Result<(), Failure> {
     let program = match path.or_else(|| title.entry_point()) {
         Some(program) => program.to_owned(),
         None => {
@@ -51,7 +58,7 @@ pub fn run(terminal: &Terminal, library: &Library, title: Arc<Title>, path: Opti
     command.envs(license.map(|license| (LICENSE, license)));
     command.env_remove(SAVES).envs(save_directory(terminal, &title).map(|path| (SAVES, path)));
     let (status, unmounted) = match command.spawn() {
-        Ok(child) => while_taking_in(&mut status, running.as_ref(), || wait(child, signals, |left| unmounted(mounted, left))),
+        Ok(child) => while_taking_in(&mut status, running.as_ref(), || wait(child, signals, |left| unmounted(output, mounted, left))),
         Err(error) => {
             (Err(Failure::operation("not_started", format!("cannot start {program}: {error}"))), mounted.unmount().map_err(Failure::from))
         }
@@ -86,6 +93,8 @@ const SAVES: &str = "COUNTERFOIL_SAVE_DIR";
 const EVERY: Duration = Duration::from_secs(1);
 /// How long it is waited before it is tried again to unmount a view that is in use.
 const BETWEEN_TRIES: Duration = Duration::from_millis(200);
+/// After how many tries it is said that there is something to wait for: a second.
+const UNSAID: u32 = 5;
 
 /// For what goes with the run: what the program notes, and its license.
 fn private_directory() -> Result<tempfile::TempDir, Failure> {
@@ -180,8 +189,13 @@ fn wait<T>(mut child: Child, mut signals: Signals, then: impl FnOnce(&Receiver<(
 
 /// Unmounts the view when nothing uses it any more that the program has left behind, as a launcher does with what it has started; at once where
 /// somebody has left.
-fn unmounted(mut view: Mounted, left: &Receiver<()>) -> Result<(), Failure> {
+fn unmounted(output: Output, mut view: Mounted, left: &Receiver<()>) -> Result<(), Failure> {
+    let mut tries = 0;
     while !view.unmount_if_unused()? {
+        tries += 1;
+        if tries == UNSAID {
+            output.note("What the entry has started is still running, and keeps its view; interrupt this command to wait no longer.");
+        }
         if left.recv_timeout(BETWEEN_TRIES) != Err(RecvTimeoutError::Timeout) {
             view.leave();
             break;

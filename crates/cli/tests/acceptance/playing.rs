@@ -166,7 +166,7 @@ scenario!(c12_what_a_launcher_has_started_keeps_its_view_until_it_ends_or_somebo
         mkfifo.arg(&go);
         outcome(mkfifo).done();
         let mut play = anna.command(["play", "launching", "--run", "--library"]);
-        play.arg(&anna.library).arg("--").arg(&done);
+        play.arg(&anna.library).arg("--").arg(&done).stderr(fs::File::create(world.path(&format!("{name}.said"))).expect("made"));
         let run = Running(play.spawn().expect("started"));
         // Whoever opens it to write waits until the game reads.
         (run, done, fs::File::options().write(true).open(&go).expect("the game waits"))
@@ -178,17 +178,11 @@ scenario!(c12_what_a_launcher_has_started_keeps_its_view_until_it_ends_or_somebo
     assert_eq!(fs::read(&done).expect("played"), CANARY, "it ended before the game");
 
     let (mut run, _, _waits) = launched("left");
-    wait_until("the launcher has ended", || {
-        fs::read_to_string(format!("/proc/{0}/task/{0}/children", run.0.id())).expect("there").is_empty()
+    wait_until("somebody is told what is waited for", || {
+        fs::read_to_string(world.path("left.said")).expect("said").contains("still running")
     });
-    let mut status = None;
-    // The first may come before it is known there that the launcher has ended, to whom it is sent then.
-    wait_until("the run ends", || {
-        run.signal("TERM");
-        status = run.0.try_wait().expect("asked");
-        status.is_some()
-    });
-    assert!(status.is_some_and(|status| status.success()), "{status:?}");
+    run.signal("TERM");
+    assert!(run.0.wait().expect("ended").success());
     no_view_is_left(&anna);
 });
 

@@ -3,12 +3,12 @@
 use counterfoil_core::{ProviderId, Timestamp};
 use serde_json::json;
 
-use crate::auth::Role;
+use crate::auth::{Role, Scope};
 use crate::clock::Rng;
 use crate::db::{DbError, Tx};
 use crate::problem::{ApiCode, Problem};
 use crate::store::token::{self, FAMILY, Presented, TokenRow};
-use crate::store::{audit, provider};
+use crate::store::{audit, provider, publisher};
 
 /// What a new token is for.
 pub struct New {
@@ -70,24 +70,42 @@ impl New {
     }
 }
 
+/// Keeps a token, with its audit record, where what it is for is there.
+///
+/// # Errors
+/// A failure of the database; within, `unprocessable` for a publisher or provider that is not there, or has ended.
+pub async fn make(tx: &mut Tx, row: &TokenRow, actor: &str) -> Result<Result<(), Problem>, DbError> {
+    if let Some(problem) = nobodys(tx, row).await? {
+        return Ok(Err(problem));
+    }
+    keep(tx, row, actor).await.map(Ok)
+}
+
 /// Keeps a token, with its audit record.
 ///
 /// # Errors
-/// A failure of the database; within, `unprocessable` for a provider that is not registered or has ended.
-pub async fn make(tx: &mut Tx, row: &TokenRow, actor: &str) -> Result<Result<(), Problem>, DbError> {
-    if let (Role::Provider, Some(tenant)) = (row.role, &row.tenant) {
-        let found = match tenant.parse() {
-            Ok(id) => provider::find(tx, id).await?,
-            Err(_) => None,
-        };
-        if found.is_none() {
-            return Ok(Err(Problem::with(ApiCode::Unprocessable, format!("tenant: there is no provider {tenant}"))));
-        }
-    }
+/// A failure of the database.
+pub async fn keep(tx: &mut Tx, row: &TokenRow, actor: &str) -> Result<(), DbError> {
     token::insert(tx, row).await?;
     let detail = json!({ "token": row.token_id, "role": row.role, "tenant": row.tenant, "name": row.name });
-    audit::append(tx, FAMILY, row.created_at.0, actor, "token.made", &detail).await?;
-    Ok(Ok(()))
+    audit::append(tx, FAMILY, row.created_at.0, actor, "token.made", &detail).await.map(drop)
+}
+
+/// Why a token would be good for nothing: its publisher or provider is not there.
+async fn nobodys(tx: &mut Tx, row: &TokenRow) -> Result<Option<Problem>, DbError> {
+    let Some(tenant) = row.tenant.as_deref() else { return Ok(None) };
+    let there = match row.role {
+        Role::Publisher => match tenant.parse() {
+            Ok(id) => publisher::get(tx, &Scope::All, &id).await?.is_some(),
+            Err(_) => false,
+        },
+        Role::Provider => match tenant.parse() {
+            Ok(id) => provider::find(tx, id).await?.is_some(),
+            Err(_) => false,
+        },
+        _ => return Ok(None),
+    };
+    Ok((!there).then(|| Problem::with(ApiCode::Unprocessable, format!("tenant: there is no {} {tenant}", row.role.as_str()))))
 }
 
 /// Takes a token back, with its audit record; says whether there is such a token. One that was taken back before stays as it is.

@@ -142,7 +142,7 @@ impl Init {
                 Ok::<_, DbError>(name)
             })
             .await?;
-        db.write("make token", tokens::FAMILY, async move |tx| token::make(tx, &row, "operator").await).await??;
+        db.write("make token", tokens::FAMILY, async move |tx| token::keep(tx, &row, "operator").await).await?;
         let link = console::first_link(&db, &rng, now).await?;
         db.close().await;
         Ok((name, prepared.token, link))

@@ -13,6 +13,9 @@ use support::{TestDb, db_test};
 db_test!(a_token_is_good_until_it_ends_or_is_taken_back, async |db: TestDb| {
     let server = TestServer::new(&db).await;
     let new = json!({ "role": "publisher", "tenant": "blue-fox", "name": "press", "expires_in_days": 1 });
+    let nobodys = server.post(&server.operator, "/v1/tokens", &new).await.expect(422);
+    assert_eq!(nobodys["detail"], "tenant: there is no publisher blue-fox");
+    server.post(&server.operator, "/v1/publishers", &json!({ "id": "blue-fox", "name": "Blue Fox" })).await.expect(201);
     let made = server.post(&server.operator, "/v1/tokens", &new).await.expect(201);
     let (token, id) = (made["token"].as_str().unwrap(), made["id"].as_str().unwrap());
     let who = server.get(token, "/v1/whoami").await.expect(200);

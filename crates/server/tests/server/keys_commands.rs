@@ -104,9 +104,11 @@ fn from_init_to_restore() {
     assert_eq!(get(&url, "/healthz", "").0, 200);
     assert_eq!(get(&url, "/v1/whoami", token).0, 200);
     // Beside the running server: tokens, keys, backup, audit.
-    let new = place.json(&["token", "new", "--role", "publisher", "--tenant", "blue-fox", "--name", "press"]);
-    let (id, press) = (new["id"].as_str().unwrap(), new["token"].as_str().unwrap());
-    assert!(get(&url, "/v1/whoami", press).1.contains("blue-fox"));
+    let nobodys = place.fails(&["token", "new", "--role", "publisher", "--tenant", "blue-fox", "--name", "press"], 1);
+    assert!(nobodys.contains("there is no publisher blue-fox"), "{nobodys}");
+    let new = place.json(&["token", "new", "--role", "support", "--name", "desk"]);
+    let (id, desk) = (new["id"].as_str().unwrap(), new["token"].as_str().unwrap());
+    assert!(get(&url, "/v1/whoami", desk).1.contains("desk"));
     let rotated = place.json(&["keys", "rotate"]);
     assert_eq!(rotated.as_array().unwrap().len(), 8, "five key-encryption keys, signing, sealing, root");
     assert_ne!(std::fs::read(place.data().join("root.key")).unwrap(), before);
@@ -114,7 +116,7 @@ fn from_init_to_restore() {
     place.json(&["backup", "--out", backup.to_str().unwrap()]);
     place.fails(&["backup", "--out", backup.to_str().unwrap()], 1);
     place.json(&["token", "revoke", id]);
-    assert_eq!(get(&url, "/v1/whoami", press).0, 401);
+    assert_eq!(get(&url, "/v1/whoami", desk).0, 401);
     let checkpoint = place.0.path().join("checkpoint");
     place.json(&["audit", "checkpoint", "--out", checkpoint.to_str().unwrap()]);
     assert_eq!(place.json(&["audit", "verify", "--checkpoint", checkpoint.to_str().unwrap()])["clean"], true);

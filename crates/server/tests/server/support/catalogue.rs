@@ -17,7 +17,6 @@ use counterfoil_server::db::{Db, Tx};
 use counterfoil_server::delivery::Delivery;
 use counterfoil_server::keys::{Keys, RootKey, RootSource, rotate};
 use counterfoil_server::limits::subjects::Subjects;
-use counterfoil_server::problem::Problem;
 use counterfoil_server::roles::ServerRole;
 use counterfoil_server::router::router;
 use serde_json::{Value, json};
@@ -222,10 +221,7 @@ pub async fn make_token(app: &App, role: Role, tenant: Option<&str>) -> String {
     let new = token::New { role, tenant: tenant.map(str::to_owned), name: role.as_str().to_owned(), expires_in_days: None };
     let prepared = new.prepare(app.clock.now(), &app.rng).unwrap();
     let row = prepared.row.clone();
-    app.db
-        .write("token", "tokens", async move |tx: &mut Tx| -> Result<(), Problem> { token::make(tx, &row, "test").await? })
-        .await
-        .unwrap();
+    app.db.write("token", "tokens", async move |tx: &mut Tx| token::keep(tx, &row, "test").await).await.unwrap();
     prepared.token
 }
 
